@@ -1,0 +1,130 @@
+"""Decode an image file of any usual kind to RGB, or say in one line why it can't be."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: File formats that are decoded; anything else is a problem, however harmless it looks.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "MPO")
+#: More pixels than this is taken for a decompression bomb.
+MAX_PIXELS = 100_000_000
+#: Raised when the pixels that `decode` returns for some file change.
+DECODE_VERSION = 1
+
+
+class ImageProblem(Exception):
+    """Why a file is not a usable image; `reason` is one line without the file's name."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def decode(
+    source: bytes | str | os.PathLike[str],
+    *,
+    background: tuple[int, int, int] = (255, 255, 255),
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Return the (first) picture of a file as an 8-bit RGB image, turned as its EXIF tag says.
+
+    Parameters
+    ----------
+    source : bytes or path
+        The file's bytes, or where it is.
+    background : tuple of three int, default white
+        The colour that shows through where the picture is transparent.
+    max_pixels : int, default 100 million
+        Larger pictures are refused before they are decompressed.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB. 16-bit samples keep their upper 8 bits (rounded); CMYK is converted by Pillow's
+        formula without colour profiles; floating-point pictures are taken to lie in [0, 1].
+
+    Raises
+    ------
+    ImageProblem
+        For an empty, truncated, damaged, oversized, missing or non-image file.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    data = source if isinstance(source, bytes) else _read(source)
+    if not data:
+        raise ImageProblem("empty file")
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit only warns; ours, below, refuses.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise ImageProblem(f"{width} x {height} pixels: more than {max_pixels}")
+                image.load()
+                turned = ImageOps.exif_transpose(image)
+                return _to_rgb(turned, background)
+    except ImageProblem:
+        raise
+    except UnidentifiedImageError:
+        raise ImageProblem("not an image in " + ", ".join(FORMATS[:6])) from None
+    except Image.DecompressionBombError:
+        raise ImageProblem(f"decompression bomb: more than {max_pixels} pixels") from None
+    except MemoryError:
+        raise ImageProblem("not enough memory to decode") from None
+    # Pillow's plugins raise many kinds on damaged files (OSError, SyntaxError, struct.error, ...).
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ImageProblem(f"damaged: {text}") from error
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    """Read a file, with what goes wrong as an ImageProblem."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ImageProblem("no such file") from None
+    except OSError as error:
+        raise ImageProblem(f"can't be read: {error.strerror}") from error
+
+
+def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """Bring any mode to RGB; RGB itself passes unchanged, as open_clip's transform has it."""
+    from PIL import Image
+
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image if type(image) is Image.Image else image.copy()
+    if image.mode.startswith("I") or image.mode == "F":
+        return _grey_from_wide(image)
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    if has_alpha:
+        layer = image.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, (*background, 255))
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey_from_wide(image: Image.Image) -> Image.Image:
+    """Grey samples of 16 or 32 bits, or floating point, to 8 bits by scale (Pillow would clip)."""
+    from PIL import Image
+
+    values = np.asarray(image)
+    if image.mode == "F":
+        if not np.isfinite(values).all():
+            raise ImageProblem("floating-point image with NaN or infinite samples")
+        scaled = np.clip(values, 0.0, 1.0) * 255.0
+    else:
+        # Mode I holds 16-bit samples for PNG and TIFF; larger ones are true 32-bit data.
+        top = 65535.0 if values.max(initial=0) <= 65535 else 2147483647.0
+        scaled = np.clip(values / top, 0.0, 1.0) * 255.0
+    grey = np.floor(scaled + 0.5).astype(np.uint8)
+    return Image.fromarray(grey, mode="L").convert("RGB")
