@@ -1,0 +1,83 @@
+"""The command line: `clipsieve <verb>`, one module a verb, and only the called one is imported."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from pathlib import Path
+
+from clipsieve import __version__
+from clipsieve.errors import UserError
+
+log = logging.getLogger("clipsieve")
+
+
+def verbs() -> dict[str, str]:
+    """Return every verb with its line of help, read from the modules' text without importing them."""
+    found = {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        source = Path(__file__).parent / f"{module.name}.py"
+        for node in ast.parse(source.read_text(encoding="utf-8")).body:
+            names = [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = [node.target.id]
+            if "HELP" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+                found[module.name.replace("_", "-")] = ast.literal_eval(node.value)
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; return 0, or 2 after a user's mistake, or 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if argv is None else argv
+    known = verbs()
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_overview(known))
+        return 0
+    if arguments[0] == "--version":
+        print(f"clipsieve {__version__}")
+        return 0
+    verb = arguments[0]
+    if verb not in known:
+        print(f"clipsieve: no verb {verb!r}; one of: {', '.join(known)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"clipsieve.cli.{verb.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"clipsieve {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    args = parser.parse_args(arguments[1:])
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=os.environ.get("CLIPSIEVE_LOG", "INFO").upper(),
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    try:
+        module.run(args)
+    except UserError as error:
+        print(f"clipsieve {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"clipsieve {verb}: stopped; what is finished is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _overview(known: dict[str, str]) -> str:
+    width = max(map(len, known), default=0)
+    lines = [f"  {verb:{width}}  {text}" for verb, text in known.items()]
+    return "\n".join(
+        [
+            f"clipsieve {__version__}: which parts of a frozen CLIP image encoder tell generated images",
+            "from real ones, and do they transfer? Usage: clipsieve VERB --help",
+            "",
+            *lines,
+        ]
+    )
