@@ -1,0 +1,284 @@
+"""The configuration: one schema checks it and fills defaults, one class answers what the run consists of.
+
+Imports nothing heavy: the Snakefile imports this module again in every cluster job.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from clipsieve.errors import UserError
+
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
+
+# families whose feature sets are selected on pairs, and how a pair is used
+UNORDERED = ("components", "components_intercept", "residual_components")
+UNORDERED_CONTROLS = ("random", "fisher", "variance", "l1")
+ORDERED = ("heads", "random_heads")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a key written twice (plain YAML silently keeps the second)."""
+
+
+def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise UserError(f"key {key!r} stands twice (second in line {node.start_mark.line + 1})")
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_StrictLoader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats
+)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file, refusing keys that stand twice.
+
+    Raises
+    ------
+    UserError
+        The file is missing, is no YAML, or repeats a key; the line names the file.
+    """
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return yaml.load(handle, Loader=_StrictLoader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (UserError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def read_configs(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """Merge config files as Snakemake does: mappings are merged, lists and values are replaced."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        _update(merged, read_yaml(path) or {})
+    return merged
+
+
+def _update(base: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _update(base[key], value)
+        else:
+            base[key] = value
+
+
+def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[str, Any]:
+    """Check a merged config against the schema and return it with every default filled in.
+
+    Raises
+    ------
+    UserError
+        One line that names the first wrong key, its value and what is allowed.
+    """
+    schema = read_yaml(schema_path)
+    config = _with_defaults(dict(raw), schema, schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    error = jsonschema.exceptions.best_match(validator.iter_errors(config))
+    if error is not None:
+        raise UserError(f"config: {_one_line(error)}")
+    return config
+
+
+def _deref(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    if "$ref" not in schema:
+        return dict(schema)
+    target: Any = root
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    schema = _deref(schema, root)
+    if not isinstance(value, dict):
+        return value
+    filled = dict(value)
+    properties = schema.get("properties", {})
+    for key, child in properties.items():
+        child = _deref(child, root)
+        if key not in filled and "default" in child:
+            filled[key] = child["default"]
+        if key in filled:
+            filled[key] = _with_defaults(filled[key], child, root)
+    others = schema.get("additionalProperties")
+    if isinstance(others, Mapping):
+        for key in filled.keys() - properties.keys():
+            filled[key] = _with_defaults(filled[key], others, root)
+    return filled
+
+
+def _one_line(error: jsonschema.ValidationError) -> str:
+    where = ".".join(str(part) for part in error.absolute_path) or "top level"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema["properties"])
+        unknown = sorted(set(error.instance) - set(known))[0]
+        close = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{where}: unknown key {unknown!r}{hint} Allowed: {', '.join(known)}"
+    if error.validator == "required":
+        missing = sorted(set(error.validator_value) - set(error.instance))[0]
+        return f"{where}: key {missing!r} is missing"
+    if error.validator == "uniqueItems":
+        repeated = [item for item in error.instance if error.instance.count(item) > 1]
+        return f"{where}: {repeated[0]!r} stands twice"
+    if error.validator == "enum":
+        allowed = ", ".join(map(str, error.validator_value))
+        return f"{where}: {error.instance!r} is not allowed; one of: {allowed}"
+    if error.validator == "oneOf" and where.startswith("pairs"):
+        return f"{where}: write a list of two-item lists, all, or {{random: n, seed: s}}"
+    rule = {
+        "pattern": "must match",
+        "minimum": "must be at least",
+        "maximum": "must be at most",
+        "exclusiveMinimum": "must be above",
+        "exclusiveMaximum": "must be below",
+        "type": "must be of type",
+        "minItems": "needs at least this many items:",
+    }.get(str(error.validator), f"breaks the rule {error.validator}:")
+    return f"{where}: {error.instance!r} {rule} {error.validator_value}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a resolved config asks for: image sets, encoders, pairs and feature sets of one run.
+
+    Made by `Run.of`, which raises `UserError` on an id that no catalogue has, a repeated
+    generator, an id that is both source and generator, or a pair that cannot be searched.
+    """
+
+    config: Mapping[str, Any]
+    generators: tuple[str, ...]
+    sources: tuple[str, ...]
+    encoders: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Run:
+        """Check the selections against the catalogues and enumerate the run."""
+        use = config["use"]
+        for name, catalogue in (
+            ("generators", config["generators"]),
+            ("encoders", config["encoders"]),
+            ("texts", config["texts"]),
+        ):
+            _check_selection(f"use.{name}", use[name], catalogue)
+        both = sorted(config["sources"].keys() & config["generators"].keys())
+        if both:
+            raise UserError(f"config: {both[0]!r} is both a source and a generator; ids are unique")
+        generators = tuple(use["generators"])
+        for generator in generators:
+            source = config["generators"][generator]["source"]
+            if source not in config["sources"]:
+                raise UserError(
+                    f"config: generators.{generator}.source: no source {source!r}; "
+                    f"one of: {', '.join(config['sources'])}"
+                )
+        sources = tuple(dict.fromkeys(config["generators"][g]["source"] for g in generators))
+        if "all" not in use["feature_sets"]:
+            raise UserError("config: use.feature_sets: 'all' is the baseline and must be in the list")
+        pairs = _pairs(config["pairs"], generators)
+        _check_enough_left(use, pairs, generators)
+        return cls(config, generators, sources, tuple(use["encoders"]), pairs)
+
+    @property
+    def image_sets(self) -> tuple[str, ...]:
+        """Sources, then generators."""
+        return self.sources + self.generators
+
+    @property
+    def directions(self) -> tuple[tuple[str, str], ...]:
+        """Both directions of every pair: (train, val)."""
+        return tuple(d for a, b in self.pairs for d in ((a, b), (b, a)))
+
+    def entry(self, image_set: str) -> Mapping[str, Any]:
+        """Return the catalogue entry of a source or generator."""
+        return self.config["sources"].get(image_set) or self.config["generators"][image_set]
+
+    def source_of(self, image_set: str) -> str:
+        """Return the source that an image set is paired with (a source is its own)."""
+        if image_set in self.config["sources"]:
+            return image_set
+        return str(self.config["generators"][image_set]["source"])
+
+    def has_heads(self, encoder: str) -> bool:
+        """Whether head stages run for an encoder."""
+        return bool(self.config["encoders"][encoder]["has_heads"])
+
+    def has_text(self, encoder: str) -> bool:
+        """Whether text stages run for an encoder."""
+        return bool(self.config["encoders"][encoder]["has_text"])
+
+    def families(self, encoder: str) -> tuple[str, ...]:
+        """Return the feature-set families that exist for an encoder, in the config's order."""
+        chosen = [*self.config["use"]["feature_sets"], *self.config["use"]["controls"]]
+        return tuple(
+            family
+            for family in dict.fromkeys(chosen)
+            if not (
+                (family in ORDERED and not (self.pairs and self.has_heads(encoder)))
+                or (family in UNORDERED + UNORDERED_CONTROLS and not self.pairs)
+            )
+        )
+
+
+def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) -> None:
+    for item in chosen:
+        if item not in catalogue:
+            close = difflib.get_close_matches(item, list(catalogue), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"config: {key}: {item!r} is unknown{hint} One of: {', '.join(catalogue)}")
+        if chosen.count(item) > 1:
+            raise UserError(f"config: {key}: {item!r} stands twice")
+
+
+def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    everything = list(itertools.combinations(generators, 2))
+    if asked == "all":
+        return tuple(everything)
+    if isinstance(asked, Mapping):
+        if asked["random"] > len(everything):
+            raise UserError(
+                f"config: pairs.random: {asked['random']} is more than the "
+                f"{len(everything)} pairs of {len(generators)} generators"
+            )
+        return tuple(random.Random(asked["seed"]).sample(everything, asked["random"]))
+    seen: set[frozenset[str]] = set()
+    for first, second in asked:
+        for item in (first, second):
+            if item not in generators:
+                raise UserError(
+                    f"config: pairs: {item!r} is not in use.generators; one of: {', '.join(generators)}"
+                )
+        if first == second:
+            raise UserError(f"config: pairs: [{first}, {second}] needs two different generators")
+        if frozenset((first, second)) in seen:
+            raise UserError(f"config: pairs: [{first}, {second}] stands twice (order does not count)")
+        seen.add(frozenset((first, second)))
+    return tuple((first, second) for first, second in asked)
+
+
+def _check_enough_left(
+    use: Mapping[str, Any], pairs: tuple[tuple[str, str], ...], generators: tuple[str, ...]
+) -> None:
+    selected = set(use["feature_sets"]) & {*UNORDERED, *ORDERED}
+    if pairs and selected and len(generators) < 4:
+        raise UserError(
+            f"config: use.generators: {len(generators)} generators leave fewer than two to evaluate "
+            "what a pair selected; at least 4 are needed where pairs are given"
+        )
