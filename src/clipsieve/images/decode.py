@@ -13,8 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-#: File formats that are decoded; anything else is a problem, however harmless it looks.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "MPO")
+#: File formats that are decoded; anything else is a problem. (Pillow opens MPO as JPEG: the name
+#: MPO in this list would make its opener fail on every file that is no image.)
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: More pixels than this is taken for a decompression bomb.
 MAX_PIXELS = 100_000_000
 #: Raised when the pixels that `decode` returns for some file change.

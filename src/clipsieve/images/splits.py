@@ -137,7 +137,9 @@ def assign_splits(
 def _check_shares(test: float, val: float) -> None:
     for name, share in (("test", test), ("val", val)):
         if not 0 < share < 1:
-            raise UserError(f"splits: {name} is {share}; it must lie between 0 and 1, both excluded")
+            raise UserError(
+                f"splits: {name} is {share}; it must lie between 0 and 1, both excluded"
+            )
 
 
 def _by_threshold(seed: int, group: str, test: float, val: float) -> str:

@@ -1,0 +1,83 @@
+"""Give every usable image of a set its split: train, val or test.
+
+A group is never divided, and where it goes follows from the seed and the groups of the source, so
+it is the same for every generator of the source. Images with a problem have no split; they stay in
+the image table with their reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsieve.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("clipsieve")
+
+HELP = "assign the images of one set to train, val and test by group"
+
+_EPILOG = """example:
+  clipsieve split --images images/progan.parquet --source-images images/lsun.parquet \\
+    --seed 0 --test 0.3 --val 0.2 --output splits/progan.parquet
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = _EPILOG
+    add = parser.add_argument
+    add("--images", required=True, type=Path, help="image table of the set (clipsieve manifest)")
+    add("--source-images", required=True, type=Path, help="image table of the set's source")
+    add("--seed", type=int, required=True, help="seed of the division")
+    add(
+        "--test",
+        type=float,
+        default=0.3,
+        help="share of the source's images for test (default %(default)s, as in the paper)",
+    )
+    add(
+        "--val",
+        type=float,
+        default=0.2,
+        help="share of what test leaves for val (default %(default)s)",
+    )
+    add("--output", required=True, type=Path, help="parquet file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Assign and write the splits."""
+    from clipsieve.files import replacing
+    from clipsieve.images.splits import assign_splits
+
+    images = _read(args.images)
+    source = _read(args.source_images)
+    try:
+        split = assign_splits(
+            source["group"], images["group"], seed=args.seed, test=args.test, val=args.val
+        )
+    except UserError as error:
+        raise UserError(f"{args.images}: {error}") from None
+    table = images[["image_id", "group", "label", "generator"]].assign(split=split)
+    counts = ", ".join(f"{n} {name}" for name, n in table["split"].value_counts().items())
+    log.info("%s: %s", args.images.stem, counts)
+    with replacing(args.output) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read the usable rows of an image table."""
+    import pandas as pd
+
+    from clipsieve.images.manifest import usable
+
+    columns = ["image_id", "group", "label", "generator", "problem"]
+    try:
+        table = pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is no image table ({error})") from error
+    return usable(table).reset_index(drop=True)

@@ -1,0 +1,108 @@
+"""What can be said of an image file without looking at what it shows."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsieve.images.decode import FORMATS, ImageProblem, decode
+from clipsieve.images.hashes import perceptual_hash, to_hex
+from clipsieve.images.jpeg import estimate_quality
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: A larger file is not read: no picture within the limit of pixels needs as much.
+MAX_BYTES = 1 << 30
+#: A picture whose samples span no more than this in every channel shows nothing.
+CONSTANT_SPAN = 2
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Facts of one file; what could not be found is None.
+
+    `width`, `height` and `mode` are the file's own, before any turning or conversion.
+    `jpeg_quality` is None for other formats. `problem` is None exactly when the file decodes, and
+    then `perceptual_hash` and `is_constant` are known.
+    """
+
+    sha256: str | None = None
+    bytes: int | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+    jpeg_quality: int | None = None
+    perceptual_hash: str | None = None
+    is_constant: bool | None = None
+    problem: str | None = None
+
+
+def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
+    """Read a file once and return its facts; a file that is no usable image is a problem, no error.
+
+    Parameters
+    ----------
+    path
+        The file.
+    max_bytes
+        Larger files are not read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            return FileFacts(bytes=size, problem=f"{size} bytes: more than {max_bytes}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return FileFacts(problem="no such file")
+    except OSError as error:
+        return FileFacts(problem=f"can't be read: {error.strerror}")
+    return facts_of_bytes(data)
+
+
+def facts_of_bytes(data: bytes) -> FileFacts:
+    """Return the facts of a file's bytes (see `file_facts`)."""
+    known: dict[str, object] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    known.update(_header(data))
+    try:
+        picture = decode(data)
+    except ImageProblem as problem:
+        return FileFacts(**known, problem=problem.reason)  # type: ignore[arg-type]
+    return FileFacts(
+        **known,  # type: ignore[arg-type]
+        perceptual_hash=to_hex(perceptual_hash(picture)),
+        is_constant=is_constant(picture),
+    )
+
+
+def is_constant(image: Image.Image) -> bool:
+    """Say whether a picture is of one colour (black pages of a safety filter, failed downloads)."""
+    extrema = image.convert("RGB").getextrema()
+    return all(high - low <= CONSTANT_SPAN for low, high in extrema)  # type: ignore[misc]
+
+
+def _header(data: bytes) -> dict[str, object]:
+    """Read format, size, mode and JPEG tables; nothing where the header can't be read."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                tables = getattr(image, "quantization", None) or {}
+                return {
+                    "format": image.format,
+                    "width": image.width,
+                    "height": image.height,
+                    "mode": image.mode,
+                    "jpeg_quality": estimate_quality(tables),
+                }
+    # Whatever is wrong with the header, `decode` says it in its own words.
+    except Exception:
+        return {}

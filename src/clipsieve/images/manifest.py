@@ -1,0 +1,140 @@
+"""The table of an image set: one row a file, whatever became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsieve.errors import UserError
+from clipsieve.images.facts import MAX_BYTES, FileFacts, file_facts
+from clipsieve.images.layouts import Member
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns of the image table and their pandas types (docs/formats.md).
+COLUMNS = {
+    "image_id": "string",
+    "image_set": "string",
+    "generator": "string",
+    "family": "string",
+    "source": "string",
+    "label": "int64",
+    "group": "string",
+    "path": "string",
+    "sha256": "string",
+    "bytes": "Int64",
+    "format": "string",
+    "width": "Int64",
+    "height": "Int64",
+    "mode": "string",
+    "jpeg_quality": "Int64",
+    "perceptual_hash": "string",
+    "is_constant": "boolean",
+    "problem": "string",
+}
+
+
+def scan(
+    folder: Path,
+    chosen: Sequence[Member],
+    *,
+    threads: int = 1,
+    max_bytes: int = MAX_BYTES,
+    progress: Callable[[int], None] | None = None,
+) -> list[FileFacts]:
+    """Return the facts of each file, in order; `progress` is told how many are done.
+
+    Parameters
+    ----------
+    folder
+        The folder that the members' paths start from.
+    chosen
+        The files.
+    threads
+        Files read at once (decoding happens outside Python's lock).
+    max_bytes
+        Larger files are not read.
+    progress
+        Called with the number of files done, after each.
+    """
+
+    def facts(member: Member) -> FileFacts:
+        return file_facts(folder / member.path, max_bytes=max_bytes)
+
+    def counted(results: Iterator[FileFacts]) -> Iterator[FileFacts]:
+        for done, result in enumerate(results, start=1):
+            if progress is not None:
+                progress(done)
+            yield result
+
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        return list(counted(pool.map(facts, chosen)))
+
+
+def image_table(
+    chosen: Sequence[Member],
+    facts: Sequence[FileFacts],
+    *,
+    image_set: str,
+    source: str,
+    label: int,
+    prefix: str,
+    generator: str | None = None,
+    family: str | None = None,
+) -> pd.DataFrame:
+    """Put members and facts together to the image table (columns and types: `COLUMNS`).
+
+    Parameters
+    ----------
+    chosen, facts
+        The files and what was found of them, in the same order.
+    image_set, source, generator, family
+        Ids that every row carries; generator and family are None for real images.
+    label
+        0 = generated, 1 = real.
+    prefix
+        The set's folder relative to the data root, with forward slashes ("." for the root).
+
+    Raises
+    ------
+    UserError
+        When there is no file, or none that can be used.
+    """
+    import pandas as pd
+
+    if not chosen:
+        raise UserError(f"image set {image_set}: its folder {prefix!r} has no images")
+    rows = []
+    for member, fact in zip(chosen, facts, strict=True):
+        path = member.path if prefix in ("", ".") else f"{prefix}/{member.path}"
+        row = {
+            "image_id": f"{image_set}/{member.path}",
+            "image_set": image_set,
+            "generator": generator,
+            "family": family,
+            "source": source,
+            "label": label,
+            "group": member.group,
+            "path": path,
+        }
+        row.update(asdict(fact))
+        row["problem"] = member.problem or fact.problem
+        rows.append(row)
+    rows.sort(key=lambda row: str(row["path"]))
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    if table["problem"].notna().all():
+        first = table.iloc[0]
+        raise UserError(
+            f"image set {image_set}: none of its {len(table)} files can be used;"
+            f" the first, {first['path']}: {first['problem']}"
+        )
+    return table
+
+
+def usable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of an image table that can be used (no problem)."""
+    return table[table["problem"].isna()]
