@@ -1,0 +1,134 @@
+"""Feature sets: which columns a probe sees, where they were selected, and who paid for the selection."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from clipsieve.errors import UserError
+from clipsieve.files import replacing
+from clipsieve.rows import Rows
+
+SPACES = ("embedding", "residual", "heads")
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """One feature set; see docs/formats.md, Feature sets.
+
+    Attributes
+    ----------
+    feature_set
+        Id: the family, or `<family>/<pair>`.
+    family
+        Which family it belongs to.
+    pair
+        The two generators it was selected on, or None.
+    space
+        `embedding` (columns of the embedding), `residual` (one feature made from columns) or `heads`.
+    fit_intercept
+        Whether its probes have an intercept.
+    shuffle
+        Whether its probes are fitted on permuted labels (a null).
+    draws
+        Column lists; None for all columns. More than one for controls drawn many times.
+    excluded
+        Generators that take no part in its evaluation.
+    facts
+        What the selection wants to say of itself (sizes, scores).
+    """
+
+    feature_set: str
+    family: str
+    pair: tuple[str, str] | None = None
+    space: str = "embedding"
+    fit_intercept: bool = False
+    shuffle: bool = False
+    draws: tuple[list[Any] | None, ...] = (None,)
+    excluded: tuple[str, ...] = ()
+    facts: dict[str, Any] | None = None
+
+
+def write_feature_sets(path: str | os.PathLike[str], feature_sets: Sequence[FeatureSet]) -> None:
+    """Write the feature sets of one family as JSON."""
+    with replacing(path) as temporary:
+        text = json.dumps([asdict(item) for item in feature_sets], sort_keys=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_feature_sets(path: str | os.PathLike[str]) -> list[FeatureSet]:
+    """Read the feature sets of one family.
+
+    Raises
+    ------
+    UserError
+        The file is missing or not of this form; the line names it.
+    """
+    try:
+        with open(path, encoding="utf-8") as handle:
+            entries = json.load(handle)
+        return [
+            FeatureSet(
+                **{
+                    **entry,
+                    "pair": tuple(entry["pair"]) if entry["pair"] else None,
+                    "draws": tuple(entry["draws"]),
+                    "excluded": tuple(entry["excluded"]),
+                }
+            )
+            for entry in entries
+        ]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a feature-set file of clipsieve ({error})") from None
+
+
+def features(
+    rows: Rows,
+    space: str,
+    columns: Sequence[Any] | None,
+    *,
+    residual: np.ndarray | None = None,
+    residual_kind: str = "cosine",
+) -> np.ndarray:
+    """Compute the feature matrix of one draw of a feature set.
+
+    Parameters
+    ----------
+    rows
+        The images.
+    space
+        One of `SPACES`.
+    columns
+        Columns of the embedding, heads as [l, h], or None for all columns.
+    residual
+        float64 [D or len(columns)]; needed by the residual space.
+    residual_kind
+        `cosine` or `dot` (paper, A.3).
+
+    Returns
+    -------
+    ndarray
+        float64 [N, k]: the columns; or one column of cosines; or R z of each head, side by side.
+    """
+    if space == "heads":
+        from clipsieve.selection.heads import head_features
+
+        heads = [(int(layer), int(head)) for layer, head in columns or []]
+        basis = rows.head_basis()
+        return head_features(rows.heads(heads), np.stack([basis[head] for head in heads]))
+    X = rows.embedding if columns is None else rows.embedding[:, np.asarray(columns, dtype=int)]
+    X = np.ascontiguousarray(X, dtype=np.float64)
+    if space == "residual":
+        from clipsieve.probes import residual_feature
+
+        if residual is None:
+            raise ValueError("the residual space needs the residual")
+        return residual_feature(X, residual, kind=residual_kind)
+    return X
