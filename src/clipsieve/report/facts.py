@@ -1,0 +1,195 @@
+"""What the pages say of every generator and encoder: title, family, real network or simulated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clipsieve.errors import UserError
+
+KINDS = {"network": "real network", "simulated": "simulated"}
+
+# The generators and encoders of the paper's own evaluation (section 3, Table 4).
+PAPER_GENERATORS = (
+    *("progan", "stylegan", "stylegan2", "biggan", "cyclegan", "stargan", "gaugan"),
+    *("dalle_mini", "glide_base", "glide_clip", "sd14_50", "sd14_200"),
+    *("kandinsky_20", "kandinsky_100"),
+)
+PAPER_ENCODERS = ("clip_b16", "clip_l14")
+
+_FAMILY_TITLES = {"gan": "GAN", "diffusion": "diffusion"}
+
+
+@dataclass(frozen=True)
+class Generator:
+    """One generator as the pages name it."""
+
+    id: str
+    title: str
+    family: str
+    kind: str  # a key of KINDS
+
+    @property
+    def kind_title(self) -> str:
+        """`real network` or `simulated`, the words every page uses."""
+        return KINDS[self.kind]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One encoder as the pages name it; without weights its words and directions mean nothing."""
+
+    id: str
+    title: str
+    weights: str | None
+
+    @property
+    def random(self) -> bool:
+        """True for random weights."""
+        return self.weights is None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The generators and encoders of a run, in the order of its config."""
+
+    generators: Mapping[str, Generator] = field(default_factory=dict)
+    encoders: Mapping[str, Encoder] = field(default_factory=dict)
+
+    def title(self, generator: str) -> str:
+        """Title of a generator; its id where the run's facts do not name it."""
+        known = self.generators.get(generator)
+        return known.title if known else generator
+
+    def encoder_title(self, encoder: str) -> str:
+        """Title of an encoder, marked where its weights are random."""
+        known = self.encoders.get(encoder)
+        if known is None:
+            return encoder
+        return f"{known.title} (random weights)" if known.random else known.title
+
+    def pair_title(self, pair: str, arrow: str = " / ") -> str:
+        """Title of a pair `a--b`; `arrow` stands between the two titles."""
+        return arrow.join(self.title(part) for part in pair.split("--"))
+
+    def feature_set_title(self, feature_set: str) -> str:
+        """Title of a feature set: its family in words, and the pair it was selected on."""
+        family, _, pair = feature_set.partition("/")
+        words = _FAMILY_WORDS.get(family, family.replace("_", " "))
+        if not pair:
+            return words
+        arrow = " \N{RIGHTWARDS ARROW} " if "heads" in family else " / "
+        return f"{words}: {self.pair_title(pair, arrow)}"
+
+    def order(self, generators: Iterable[str]) -> list[str]:
+        """Return `generators` by family, then in the order of the config; unknown ones last."""
+        present = set(generators)
+        families = list(dict.fromkeys(g.family for g in self.generators.values()))
+        rank = {
+            g.id: (families.index(g.family), i) for i, g in enumerate(self.generators.values())
+        }
+        return sorted(present, key=lambda g: (*rank.get(g, (len(families), 0)), g))
+
+    def order_encoders(self, encoders: Iterable[str]) -> list[str]:
+        """Return `encoders` in the order of the config; unknown ones last."""
+        rank = {e: i for i, e in enumerate(self.encoders)}
+        return sorted(set(encoders), key=lambda e: (rank.get(e, len(rank)), e))
+
+    def is_paper_run(self) -> bool:
+        """True where the run has the paper's fourteen generators, none simulated, and no other."""
+        return set(self.generators) == set(PAPER_GENERATORS) and all(
+            g.kind == "network" for g in self.generators.values()
+        )
+
+
+_FAMILY_WORDS = {
+    "all": "all columns",
+    "all_intercept": "all columns, with intercept",
+    "residual": "residual",
+    "components": "components",
+    "components_intercept": "components, with intercept",
+    "residual_components": "residual on components",
+    "heads": "heads",
+    "random": "random columns",
+    "random_heads": "random heads",
+    "shuffled": "shuffled labels",
+    "nearest_mean": "nearest class mean",
+    "fisher": "Fisher filter",
+    "variance": "variance filter",
+    "l1": "L1 selection",
+}
+
+
+def family_title(family: str) -> str:
+    """Title of a generator family: `GAN`, `diffusion`, or the name as it is."""
+    return _FAMILY_TITLES.get(family, family.replace("_", " "))
+
+
+def cells_title(cells: str) -> str:
+    """Title of a group of cells: `within_gan` gives `within GAN`, `gan_to_diffusion` an arrow."""
+    if cells == "all":
+        return "all pairs"
+    if match := re.fullmatch(r"within_(.+)", cells):
+        return f"within {family_title(match[1])}"
+    if match := re.fullmatch(r"(.+?)_to_(.+)", cells):
+        return f"{family_title(match[1])} \N{RIGHTWARDS ARROW} {family_title(match[2])}"
+    return cells.replace("_", " ")
+
+
+def parse_facts(generators: str | None, encoders: str | None) -> Facts:
+    """Read the facts from the two options, each a JSON object or `@` and the path of one.
+
+    Parameters
+    ----------
+    generators
+        `{id: {"title": .., "family": .., "kind": "network" | "simulated"}}`; None for no facts.
+    encoders
+        `{id: {"title": .., "weights": name or null}}`; `title` may be left out.
+
+    Raises
+    ------
+    UserError
+        Where the JSON does not parse, a key is missing, or a kind is unknown.
+    """
+    known_generators = {}
+    for key, entry in _mapping(generators, "--generators").items():
+        for name in ("family", "kind"):
+            if not isinstance(entry.get(name), str):
+                raise UserError(f"--generators: {key}: {name} is missing or not a word")
+        if entry["kind"] not in KINDS:
+            raise UserError(
+                f"--generators: {key}: kind is {entry['kind']!r}, allowed: {', '.join(KINDS)}"
+            )
+        known_generators[key] = Generator(
+            key, str(entry.get("title") or key), entry["family"], entry["kind"]
+        )
+    known_encoders = {}
+    for key, entry in _mapping(encoders, "--encoders").items():
+        if "weights" not in entry:
+            raise UserError(f"--encoders: {key}: weights is missing; null stands for random")
+        weights = entry["weights"]
+        known_encoders[key] = Encoder(
+            key, str(entry.get("title") or key), None if weights is None else str(weights)
+        )
+    return Facts(known_generators, known_encoders)
+
+
+def _mapping(text: str | None, option: str) -> dict[str, dict[str, Any]]:
+    if text is None:
+        return {}
+    if text.startswith("@"):
+        path = Path(text[1:])
+        if not path.is_file():
+            raise UserError(f"{option}: no file {path}")
+        text = path.read_text(encoding="utf-8")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{option}: not JSON: {error.msg} at character {error.pos}") from error
+    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+        raise UserError(f"{option}: a JSON object of objects is wanted, one for each id")
+    return value

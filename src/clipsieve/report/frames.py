@@ -1,0 +1,91 @@
+"""Small tools on tidy tables that several pages share: order of feature sets, means over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from clipsieve.report.facts import Facts
+
+# The order in which every page lists feature sets; families that are not named come last.
+FAMILIES = (
+    *("all", "all_intercept", "residual", "components", "components_intercept"),
+    *("residual_components", "heads", "nearest_mean", "fisher", "variance", "l1"),
+    *("random", "random_heads", "shuffled"),
+)
+# Families that are controls: nulls and simpler ways to choose columns.
+CONTROLS = frozenset({"nearest_mean", "fisher", "variance", "l1", "random", "random_heads", "shuffled"})
+
+
+def family_of(feature_set: str) -> str:
+    """Return the family of a feature set: what stands before the pair."""
+    return feature_set.partition("/")[0]
+
+
+def pair_of(feature_set: str) -> str:
+    """Return the pair `a--b` of a feature set, empty where it was selected on none."""
+    return feature_set.partition("/")[2]
+
+
+def order_feature_sets(feature_sets: Sequence[str]) -> list[str]:
+    """Return the distinct feature sets by family, each family in the order of appearance."""
+    seen = list(dict.fromkeys(feature_sets))
+    rank = {f: i for i, f in enumerate(FAMILIES)}
+    return sorted(seen, key=lambda s: rank.get(family_of(s), len(rank)))
+
+
+def unordered(pair: str) -> frozenset[str]:
+    """Return the two generators of a pair, without their order."""
+    return frozenset(pair.split("--"))
+
+
+def over_seeds(table: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Average columns over the seeds of a run.
+
+    Parameters
+    ----------
+    table
+        Tidy rows with a column `seed`.
+    keys
+        Columns that name a row; rows that differ in `seed` alone are averaged.
+    values
+        Columns to average.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each key, in the order of appearance: `keys`, `values` (means), `<first>_sd`
+        (spread over seeds of the first value column, NaN for one seed), `seeds` (how many).
+    """
+    groups = table.groupby(list(keys), sort=False, dropna=False)
+    result = groups[list(values)].mean()
+    result[f"{values[0]}_sd"] = groups[values[0]].std(ddof=1)
+    result["seeds"] = groups["seed"].nunique()
+    return result.reset_index()
+
+
+def leading(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the table with `columns` first (those that it has), then the others."""
+    first = [c for c in columns if c in table.columns]
+    return table[first + [c for c in table.columns if c not in first]]
+
+
+def with_kinds(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Add what made the images beside each generator column, and each encoder's weights.
+
+    `train` gets `train_kind`, `test` `test_kind`, `generator` `generator_kind` (`network` or
+    `simulated`, empty for what is no generator of the run); `encoder` gets `encoder_weights`
+    (`random` where there are none).
+    """
+    table = table.copy()
+    kinds = {g.id: g.kind for g in facts.generators.values()}
+    for column in ("generator", "train", "test"):
+        if column in table.columns:
+            table[f"{column}_kind"] = [kinds.get(g, "") for g in table[column]]
+    if "encoder" in table.columns and facts.encoders:
+        weights = {e.id: e.weights or "random" for e in facts.encoders.values()}
+        table["encoder_weights"] = [weights.get(e, "") for e in table["encoder"]]
+    return table

@@ -1,0 +1,146 @@
+"""Read a run's files into tables whose rows say where they come from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsieve.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ORIGIN = re.compile(r"(?:(?P<run>[^/]+)/)?seed(?P<seed>\d+)(?:/(?P<encoder>[a-z0-9_]+))?(?=/)")
+
+# The columns that a page cannot do without, by input; more may be there.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "manifest": ("image_id", "image_set", "generator", "label", "path", "split"),
+    "cells": ("feature_set", "draw", "train", "test", "metric", "value", "low", "high", "n"),
+    "means": (
+        *("feature_set", "cells", "metric", "value", "low", "high", "n_cells", "n"),
+        *("worst", "worst_test", "baseline", "difference", "difference_low"),
+        *("difference_high", "p", "p_holm"),
+    ),
+    "controls": (
+        *("feature_set", "control", "metric", "value", "control_mean", "control_sd"),
+        *("draws", "rank", "p"),
+    ),
+    "optimism": (
+        *("feature_set", "score_on_search_pair", "score_on_the_rest"),
+        *("baseline_on_search_pair", "baseline_on_the_rest", "n_cells"),
+    ),
+    "searches": ("step", "removed", "score", "ties", "left"),
+    "head_rankings": ("train", "val", "layer", "head", "accuracy", "rank", "n"),
+    "interpretation": (
+        *("kind", "direction", "feature_set", "side", "rank", "text", "cosine"),
+        *("z_random", "p", "above_null"),
+    ),
+    "interpretability": ("generator", "transfer", "max_cosine"),
+    "concepts": ("kind", "direction", "feature_set", "edit", "cosine", "z_random", "above_null"),
+    "geometry": ("image_set", "feature_set", "dimensions", "iso_score", "mean_cosine", "n"),
+    "leakage": ("kind", "first", "second", "first_split", "second_split", "distance"),
+    "shortcuts": ("generator", "accuracy", "auc", "low", "high", "n", "strongest_fact"),
+    "leaderboard": ("encoder", "feature_set", "metric", "value", "low", "high"),
+    "scores": ("feature_set", "draw", "train", "image_id", "label", "logit"),
+    "robustness": ("feature_set", "perturbation", "level", "metric", "value", "low", "high", "n"),
+}
+
+
+def origin(path: str | Path) -> dict[str, Any]:
+    """Return `run`, `seed` and `encoder` as far as the path `<run>/seed<seed>/<encoder>/..` says."""
+    matches = list(_ORIGIN.finditer(Path(path).as_posix()))
+    if not matches:
+        return {}
+    found = {k: v for k, v in matches[-1].groupdict().items() if v is not None}
+    if "seed" in found:
+        return {**found, "seed": int(found["seed"])}
+    return found
+
+
+def read_tables(name: str, paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Read every file of one input and put them one below the other.
+
+    Parameters
+    ----------
+    name
+        The input's name, a key of `registry.INPUTS`.
+    paths
+        Parquet or CSV files. Rows get `run`, `seed` and `encoder` from the path where the file has
+        no such column, and `file_stem`, the file's name without its ending.
+
+    Raises
+    ------
+    UserError
+        Where a file is missing, unreadable, or lacks a column that the input must have.
+    """
+    import pandas as pd
+
+    if not paths:
+        raise UserError(f"--{name.replace('_', '-')}: no file given")
+    frames = []
+    for path in map(Path, paths):
+        frame = _read(path)
+        missing = [c for c in COLUMNS.get(name, ()) if c not in frame.columns]
+        if missing:
+            raise UserError(f"{path}: column {missing[0]} is missing; {name} needs it")
+        for key, value in origin(path).items():
+            if key not in frame.columns or (key != "seed" and frame[key].isna().all()):
+                frame[key] = value
+        frame["file_stem"] = path.stem
+        frames.append(frame)
+    # An empty table has object columns; left in, they would change the dtypes of the others.
+    filled = [f for f in frames if len(f)] or frames[:1]
+    table = pd.concat(filled, ignore_index=True)
+    for key, value in (("run", ""), ("seed", 0), ("encoder", "")):
+        if key not in table.columns:
+            table[key] = value
+    return table
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    try:
+        if path.suffix == ".csv":
+            return pd.read_csv(path)
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a whole {path.suffix[1:]} file: {error}") from error
+
+
+def parquet_metadata(path: str | Path) -> dict[str, Any]:
+    """Return the JSON under the key `clipsieve` of a parquet file's schema, {} where there is none."""
+    import pyarrow.parquet
+
+    raw = (pyarrow.parquet.read_schema(path).metadata or {}).get(b"clipsieve")
+    if raw is None:
+        return {}
+    value: dict[str, Any] = json.loads(raw)
+    return value
+
+
+def read_features(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """Read feature set files; every object gets `run`, `seed` and `encoder` from its path.
+
+    Raises
+    ------
+    UserError
+        Where a file is missing or is no list of objects with a `feature_set`.
+    """
+    found = []
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise UserError(f"no file {path}")
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: not JSON: {error.msg}") from error
+        if not isinstance(entries, list) or not all("feature_set" in e for e in entries):
+            raise UserError(f"{path}: a list of objects with feature_set is wanted")
+        found += [{"run": "", "seed": 0, "encoder": "", **origin(path), **e} for e in entries]
+    return found
