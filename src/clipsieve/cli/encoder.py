@@ -1,0 +1,43 @@
+"""What an encoder's attention heads write: the maps from cached head outputs to other spaces.
+
+Checks the encoder on the way: weights, activation, and that its parts rebuild its embedding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+
+HELP = "check an encoder and write its head maps"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        'example:\n  clipsieve encoder --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' '
+        "--output encoders/clip_b16.h5"
+    )
+    parser.add_argument("--spec", required=True, help="JSON of the encoder's entry in the config")
+    parser.add_argument("--encoder", default="encoder", help="id of the encoder, for messages")
+    parser.add_argument("--output", required=True, metavar="H5", help="the head maps")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Load, check, and write."""
+    from clipsieve import store
+    from clipsieve.encoders import load_encoder
+
+    encoder = load_encoder(json.loads(args.spec))
+    basis = projection = None
+    if encoder.has_heads:
+        basis, projection = encoder.head_basis(), encoder.head_projection()
+    store.write_head_maps(
+        args.output,
+        head_basis=basis,
+        head_projection=projection,
+        attributes=encoder.attributes(),
+    )
+    log.info("encoder %s: %s", args.encoder, "heads" if basis is not None else "no head outputs")

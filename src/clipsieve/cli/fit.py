@@ -1,0 +1,132 @@
+"""Probes of one training generator on every feature set of one family.
+
+Hyperparameters are chosen on val, the probe is refitted on train and val together, and the threshold comes
+from the fit on train alone, judged on val. Label 0 is generated, 1 is real; a logit above 0 says real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipsieve.feature_sets import FeatureSet
+    from clipsieve.probes.files import StoredProbe
+    from clipsieve.rows import Rows
+
+HELP = "fit the probes of one generator on one family of feature sets"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve fit --features all.json --embeddings e/biggan.h5 e/real.h5 "
+        "--splits s/biggan.parquet s/real.parquet\n    --grid fast --output probes/all/biggan.npz"
+    )
+    parser.add_argument(
+        "--features", required=True, metavar="JSON", help="feature sets of a family"
+    )
+    parser.add_argument(
+        "--embeddings", nargs=2, required=True, metavar="H5", help="generator's, then its source's"
+    )
+    parser.add_argument("--splits", nargs=2, required=True, metavar="PARQUET", help="of the same")
+    parser.add_argument(
+        "--grid", choices=["paper", "fast"], default="paper",
+        help="paper: 96 combinations; fast: C alone, converged (default paper)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--residual-kind", choices=["cosine", "dot"], default="cosine",
+        help="the residual space's one feature (default cosine)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="seed of label permutations")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+    parser.add_argument("--output", required=True, metavar="NPZ", help="the probes")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit, and write the probes."""
+    from threadpoolctl import threadpool_limits
+
+    from clipsieve.evaluation.roles import FITTING
+    from clipsieve.feature_sets import read_feature_sets
+    from clipsieve.probes.files import write_probes
+    from clipsieve.rows import read_rows, require_both_classes
+
+    generator = Path(args.embeddings[0]).stem
+    what = f"fit {generator}"
+    rows = read_rows(args.embeddings, args.splits, FITTING, what)
+    train, val = rows.of("train"), rows.of("val")
+    require_both_classes(train, f"{what}: train rows")
+    require_both_classes(val, f"{what}: val rows")
+    probes = []
+    with threadpool_limits(args.threads):
+        for feature_set in read_feature_sets(args.features):
+            if generator in feature_set.excluded:
+                continue
+            for draw in range(len(feature_set.draws)):
+                probes.append(fit_draw(feature_set, draw, generator, train, val, args))
+            log.info(
+                "%s: %s, val accuracy %.3f",
+                what, feature_set.feature_set, probes[-1].facts["val_accuracy"],
+            )  # fmt: skip
+    write_probes(args.output, probes)
+
+
+def fit_draw(
+    feature_set: FeatureSet,
+    draw: int,
+    generator: str,
+    train: Rows,
+    val: Rows,
+    args: argparse.Namespace,
+) -> StoredProbe:
+    """Fit one probe: one draw of a feature set on one generator."""
+    import numpy as np
+
+    from clipsieve.feature_sets import features
+    from clipsieve.probes import fit_nearest_mean, fit_probe, residual
+    from clipsieve.probes.files import StoredProbe
+
+    columns = feature_set.draws[draw]
+    direction = None
+    if feature_set.space == "residual":
+        X = train.embedding if columns is None else train.embedding[:, columns]
+        direction = residual(X, train.label)
+    X_train, X_val = (
+        features(
+            rows, feature_set.space, columns,
+            residual=direction, residual_kind=args.residual_kind,
+        )
+        for rows in (train, val)
+    )  # fmt: skip
+    y_train, y_val = train.label, val.label
+    if feature_set.shuffle:
+        rng = np.random.default_rng([args.seed, draw])
+        y_train, y_val = rng.permutation(y_train), rng.permutation(y_val)
+    if feature_set.family == "nearest_mean":
+        probe = fit_nearest_mean(X_train, y_train, X_val, y_val)
+    else:
+        probe = fit_probe(
+            X_train, y_train, X_val, y_val,
+            grid=args.grid, fit_intercept=feature_set.fit_intercept,
+        )  # fmt: skip
+    return StoredProbe(
+        feature_set=feature_set.feature_set,
+        draw=draw,
+        train=generator,
+        space=feature_set.space,
+        columns=columns,
+        coef=probe.coef,
+        intercept=probe.intercept,
+        threshold=probe.threshold,
+        params=probe.params,
+        facts={
+            "n_train": len(train), "n_val": len(val), "val_accuracy": probe.val_accuracy,
+            "residual_kind": args.residual_kind if direction is not None else None,
+        },
+        residual=direction,
+    )  # fmt: skip

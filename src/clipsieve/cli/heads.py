@@ -1,0 +1,79 @@
+"""Head ranking: how well a probe on one attention head's output transfers to other generators.
+
+Trains a probe on every head's output over one generator's train rows and scores it on each other generator's
+train and val rows less every group trained on (paper, section 4). Test rows are never read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+HELP = "rank attention heads by transfer from one generator to others"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve heads --train-embeddings e/biggan.h5 e/real.h5 --train-splits s/biggan.parquet s/real.parquet\n"
+        "    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet --output biggan.parquet"
+    )
+    for side, text in (("train", "trained on"), ("val", "scored on")):
+        parser.add_argument(
+            f"--{side}-embeddings", nargs="+", required=True, metavar="H5", action="append" if side == "val" else "store",
+            help=f"embedding files of a generator {text} and of its source" + ("; repeat for each generator" if side == "val" else ""),
+        )  # fmt: skip
+        parser.add_argument(
+            f"--{side}-splits", nargs="+", required=True, metavar="PARQUET", action="append" if side == "val" else "store",
+            help="split tables of the same image sets, in the same order",
+        )  # fmt: skip
+    parser.add_argument("--C", type=float, default=1.0, help="inverse L2 strength (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a (val, head)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Rank the heads, and write the scores."""
+    import pandas as pd
+    from threadpoolctl import threadpool_limits
+
+    from clipsieve.evaluation.roles import FITTING, require_disjoint_groups
+    from clipsieve.rows import read_rows, require_both_classes
+    from clipsieve.selection import rank_heads
+    from clipsieve.tables import write_table
+
+    train_name = Path(args.train_embeddings[0]).stem
+    train = read_rows(args.train_embeddings, args.train_splits, ("train",), f"heads {train_name}")
+    require_both_classes(train, f"heads {train_name}: train rows")
+    train_heads, basis = train.heads(), train.head_basis()
+    parts = []
+    for embeddings, splits in zip(args.val_embeddings, args.val_splits, strict=True):
+        val_name = Path(embeddings[0]).stem
+        what = f"heads {train_name}--{val_name}"
+        scored = read_rows(embeddings, splits, FITTING, what).without_groups(train.group)
+        require_both_classes(scored, f"{what}: rows of {val_name} whose group was not trained on")
+        require_disjoint_groups(train.group, scored.group, what)
+        with threadpool_limits(args.threads):
+            ranking = rank_heads(
+                train_heads, train.label, scored.heads(), scored.label, basis,
+                C=args.C, threads=args.threads,
+            )  # fmt: skip
+        frame = pd.DataFrame(
+            [
+                {
+                    "train": train_name, "val": val_name, "layer": layer, "head": head,
+                    "accuracy": ranking.accuracy[layer, head], "log_loss": ranking.log_loss[layer, head],
+                    "auc": ranking.auc[layer, head], "rank": position + 1, "n": len(scored),
+                }
+                for position, (layer, head) in enumerate(ranking.order)
+            ]
+        )  # fmt: skip
+        top = ranking.order[0]
+        log.info("%s: best head %s, accuracy %.3f", what, tuple(top), ranking.accuracy[tuple(top)])
+        parts.append(frame)
+    write_table(
+        pd.concat(parts, ignore_index=True), args.output, {"C": args.C, "n_train": len(train)}
+    )

@@ -1,0 +1,120 @@
+"""Greedy component search in one direction: which columns to remove so that a probe transfers.
+
+Trains on one generator's train rows, scores on another generator's train and val rows less every group
+trained on, and removes one column a step until one is left. The list is the one that converged refits
+at every candidate would give; each step says how it was proved. Test rows are never read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+HELP = "greedy component search, one direction of a pair"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve search --train-embeddings e/biggan.h5 e/real.h5 --train-splits s/biggan.parquet "
+        "s/real.parquet\n    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet "
+        "--output biggan--sd.parquet"
+    )
+    for side, text in (("train", "trained on"), ("val", "scored on")):
+        parser.add_argument(
+            f"--{side}-embeddings", nargs="+", required=True, metavar="H5",
+            help=f"embedding files of the generator {text} and of its source",
+        )  # fmt: skip
+        parser.add_argument(
+            f"--{side}-splits", nargs="+", required=True, metavar="PARQUET",
+            help="split tables of the same image sets, in the same order",
+        )  # fmt: skip
+    parser.add_argument("--C", type=float, default=1.0, help="inverse L2 strength (default 1)")
+    parser.add_argument(
+        "--score", choices=["accuracy", "auc", "log_loss"], default="accuracy",
+        help="what a removal is judged by (default accuracy)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tie", choices=["log_loss", "first"], default="log_loss",
+        help="among equal scores: lower log-loss, or lowest column (default log_loss)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fit-intercept", action="store_true", help="with an unpenalised intercept"
+    )
+    parser.add_argument("--checkpoint", help="side file for resuming (default: beside the output)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a step")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search, and write the steps."""
+    from threadpoolctl import threadpool_limits
+
+    from clipsieve.evaluation.roles import FITTING, require_disjoint_groups
+    from clipsieve.rows import read_rows, require_both_classes
+    from clipsieve.selection import greedy_elimination
+    from clipsieve.tables import write_table
+
+    train_name, val_name = (Path(p[0]).stem for p in (args.train_embeddings, args.val_embeddings))
+    what = f"search {train_name}--{val_name}"
+    train = read_rows(args.train_embeddings, args.train_splits, ("train",), what)
+    scored = read_rows(args.val_embeddings, args.val_splits, FITTING, what)
+    scored = scored.without_groups(train.group)
+    require_both_classes(train, f"{what}: train rows of {train_name}")
+    require_both_classes(scored, f"{what}: rows of {val_name} whose group was not trained on")
+    require_disjoint_groups(train.group, scored.group, what)
+    log.info(
+        "%s: %d columns, %d training rows, %d scoring rows",
+        what, train.embedding.shape[1], len(train), len(scored),
+    )  # fmt: skip
+    output = Path(args.output)
+    checkpoint = Path(args.checkpoint or output.with_name(f".{output.stem}.checkpoint"))
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with threadpool_limits(args.threads):
+        result = greedy_elimination(
+            train.embedding,
+            train.label,
+            scored.embedding,
+            scored.label,
+            C=args.C,
+            score=args.score,
+            tie=args.tie,
+            fit_intercept=args.fit_intercept,
+            checkpoint=checkpoint,
+            progress=_Progress(what),
+        )
+    log.info("%s: done in %.1f s", what, time.monotonic() - started)
+    note = {
+        **result.parameters,
+        "train": train_name,
+        "val": val_name,
+        "columns": int(train.embedding.shape[1]),
+        "initial_score": float(result.initial_score),
+        "kept": [int(column) for column in result.kept],
+        "n_train": len(train),
+        "n_val": len(scored),
+    }
+    write_table(result.table(), output, note)
+    checkpoint.unlink(missing_ok=True)
+
+
+class _Progress:
+    """Log a line about every ten seconds."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.last = time.monotonic()
+
+    def __call__(self, step: int, total: int, elapsed: float, remaining: float) -> None:
+        now = time.monotonic()
+        if now - self.last >= 10 or step == total:
+            self.last = now
+            log.info(
+                "%s: step %d of %d, %.0f s, about %.0f s left",
+                self.what, step, total, elapsed, remaining,
+            )  # fmt: skip

@@ -1,0 +1,131 @@
+"""Feature sets of one family: from searches, rankings or a seed to lists of columns or heads.
+
+The families and what each reads are in docs/formats.md, Feature sets. Test rows are never read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+HELP = "make the feature sets of one family"
+
+log = logging.getLogger("clipsieve")
+
+FAMILIES = (
+    "all", "all_intercept", "residual", "nearest_mean", "shuffled",
+    "components", "components_intercept", "residual_components", "heads",
+    "random", "fisher", "variance", "l1", "random_heads",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve select --family components --pairs biggan--sd --searches biggan--sd.parquet "
+        "sd--biggan.parquet\n    --output components.json"
+    )
+    parser.add_argument("--family", required=True, choices=FAMILIES, help="which family")
+    parser.add_argument(
+        "--pairs", nargs="*", default=[], metavar="A--B",
+        help="pairs; for heads and random_heads, ordered train--val",
+    )  # fmt: skip
+    parser.add_argument(
+        "--searches", nargs="*", default=[], metavar="PARQUET", help="both directions of each pair"
+    )
+    parser.add_argument(
+        "--rankings", nargs="*", default=[], metavar="PARQUET", help="head rankings"
+    )
+    parser.add_argument(
+        "--embeddings", nargs="*", default=[], metavar="H5",
+        help="for fisher, variance and l1: embeddings of the pairs' generators and sources",
+    )  # fmt: skip
+    parser.add_argument(
+        "--splits", nargs="*", default=[], metavar="PARQUET", help="split tables of the same"
+    )
+    parser.add_argument("--best", type=int, default=3, help="heads a set (default 3)")
+    parser.add_argument(
+        "--exclude", choices=["validation", "both"], default="validation",
+        help="which generators of an ordered pair leave the evaluation of its heads",
+    )  # fmt: skip
+    parser.add_argument("--draws", type=int, default=20, help="random subsets a set (default 20)")
+    parser.add_argument("--shuffles", type=int, default=5, help="label permutations (default 5)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random draws (default 0)")
+    parser.add_argument("--output", required=True, metavar="JSON", help="the feature sets")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Select, and write the feature sets."""
+    from clipsieve.feature_sets import write_feature_sets
+    from clipsieve.selection import choose
+
+    pairs = [tuple(pair.split("--")) for pair in args.pairs]
+    family = args.family
+    if family in choose.PLAIN:
+        found = [choose.PLAIN[family]]
+    elif family == "shuffled":
+        found = choose.shuffled(args.shuffles)
+    elif family in {"heads", "random_heads"}:
+        ranked = _ranked(args.rankings, pairs)
+        if family == "heads":
+            found = choose.heads(ranked, args.best, args.exclude)
+        else:
+            found = choose.random_heads(ranked, args.best, args.exclude, args.draws, args.seed)
+    else:
+        searched = _searched(args.searches, pairs)
+        if family == "random":
+            found = choose.random_components(searched, args.draws, args.seed)
+        elif family in {"fisher", "variance", "l1"}:
+            found = choose.filtered(family, searched, _pair_rows(args, pairs))
+        else:
+            found = choose.components(family, searched)
+    write_feature_sets(args.output, found)
+    log.info("select %s: %d feature sets", family, len(found))
+
+
+def _searched(paths, pairs):  # type: ignore[no-untyped-def]
+    from clipsieve.errors import UserError
+    from clipsieve.selection.choose import Searched
+    from clipsieve.tables import read_table
+
+    notes = {Path(path).stem: read_table(path)[1] for path in paths}
+    found = {}
+    for a, b in pairs:
+        for direction in (f"{a}--{b}", f"{b}--{a}"):
+            if direction not in notes:
+                raise UserError(f"--searches: no {direction}.parquet, which pair {a}--{b} needs")
+        both = notes[f"{a}--{b}"], notes[f"{b}--{a}"]
+        found[a, b] = Searched((both[0]["kept"], both[1]["kept"]), both[0]["columns"])
+    return found
+
+
+def _ranked(paths, pairs):  # type: ignore[no-untyped-def]
+    from clipsieve.errors import UserError
+    from clipsieve.tables import read_table
+
+    tables = {
+        Path(path).stem: read_table(path, ("val", "layer", "head", "rank"))[0] for path in paths
+    }
+    found = {}
+    for train, val in pairs:
+        if train not in tables or not (tables[train]["val"] == val).any():
+            raise UserError(f"--rankings: no ranking of {train} on {val}")
+        table = tables[train][tables[train]["val"] == val].sort_values("rank")
+        found[train, val] = list(zip(table["layer"], table["head"], strict=True))
+    return found
+
+
+def _pair_rows(args, pairs):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    from clipsieve.evaluation.roles import FITTING
+    from clipsieve.rows import read_rows
+
+    rows = read_rows(args.embeddings, args.splits, FITTING, f"select {args.family}")
+    found = {}
+    for a, b in pairs:
+        # generated images of the pair, and all real ones that were handed over for it
+        mine = rows.take(np.isin(rows.image_set, [a, b]) | (rows.label == 1))
+        found[a, b] = (mine.embedding, mine.label)
+    return found

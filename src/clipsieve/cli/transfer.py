@@ -1,0 +1,62 @@
+"""Logits of finished probes on every test image: what all metrics, intervals and galleries are made from.
+
+Applies, never fits. A generator that a feature set gave up to its selection occurs in it neither as training
+generator nor as image set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+HELP = "apply the probes of one family to all test images"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve transfer --features all.json --probes probes/all/*.npz "
+        "--embeddings e/*.h5 --splits s/*.parquet\n    --encoder clip_b16 --seed 0 --output scores/all.parquet"
+    )
+    parser.add_argument(
+        "--features", required=True, metavar="JSON", help="feature sets of the family"
+    )
+    parser.add_argument("--probes", nargs="+", required=True, metavar="NPZ", help="finished probes")
+    parser.add_argument(
+        "--embeddings", nargs="+", required=True, metavar="H5", help="every image set, sources too"
+    )
+    parser.add_argument(
+        "--splits", nargs="+", required=True, metavar="PARQUET", help="of the same, in that order"
+    )
+    parser.add_argument("--encoder", required=True, help="id of the encoder, for the column")
+    parser.add_argument(
+        "--seed", type=int, required=True, help="seed of the splits, for the column"
+    )
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="the scores")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Apply, and write the scores."""
+    import pandas as pd
+
+    from clipsieve.evaluation.roles import EVALUATION
+    from clipsieve.evaluation.scores import apply_probes
+    from clipsieve.feature_sets import read_feature_sets
+    from clipsieve.probes.files import read_probes
+    from clipsieve.rows import read_rows
+    from clipsieve.tables import write_table
+
+    excluded = {item.feature_set: item.excluded for item in read_feature_sets(args.features)}
+    probes = [probe for path in args.probes for probe in read_probes(path)]
+    parts = []
+    for embeddings, splits in zip(args.embeddings, args.splits, strict=True):
+        rows = read_rows([embeddings], [splits], EVALUATION, f"transfer {Path(embeddings).stem}")
+        parts.append(apply_probes(probes, rows, excluded))
+    scores = pd.concat(parts, ignore_index=True)
+    scores.insert(0, "encoder", args.encoder)
+    scores.insert(1, "seed", args.seed)
+    write_table(scores, args.output, {"probes": len(probes)})
+    log.info("transfer: %d probes, %d scores", len(probes), len(scores))
