@@ -1,0 +1,57 @@
+"""A finished probe: its coefficients, how they were chosen, and what it says about rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clipsieve.probes.checks import check_matrix
+from clipsieve.probes.scores import sigmoid
+
+
+@dataclass
+class Probe:
+    """A linear detector; label 0 = generated, 1 = real, so a high logit means real.
+
+    Attributes
+    ----------
+    coef : float64 [D]. Weights.
+    intercept : float. 0 when the probe was fitted without one.
+    params : dict. `solver`, `C`, `max_iter`, `fit_intercept`; `n_iter` and `converged` of the final
+        fit on train and val; `grid`, and `seed` where one was used.
+    threshold : float. Logit threshold with the best accuracy on val, found with the chosen
+        parameters fitted on train alone (0 is the plain threshold).
+    val_logits : float64 [n_val]. Logits of the val rows under that fit on train alone.
+    val_scores : dict. `accuracy` (at logit 0), `accuracy_at_threshold`, `log_loss`, `auc` of
+        `val_logits`.
+    """
+
+    coef: NDArray[np.float64]
+    intercept: float
+    params: dict[str, Any]
+    threshold: float = 0.0
+    val_logits: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    val_scores: dict[str, float] = field(default_factory=dict)
+
+    def logits(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return coef . x + intercept for every row, float64 [n].
+
+        Raises
+        ------
+        UserError
+            When `X` [n, D] has another number of columns than the probe, or NaN or infinity.
+        """
+        matrix = check_matrix(X, "X", columns=len(self.coef))
+        return np.asarray(matrix @ self.coef + self.intercept, dtype=np.float64)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return probabilities, float64 [n, 2]: column 0 generated, column 1 real."""
+        z = self.logits(X)
+        return np.column_stack([sigmoid(-z), sigmoid(z)])
+
+    def predict(self, X: ArrayLike, threshold: float = 0.0) -> NDArray[np.int64]:
+        """Return labels, int64 [n]: 1 (real) where the logit is above `threshold`, else 0."""
+        return (self.logits(X) > threshold).astype(np.int64)
