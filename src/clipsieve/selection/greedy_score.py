@@ -1,0 +1,83 @@
+"""Scores of many candidates, as intervals that hold the converged refit's score.
+
+`logits` [m, k] are the candidates' logits on the scoring rows and `half` [m, k] how far each may be
+from the converged refit's. Every score is "higher is better": accuracy and AUC in counts of rows and
+of half pairs (integers, so equality is exact), log-loss as its negative.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsieve.selection.greedy_problem import Floats
+
+Flags = NDArray[np.bool_]
+
+
+def accuracy_bounds(logits: Floats, half: Floats, real: Flags) -> tuple[Floats, Floats]:
+    """Return the least and the most rows that can be right, per candidate.
+
+    A logit of 0 counts as generated, as in scikit-learn's `predict`.
+    """
+    surely_real = logits > half
+    surely_generated = logits <= -half
+    low = np.where(real[:, None], surely_real, surely_generated).sum(axis=0)
+    high = len(logits) - np.where(real[:, None], surely_generated, surely_real).sum(axis=0)
+    return low.astype(float), high.astype(float)
+
+
+def accuracy_at_precision(logits: Floats, half: Floats, real: Flags) -> Floats:
+    """Count right rows where logits within `half` of 0 are taken as 0."""
+    return ((logits > half) == real[:, None]).sum(axis=0).astype(float)
+
+
+def auc_bounds(logits: Floats, half: Floats, real: Flags) -> tuple[Floats, Floats]:
+    """Return bounds on the number of ordered (real, generated) half pairs, per candidate."""
+    low = np.empty(logits.shape[1])
+    high = np.empty(logits.shape[1])
+    for k in range(logits.shape[1]):
+        centre, width = logits[:, k], half[:, k]
+        low[k] = half_pairs(centre[real] - width[real], centre[~real] + width[~real])
+        high[k] = half_pairs(centre[real] + width[real], centre[~real] - width[~real])
+    return low, high
+
+
+def half_pairs(real: Floats, generated: Floats, equal: float = 0.0) -> float:
+    """Count pairs with real above generated twice, and those at most `equal` apart once."""
+    ranked = np.sort(generated)
+    below = np.searchsorted(ranked, real - equal, side="left").sum()
+    upto = np.searchsorted(ranked, real + equal, side="right").sum()
+    return float(below + upto)
+
+
+def auc_at_precision(logits: Floats, half: Floats, real: Flags) -> Floats:
+    """Count half pairs where logits closer than their rounding are taken as equal."""
+    return np.array(
+        [
+            half_pairs(logits[real, k], logits[~real, k], 2.0 * float(half[:, k].max()))
+            for k in range(logits.shape[1])
+        ]
+    )
+
+
+def log_loss_bounds(
+    logits: Floats, error: Floats, rounding: Floats, real: Flags, length: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return the mean log-loss of each candidate and bounds on the converged refit's.
+
+    `error` [k] bounds ||e||_H, `rounding` [m] the logits' rounding, `length` [m] is ||v||_A.
+    The loss is convex with curvature at most 1/4 a row: it lies between its tangent at the
+    candidate and that plus `mean (v . e)^2 / 8`.
+    """
+    margin = np.where(real[:, None], logits, -logits)
+    wrong = np.exp(-np.logaddexp(0.0, margin))
+    loss = np.logaddexp(0.0, -margin).mean(axis=0)
+    slope = (length @ wrong) / len(logits)
+    noise = (rounding @ wrong) / len(logits) + 8 * np.finfo(float).eps * loss
+    bend = float(length @ length) / (8 * len(logits))
+    finite = np.where(np.isfinite(error), error, 0.0)
+    low = loss - slope * finite - noise
+    high = loss + slope * finite + bend * finite**2 + noise
+    endless = ~np.isfinite(error)
+    return loss, np.where(endless, 0.0, low), np.where(endless, np.inf, high)
