@@ -1,11 +1,11 @@
 """Metrics of a transfer matrix's cells, for many weightings of the images at once.
 
 Each function takes weights [n, B]: column b holds how often each image counts in weighting b. One
-column of ones gives the plain metric; the counts of B bootstrap resamples give all B replicates in a
-few matrix products and cumulative sums, without a loop over resamples.
+column of ones gives the plain metric; the counts of B bootstrap resamples give all B replicates in
+a few matrix products and cumulative sums, without a loop over resamples.
 
-Labels are 0 = generated, 1 = real, and a logit above or at 0 says *real*. The positive class of AUC,
-average precision and TPR is *generated*.
+Labels are 0 = generated, 1 = real, and a logit above or at 0 says *real*. The positive class of
+AUC, average precision and TPR is *generated*.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def set_sums(logits: Floats, label: int, thresholds: Floats, weights: Floats) ->
     dtype = weights.dtype
     right = (logits >= 0) == bool(label)
     right_at = (logits >= thresholds[:, None]) == bool(label)
-    probability = _sigmoid(logits)
+    probability = sigmoid(logits)
     bins = np.minimum((probability * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     n_probes, n = logits.shape
     gaps = np.zeros((n_probes, ECE_BINS, n), dtype=dtype)
@@ -162,9 +162,9 @@ def ranking_metrics(reals: RankedReals, logits: Floats, weights: Floats) -> dict
     Returns
     -------
     dict
-        ``auc``, ``average_precision``, ``tpr_at_fpr_1``, ``tpr_at_fpr_5``, each [B]. Ties count half
-        in the AUC and share one threshold elsewhere, as in scikit-learn. TPR at a rate is that of
-        the lowest threshold whose false positive rate does not exceed it.
+        ``auc``, ``average_precision``, ``tpr_at_fpr_1``, ``tpr_at_fpr_5``, each [B]. Ties count
+        half in the AUC and share one threshold elsewhere, as in scikit-learn. TPR at a rate is that
+        of the lowest threshold whose false positive rate does not exceed it.
     """
     order = np.argsort(logits, kind="stable")
     scores = -logits[order]
@@ -244,7 +244,8 @@ def _cumulative(weights: Floats) -> Floats:
     return result
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits: Floats) -> Floats:
+    """Return P(real) of logits."""
     # half the argument in tanh neither overflows nor warns
     result: Floats = (1 + np.tanh(logits / 2)) / 2
     return result

@@ -1,81 +1,292 @@
-"""Scores: the logit of each probe on each test image."""
+"""Score files as matrices: one row a probe, one column a test image, the same images for all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clipsieve.evaluation.roles import EVALUATION, require_excluded, require_splits
-from clipsieve.feature_sets import features
-from clipsieve.probes.files import StoredProbe
-from clipsieve.rows import Rows
+from clipsieve.errors import UserError
+from clipsieve.evaluation.roles import EVALUATION, require_splits
 
-if TYPE_CHECKING:
-    import pandas as pd
+COLUMNS = (
+    *("encoder", "seed", "feature_set", "draw", "train", "image_set", "generator"),
+    *("image_id", "group", "label", "split", "logit", "threshold"),
+)
+# Text columns that repeat; read as codes, so that no row holds a string of its own.
+_TEXTS = ("encoder", "feature_set", "train", "image_set", "image_id", "group", "split")
 
 
-def apply_probes(
-    probes: Sequence[StoredProbe], rows: Rows, excluded: Mapping[str, Sequence[str]]
-) -> pd.DataFrame:
-    """Score the test rows of one image set with every probe that may see it.
+@dataclass
+class Images:
+    """Every test image of the run, in the order of first appearance.
+
+    Attributes
+    ----------
+    image_id, image_set, source, group
+        str [n]. The source of a real image is its own image set.
+    label
+        int64 [n], 0 = generated, 1 = real.
+    """
+
+    image_id: NDArray[np.str_]
+    image_set: NDArray[np.str_]
+    source: NDArray[np.str_]
+    group: NDArray[np.str_]
+    label: NDArray[np.int64]
+
+
+@dataclass
+class Scores:
+    """Logits of the probes of one feature set and draw.
+
+    Attributes
+    ----------
+    feature_set, draw
+        Which.
+    train
+        Training generator of each probe, P names in sorted order.
+    logits
+        float64 [P, n] on the columns of `Images`; NaN where the probe was not applied.
+    threshold
+        float64 [P].
+    """
+
+    feature_set: str
+    draw: int
+    train: list[str]
+    logits: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+
+
+@dataclass
+class AllScores:
+    """What a run's score files hold, for one encoder and seed."""
+
+    encoder: str
+    seed: int
+    images: Images
+    scores: list[Scores]
+
+
+def read_scores(
+    paths: Iterable[str | os.PathLike[str]], sources: Mapping[str, str] | None = None
+) -> AllScores:
+    """Read score files into matrices.
 
     Parameters
     ----------
-    probes
-        Finished probes of one family.
-    rows
-        Test rows of one image set.
-    excluded
-        Feature set -> generators given up to its selection.
-
-    Returns
-    -------
-    DataFrame
-        One row a probe and image: the columns of docs/formats.md, Scores, without encoder and seed.
+    paths
+        Score files of one encoder and seed (docs/formats.md, Scores).
+    sources
+        Source of each generator. Without it the files' column ``source`` is used, or, where that is
+        missing too, the only real image set there is.
 
     Raises
     ------
-    RoleError
-        A row isn't a test row, or a probe was trained on a generator its feature set gave up.
+    UserError
+        A file is missing or lacks a column; the files are of different encoders or seeds; an image
+        is not of the test split, has two labels or groups, or is scored twice by a probe; a logit
+        is not finite; a generator's source is not known.
     """
-    import pandas as pd
+    reader = _Reader()
+    for path in paths:
+        reader.read(path)
+    return reader.finish(dict(sources or {}))
 
-    require_splits(rows.split, EVALUATION, "transfer", ids=rows.image_id)
-    image_set = str(rows.image_set[0])
-    real = bool((rows.label == 1).all())
-    seen = [probe for probe in probes if real or image_set not in excluded[probe.feature_set]]
-    for probe in probes:
-        require_excluded([probe.train], excluded[probe.feature_set], probe.feature_set)
-    known: dict[tuple[str, str], np.ndarray] = {}
-    logits = []
-    for probe in seen:
-        key = (probe.space, str(probe.columns))
-        if probe.space == "residual":
-            kind = probe.facts["residual_kind"]
-            X = features(
-                rows, probe.space, probe.columns, residual=probe.residual, residual_kind=kind
+
+class _Reader:
+    """Gathers rows batch by batch, so that only logits and one copy of the images are held."""
+
+    def __init__(self) -> None:
+        self.index: dict[str, int] = {}
+        self.facts: dict[str, list[str]] = {name: [] for name in ("image_set", "group", "source")}
+        self.label: list[int] = []
+        self.probes: dict[tuple[str, int, str], list[tuple[NDArray[Any], NDArray[Any]]]] = {}
+        self.threshold: dict[tuple[str, int, str], float] = {}
+        self.run: set[tuple[str, int]] = set()
+
+    def read(self, path: str | os.PathLike[str]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(
+                path,
+                read_dictionary=list(_TEXTS),
             )
-        else:
-            # a column list is shared by every training generator
-            if key not in known:
-                known[key] = features(rows, probe.space, probe.columns)
-            X = known[key]
-        logits.append(X @ probe.coef + probe.intercept)
-    n, k = len(rows), len(seen)
-    return pd.DataFrame(
-        {
-            "feature_set": pd.Categorical(np.repeat([p.feature_set for p in seen], n)),
-            "draw": np.repeat(np.array([p.draw for p in seen], dtype=np.int32), n),
-            "train": pd.Categorical(np.repeat([p.train for p in seen], n)),
-            "image_set": pd.Categorical([image_set] * (n * k)),
-            "generator": [None if real else image_set] * (n * k),
-            "image_id": np.tile(rows.image_id, k),
-            "group": np.tile(rows.group, k),
-            "label": np.tile(rows.label, k),
-            "split": pd.Categorical(["test"] * (n * k)),
-            "logit": np.concatenate(logits) if logits else np.empty(0),
-            "threshold": np.repeat(np.array([p.threshold for p in seen], dtype=np.float64), n),
-        }
-    ).astype({"feature_set": str, "train": str, "image_set": str, "split": str})
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path}: not a readable parquet table ({error})") from None
+        names = file.schema_arrow.names
+        missing = [name for name in COLUMNS if name not in names]
+        if missing:
+            raise UserError(f"{path}: no column {missing[0]!r}; it has {', '.join(names)}")
+        wanted = [*COLUMNS, *(["source"] if "source" in names else [])]
+        for batch in file.iter_batches(batch_size=1 << 20, columns=wanted):
+            if batch.num_rows:
+                self._batch(batch, str(path))
+
+    def _batch(self, batch: Any, path: str) -> None:
+        columns = {name: _codes(batch.column(name)) for name in _TEXTS}
+        split_codes, split_names = columns["split"]
+        if set(split_names[np.unique(split_codes)]) != set(EVALUATION):
+            ids = columns["image_id"]
+            require_splits(
+                split_names[split_codes], EVALUATION, f"evaluation of {path}", ids=ids[1][ids[0]]
+            )
+        for encoder in columns["encoder"][1][np.unique(columns["encoder"][0])]:
+            for seed in np.unique(batch.column("seed").to_numpy(zero_copy_only=False)):
+                self.run.add((str(encoder), int(seed)))
+        if len(self.run) > 1:
+            raise UserError(f"{path}: scores of more than one encoder or seed: {sorted(self.run)}")
+        logits = batch.column("logit").to_numpy(zero_copy_only=False)
+        if not np.isfinite(logits).all():
+            bad = columns["image_id"][1][columns["image_id"][0][~np.isfinite(logits)][0]]
+            raise UserError(f"{path}: the logit of {bad} is not a finite number")
+        image = self._images(batch, columns, path)
+        draw = batch.column("draw").to_numpy(zero_copy_only=False).astype(np.int64)
+        threshold = batch.column("threshold").to_numpy(zero_copy_only=False).astype(np.float64)
+        self._probes(columns, draw, image, logits, threshold, path)
+
+    def _images(self, batch: Any, columns: Mapping[str, Any], path: str) -> NDArray[np.int64]:
+        codes, ids = columns["image_id"]
+        used, first = np.unique(codes, return_index=True)
+        label = batch.column("label").to_numpy(zero_copy_only=False)
+        set_codes, sets = columns["image_set"]
+        group_codes, groups = columns["group"]
+        named = "source" in batch.schema.names
+        source = batch.column("source").take(first).to_pylist() if named else None
+        position = np.full(len(ids), -1, dtype=np.int64)
+        for k, (code, row) in enumerate(zip(used.tolist(), first.tolist(), strict=True)):
+            name = str(ids[code])
+            facts = (str(sets[set_codes[row]]), str(groups[group_codes[row]]))
+            at = self.index.get(name)
+            if at is None:
+                at = self.index[name] = len(self.label)
+                self.facts["image_set"].append(facts[0])
+                self.facts["group"].append(facts[1])
+                self.facts["source"].append(str(source[k] or "") if source else "")
+                self.label.append(int(label[row]))
+            elif facts != (self.facts["image_set"][at], self.facts["group"][at]):
+                raise UserError(f"{path}: image {name} is of another image set or group elsewhere")
+            position[code] = at
+        image = position[codes]
+        if (np.asarray(self.label)[image] != label).any():
+            wrong = ids[codes[np.asarray(self.label)[image] != label][0]]
+            raise UserError(f"{path}: image {wrong} has two labels")
+        return image
+
+    def _probes(
+        self,
+        columns: Mapping[str, Any],
+        draw: NDArray[np.int64],
+        image: NDArray[Any],
+        logits: NDArray[Any],
+        threshold: NDArray[Any],
+        path: str,
+    ) -> None:
+        set_codes, sets = columns["feature_set"]
+        train_codes, trains = columns["train"]
+        n_draws, n_trains = int(draw.max()) + 1, len(trains)
+        key = (set_codes.astype(np.int64) * n_draws + draw) * n_trains + train_codes
+        order = np.argsort(key, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
+        for rows in np.split(order, starts[1:]):
+            one = rows[0]
+            name = (str(sets[set_codes[one]]), int(draw[one]), str(trains[train_codes[one]]))
+            limit = self.threshold.setdefault(name, float(threshold[one]))
+            if (threshold[rows] != limit).any():
+                raise UserError(f"{path}: {name[0]} trained on {name[2]} has two thresholds")
+            self.probes.setdefault(name, []).append((image[rows], logits[rows]))
+
+    def finish(self, sources: dict[str, str]) -> AllScores:
+        if not self.probes:
+            raise UserError("evaluation: the score files hold no row")
+        images = self._finish_images(sources)
+        grouped: dict[tuple[str, int], list[str]] = {}
+        for feature_set, draw, train in sorted(self.probes):
+            grouped.setdefault((feature_set, draw), []).append(train)
+        scores = []
+        for (feature_set, draw), trains in grouped.items():
+            matrix = np.full((len(trains), len(self.label)), np.nan)
+            limits = np.empty(len(trains))
+            for row, train in enumerate(trains):
+                parts = self.probes.pop((feature_set, draw, train))
+                index = np.concatenate([part[0] for part in parts])
+                if len(np.unique(index)) < len(index):
+                    raise UserError(
+                        f"evaluation: {feature_set}, draw {draw}, trained on {train}:"
+                        " an image is scored twice"
+                    )
+                matrix[row, index] = np.concatenate([part[1] for part in parts])
+                limits[row] = self.threshold[feature_set, draw, train]
+            scores.append(Scores(feature_set, draw, trains, matrix, limits))
+        ((encoder, seed),) = self.run
+        return AllScores(encoder, seed, images, scores)
+
+    def _finish_images(self, sources: dict[str, str]) -> Images:
+        image_set = np.array(self.facts["image_set"])
+        label = np.array(self.label, dtype=np.int64)
+        real_sets = sorted(set(image_set[label == 1].tolist()))
+        known = dict(zip(self.facts["image_set"], self.facts["source"], strict=True))
+        source_of = {name: name for name in real_sets}
+        for name in sorted(set(image_set[label == 0].tolist())):
+            if name in source_of:
+                raise UserError(f"evaluation: image set {name} has real and generated images")
+            only = real_sets[0] if len(real_sets) == 1 else ""
+            source = sources.get(name) or known[name] or only
+            if source not in real_sets:
+                raise UserError(
+                    f"evaluation: the source of {name} is {source or 'not given'}; score"
+                    f" files hold real images of {', '.join(real_sets) or 'no source'}"
+                )
+            source_of[name] = source
+        return Images(
+            image_id=np.array(list(self.index)),
+            image_set=image_set,
+            source=np.array([source_of[name] for name in self.facts["image_set"]]),
+            group=np.array(self.facts["group"]),
+            label=label,
+        )
+
+
+def read_features(paths: Iterable[str | os.PathLike[str]]) -> dict[str, dict[str, Any]]:
+    """Read feature set files: id -> its object (docs/formats.md, Feature sets).
+
+    Raises
+    ------
+    UserError
+        A file is missing or is not such a list.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as handle:
+                entries = json.load(handle)
+            found |= {str(entry["feature_set"]): entry for entry in entries}
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}: not a list of feature sets ({error})") from None
+    return found
+
+
+def _codes(column: Any) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Codes [n] and names of a text column."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    names = np.array([str(value) for value in column.dictionary.to_pylist()], dtype=str)
+    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    if (codes < 0).any():
+        names = np.append(names, "")
+        codes = np.where(codes < 0, len(names) - 1, codes)
+    return codes, names

@@ -1,0 +1,205 @@
+"""Resamples of groups, shared by every cell, and the intervals that come of them.
+
+A group (a photograph, a prompt) is drawn whole, with all images that come from it, so replicates of
+cells that share images move together and a difference of two feature sets is a paired one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Interval = Literal["percentile", "bca", "studentized"]
+INTERVALS: tuple[Interval, ...] = ("percentile", "bca", "studentized")
+
+# A stratum below this many groups is joined with the other small ones of its source.
+_SMALL = 10
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Groups that are interchangeable in a resample: those with images in the same image sets.
+
+    Attributes
+    ----------
+    of_group
+        Stratum of each group, int64 [G].
+    sizes
+        Number of groups of each stratum, int64 [S].
+    """
+
+    of_group: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+def strata_of(
+    groups: NDArray[np.int64], sources: NDArray[np.int64], image_sets: NDArray[np.int64]
+) -> Strata:
+    """Divide groups by source and by the image sets in which they have images.
+
+    Parameters
+    ----------
+    groups
+        Group of each image, 0 .. G - 1, shape [n].
+    sources
+        Source of each image, shape [n]; a group has one source.
+    image_sets
+        Image set of each image, shape [n].
+
+    Notes
+    -----
+    Where real and generated images are not paired, each class is then resampled to its own size, as
+    it was collected; where every group has an image of every set, there is one stratum a source.
+    Strata of fewer than 10 groups (a prompt that one generator refused) are joined within their
+    source, and with its largest stratum if they are still fewer than 10 together.
+    """
+    n_groups = int(groups.max()) + 1 if len(groups) else 0
+    source_of = np.zeros(n_groups, dtype=np.int64)
+    source_of[groups] = sources
+    members: list[set[int]] = [set() for _ in range(n_groups)]
+    for group, image_set in set(zip(groups.tolist(), image_sets.tolist(), strict=True)):
+        members[group].add(image_set)
+    keys: list[tuple[int, tuple[int, ...]]] = [
+        (int(source_of[g]), tuple(sorted(members[g]))) for g in range(n_groups)
+    ]
+    for _ in range(2):
+        counts = Counter(keys)
+        largest = {
+            source: max((n, key) for key, n in counts.items() if key[0] == source)[1]
+            for source in {key[0] for key in counts}
+        }
+        rest = {key: (key[0], ()) for key, n in counts.items() if n < _SMALL}
+        # second round: what is joined and still small goes to the source's largest stratum
+        keys = [
+            largest[key[0]] if key in rest and not key[1] else rest.get(key, key) for key in keys
+        ]
+    names = {key: k for k, key in enumerate(sorted(set(keys)))}
+    of_group = np.array([names[key] for key in keys], dtype=np.int64)
+    return Strata(of_group, np.bincount(of_group, minlength=len(names)).astype(np.int64))
+
+
+def resample_weights(strata: Strata, resamples: int, seed: int) -> NDArray[np.float32]:
+    """Draw how often each group counts in each resample, float32 [G, resamples].
+
+    Notes
+    -----
+    From a stratum of n groups, n - 1 are drawn with replacement and weighted n / (n - 1) (Rao and
+    Wu 1988): the variance of a replicate mean is then s^2 / n with the unbiased s^2, where a draw
+    of n groups would give (n - 1) / n of it.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.empty((len(strata.of_group), resamples), dtype=np.float32)
+    for stratum, n in enumerate(strata.sizes):
+        rows = strata.of_group == stratum
+        if n == 1:
+            weights[rows] = 1.0  # nothing to tell its spread by
+            continue
+        counts = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples)
+        weights[rows] = counts.T * (n / (n - 1))
+    return weights
+
+
+def centred(influence: Floats, strata: Strata) -> Floats:
+    """Take from the influence [..., G] of each group its stratum's mean.
+
+    The influence is the statistic's derivative by the group's weight. The sum over a stratum of n
+    groups of the centred squares, times n / (n - 1), estimates its share of the variance.
+    """
+    result: Floats = np.array(influence, dtype=np.float64)
+    for stratum in range(len(strata.sizes)):
+        rows = strata.of_group == stratum
+        result[..., rows] -= result[..., rows].mean(axis=-1, keepdims=True)
+    return result
+
+
+def degrees_of_freedom(strata: Strata, groups: NDArray[np.int64]) -> int:
+    """Groups less strata among `groups`, at least 1."""
+    return max(1, len(groups) - len(np.unique(strata.of_group[groups])))
+
+
+def interval(
+    values: Floats,
+    replicates: Floats,
+    *,
+    confidence: float = 0.95,
+    method: Interval = "percentile",
+    influence: Floats | None = None,
+    freedom: int | None = None,
+) -> tuple[Floats, Floats]:
+    """Bootstrap intervals of many statistics at once.
+
+    Parameters
+    ----------
+    values
+        The statistics, shape [...].
+    replicates
+        Their bootstrap replicates, shape [..., B].
+    confidence
+        Coverage, in (0, 1).
+    method
+        ``percentile``: quantiles of the replicates. ``bca``: quantiles corrected for bias and
+        acceleration (Efron 1987). ``studentized``: value -+ t times the replicates' standard
+        deviation.
+    influence
+        Influence of each group, centred, shape [..., K]; used by ``bca`` (without it, or where it
+        is not finite, there is no acceleration).
+    freedom
+        Degrees of freedom. Quantile levels are widened by the ratio of Student's t to the normal
+        quantile, which matters below about 50 groups. None for no widening.
+
+    Returns
+    -------
+    low, high
+        Shape [...]; NaN where a replicate is not finite.
+    """
+    from scipy import stats
+
+    tail = (1 - confidence) / 2
+    z = stats.norm.ppf(tail) if freedom is None else stats.t.ppf(tail, freedom)
+    ordered = np.sort(replicates, axis=-1)
+    broken = ~np.isfinite(ordered[..., -1])
+    if method == "studentized":
+        spread = ordered.std(axis=-1, ddof=1)
+        low, high = values + z * spread, values - z * spread
+    else:
+        shift: Floats = np.zeros(values.shape)
+        skew: Floats = np.zeros(values.shape)
+        if method == "bca":
+            n = replicates.shape[-1]
+            # ties count half: a metric of few images takes few values
+            below = (ordered < values[..., None]).mean(-1) + (ordered <= values[..., None]).mean(-1)
+            shift = stats.norm.ppf(np.clip(below / 2, 0.5 / n, 1 - 0.5 / n))
+            if influence is not None:
+                squares, cubes = (influence**2).sum(-1), (influence**3).sum(-1)
+                skew = np.nan_to_num(cubes / np.maximum(6 * squares**1.5, 1e-300))
+        low, high = (
+            _quantiles(ordered, stats.norm.cdf(shift + (shift + q) / (1 - skew * (shift + q))))
+            for q in (z, -z)
+        )
+    return np.where(broken, np.nan, low), np.where(broken, np.nan, high)
+
+
+def exact_bound(value: Floats, n: int, confidence: float) -> tuple[Floats, Floats]:
+    """Interval of a share of which every group says the same (0 or 1), where replicates can't vary.
+
+    The exact binomial (Clopper-Pearson) interval for n of n, or 0 of n, groups.
+    """
+    reach = 1 - ((1 - confidence) / 2) ** (1 / n)
+    return np.where(value > 0.5, 1 - reach, 0.0), np.where(value > 0.5, 1.0, reach)
+
+
+def _quantiles(ordered: Floats, levels: Floats) -> Floats:
+    """Quantiles of rows sorted along the last axis, at one level each, by linear interpolation."""
+    n = ordered.shape[-1]
+    position = np.clip(levels, 0, 1) * (n - 1)
+    below = np.minimum(position.astype(np.int64), n - 2)
+    share = position - below
+    first = np.take_along_axis(ordered, below[..., None], axis=-1)[..., 0]
+    second = np.take_along_axis(ordered, below[..., None] + 1, axis=-1)[..., 0]
+    result: Floats = first + share * (second - first)
+    return result

@@ -1,0 +1,169 @@
+"""Resamples of groups, influences and intervals against closed forms, plain loops and SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from clipsieve.evaluation.bootstrap import (
+    centred,
+    degrees_of_freedom,
+    exact_bound,
+    interval,
+    resample_weights,
+    strata_of,
+)
+from clipsieve.evaluation.influence import cell_influence
+from clipsieve.evaluation.matrix import layout_of, transfer_matrix
+from clipsieve.evaluation.metrics import METRICS, cell_metrics
+from clipsieve.evaluation.scores import Images, Scores
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_influence_is_the_derivative_by_the_weight(ties: bool) -> None:
+    rng = np.random.default_rng(0)
+    real, generated = rng.normal(0.7, 1, 30), rng.normal(-0.5, 1, 24)
+    if ties:
+        real, generated = real.round(1), generated.round(1)
+    logits = np.r_[real, generated]
+    labels = np.r_[np.ones(30, int), np.zeros(24, int)]
+    of_real, of_generated = cell_influence(real, generated, 0.2)
+    ours = np.c_[of_real, of_generated]
+    h = 1e-6
+    bumps = [np.ones((54, 54)) + sign * h * np.eye(54) for sign in (1, -1)]
+    up, down = (cell_metrics(logits, labels, threshold=0.2, weights=w) for w in bumps)
+    for k, name in enumerate(METRICS):
+        if name.startswith("tpr"):
+            assert np.isnan(ours[k]).all()
+            continue
+        np.testing.assert_allclose(ours[k], (up[name] - down[name]) / (2 * h), atol=2e-8)
+
+
+def test_groups_with_the_same_image_sets_are_one_stratum() -> None:
+    # 12 photographs with both classes, 11 real only, 11 generated only, 3 odd ones
+    groups, sets = [], []
+    for g in range(37):
+        which = (0, 1) if g < 12 else (0,) if g < 23 else (1,) if g < 34 else (1, 2)
+        for s in which:
+            groups.append(g)
+            sets.append(s)
+    strata = strata_of(np.array(groups), np.zeros(len(groups), int), np.array(sets))
+    assert len(set(strata.of_group[:12])) == 1
+    assert len(set(strata.of_group[12:23])) == 1
+    assert len(set(strata.of_group[23:34])) == 1
+    # the three odd groups cannot be a stratum of their own and go to the largest
+    assert set(strata.of_group[34:]) == {strata.of_group[0]}
+    assert sorted(strata.sizes) == [11, 11, 15]
+
+
+def test_sources_are_resampled_apart() -> None:
+    groups = np.arange(40)
+    strata = strata_of(groups, groups // 20, groups // 20)
+    weights = resample_weights(strata, 50, 0)
+    np.testing.assert_allclose(weights[:20].sum(axis=0), 20, rtol=1e-5)
+    np.testing.assert_allclose(weights[20:].sum(axis=0), 20, rtol=1e-5)
+
+
+def test_replicate_means_have_the_unbiased_variance() -> None:
+    x = np.random.default_rng(1).normal(size=12)
+    strata = strata_of(np.arange(12), np.zeros(12, int), np.zeros(12, int))
+    weights = resample_weights(strata, 200_000, 3).astype(np.float64)
+    replicates = x @ weights / weights.sum(axis=0)
+    assert replicates.var() == pytest.approx(x.var(ddof=1) / 12, rel=0.01)
+
+
+def test_resamples_are_seeded() -> None:
+    strata = strata_of(np.arange(30), np.zeros(30, int), np.zeros(30, int))
+    first = resample_weights(strata, 20, 7)
+    np.testing.assert_array_equal(first, resample_weights(strata, 20, 7))
+    assert (first != resample_weights(strata, 20, 8)).any()
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_intervals_of_a_mean_are_scipys(method: str) -> None:
+    x = np.random.default_rng(2).exponential(size=80)
+    strata = strata_of(np.arange(80), np.zeros(80, int), np.zeros(80, int))
+    weights = resample_weights(strata, 40_000, 1).astype(np.float64)
+    influence = centred((x - x.mean())[None] / 80, strata)
+    low, high = interval(
+        np.array([x.mean()]),
+        (x @ weights / weights.sum(axis=0))[None],
+        method=method,  # type: ignore[arg-type]
+        influence=influence,
+    )
+    kind = "BCa" if method == "bca" else method
+    theirs = stats.bootstrap(
+        (x,), np.mean, n_resamples=40_000, method=kind, rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert low[0] == pytest.approx(theirs.low, abs=0.01)
+    assert high[0] == pytest.approx(theirs.high, abs=0.01)
+
+
+def test_studentized_interval_of_a_mean_is_the_t_interval() -> None:
+    x = np.random.default_rng(4).normal(size=9)
+    strata = strata_of(np.arange(9), np.zeros(9, int), np.zeros(9, int))
+    weights = resample_weights(strata, 100_000, 1).astype(np.float64)
+    freedom = degrees_of_freedom(strata, np.arange(9))
+    low, high = interval(
+        np.array([x.mean()]), (x @ weights / 9)[None], method="studentized", freedom=freedom
+    )
+    exact = stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert (low[0], high[0]) == pytest.approx((exact.low, exact.high), abs=0.02)
+
+
+def test_all_right_leaves_room_for_error() -> None:
+    low, high = exact_bound(np.array([1.0, 0.0]), 30, 0.95)
+    for k, successes in enumerate((30, 0)):
+        exact = stats.binomtest(successes, 30).proportion_ci(0.95, method="exact")
+        assert (low[k], high[k]) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+def small_run() -> tuple[Images, Scores]:
+    """Three generators of two sources, 2 probes; photographs with up to two images a set."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for source, sets in (("s", ("s", "a", "b")), ("t", ("t", "c"))):
+        for g in range(14):
+            for name in sets:
+                for copy in range(1 + (g % 3 == 0 and name == "a")):
+                    rows.append((f"{name}/{g}.{copy}", name, source, f"g{g}", int(name == source)))
+    columns = [np.array(c) for c in zip(*rows, strict=True)]
+    images = Images(*columns[:4], label=columns[4].astype(np.int64))
+    logits = rng.normal(size=(2, len(rows))) + images.label
+    return images, Scores("all", 0, ["a", "c"], logits, np.array([0.1, -0.3]))
+
+
+def test_replicates_are_what_a_loop_over_resamples_gives() -> None:
+    images, scores = small_run()
+    layout = layout_of(images, resamples=40, seed=1)
+    matrix = transfer_matrix(scores, layout)
+    assert matrix.test == ["a", "b", "c"]
+    assert matrix.replicates is not None
+    for j, (test, source) in enumerate((("a", "s"), ("b", "s"), ("c", "t"))):
+        cell = (images.image_set == test) | (images.image_set == source)
+        for i in range(2):
+            logits, label = scores.logits[i, cell], images.label[cell]
+            whole = cell_metrics(logits, label, threshold=scores.threshold[i])
+            for m, name in enumerate(METRICS):
+                assert matrix.values[m, i, j] == pytest.approx(whole[name][0], abs=1e-12)
+            for b in range(40):
+                w = layout.weights[layout.group[cell], b : b + 1].astype(float)
+                one = cell_metrics(logits, label, threshold=scores.threshold[i], weights=w)
+                for m, name in enumerate(METRICS):
+                    assert matrix.replicates[m, i, j, b] == pytest.approx(one[name][0], abs=2e-5)
+
+
+def test_influence_gives_the_variance_of_the_replicates() -> None:
+    images, scores = small_run()
+    layout = layout_of(images, resamples=20_000, seed=1)
+    matrix = transfer_matrix(scores, layout)
+    assert matrix.replicates is not None
+    accuracy = METRICS.index("accuracy")
+    for groups, own, influence in matrix.influence:
+        full = np.zeros((2, len(own), layout.n_groups))
+        full[:, :, groups] = influence[accuracy]
+        squares = (centred(full, layout.strata)[:, :, groups] ** 2).sum(-1)
+        n = len(groups)
+        spread = matrix.replicates[accuracy][:, own].var(axis=-1)
+        np.testing.assert_allclose(squares * n / (n - 1), spread, rtol=0.05)
