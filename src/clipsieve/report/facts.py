@@ -89,9 +89,7 @@ class Facts:
         """Return `generators` by family, then in the order of the config; unknown ones last."""
         present = set(generators)
         families = list(dict.fromkeys(g.family for g in self.generators.values()))
-        rank = {
-            g.id: (families.index(g.family), i) for i, g in enumerate(self.generators.values())
-        }
+        rank = {g.id: (families.index(g.family), i) for i, g in enumerate(self.generators.values())}
         return sorted(present, key=lambda g: (*rank.get(g, (len(families), 0)), g))
 
     def order_encoders(self, encoders: Iterable[str]) -> list[str]:

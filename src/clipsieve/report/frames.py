@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,9 @@ FAMILIES = (
     *("random", "random_heads", "shuffled"),
 )
 # Families that are controls: nulls and simpler ways to choose columns.
-CONTROLS = frozenset({"nearest_mean", "fisher", "variance", "l1", "random", "random_heads", "shuffled"})
+CONTROLS = frozenset(
+    {"nearest_mean", "fisher", "variance", "l1", "random", "random_heads", "shuffled"}
+)
 
 
 def family_of(feature_set: str) -> str:
@@ -65,6 +67,11 @@ def over_seeds(table: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) 
     result[f"{values[0]}_sd"] = groups[values[0]].std(ddof=1)
     result["seeds"] = groups["seed"].nunique()
     return result.reset_index()
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as mappings from column to value."""
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def leading(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -165,7 +165,9 @@ def kind_line(facts: Facts) -> str:
         return f"All {real} generators are real networks."
     if not real:
         return f"All {simulated} generators are simulated: no network made any of these images."
-    return f"Of {real + simulated} generators, {real} are real networks and {simulated} are simulated."
+    return (
+        f"Of {real + simulated} generators, {real} are real networks and {simulated} are simulated."
+    )
 
 
 def random_weights_lines(facts: Facts, encoders: Iterable[str]) -> list[str]:

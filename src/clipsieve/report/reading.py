@@ -50,7 +50,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def origin(path: str | Path) -> dict[str, Any]:
-    """Return `run`, `seed` and `encoder` as far as the path `<run>/seed<seed>/<encoder>/..` says."""
+    """Return what a path `<run>/seed<seed>/<encoder>/..` says: `run`, `seed`, `encoder`."""
     matches = list(_ORIGIN.finditer(Path(path).as_posix()))
     if not matches:
         return {}
@@ -114,7 +114,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def parquet_metadata(path: str | Path) -> dict[str, Any]:
-    """Return the JSON under the key `clipsieve` of a parquet file's schema, {} where there is none."""
+    """Return the JSON under `clipsieve` in a parquet file's schema, {} where there is none."""
     import pyarrow.parquet
 
     raw = (pyarrow.parquet.read_schema(path).metadata or {}).get(b"clipsieve")

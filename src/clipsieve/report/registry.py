@@ -7,7 +7,7 @@ this module, and every cluster job parses the Snakefile again.
 
 from __future__ import annotations
 
-# Where the files of each input stand under `results/<run>`; `{..}` is filled for all values of a run.
+# Where the files of each input stand under `results/<run>`; `{..}` takes every value of a run.
 INPUTS: dict[str, str] = {
     "manifest": "manifest.parquet",
     "cells": "seed{seed}/{encoder}/cells.parquet",
@@ -29,17 +29,18 @@ INPUTS: dict[str, str] = {
 }
 
 TABLES: dict[str, tuple[str, ...]] = {
+    "overview": ("means", "manifest", "shortcuts", "leakage"),
     "table1": ("interpretation",),
     "table2": ("interpretation",),
     "table3": ("interpretation",),
     "table4": ("means",),
     "table6": ("interpretation",),
     "table7": ("interpretation",),
-    "means": ("means", "optimism"),
+    "means": ("means",),
     "cells": ("cells",),
     "controls": ("controls", "optimism"),
     "selection": ("searches", "features", "head_rankings"),
-    "shortcuts": ("shortcuts", "means"),
+    "shortcuts": ("shortcuts", "cells"),
     "leakage": ("leakage", "manifest"),
     "leaderboard": ("leaderboard",),
 }
@@ -58,8 +59,19 @@ FIGURES: dict[str, tuple[str, ...]] = {
 
 GALLERY: tuple[str, ...] = ("scores", "manifest")
 
+# Inputs without which a table is still built, a part of it left out.
+OPTIONAL: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("overview", "shortcuts"),
+        ("overview", "leakage"),
+        ("shortcuts", "cells"),
+        ("selection", "searches"),
+        ("selection", "features"),
+        ("selection", "head_rankings"),
+    }
+)
+
 # Which kind of text list a table is about; the rules hand it the lists of that kind alone.
-# `any` tables take every list there is.
 TEXT_KINDS: dict[str, str] = {
     "table1": "phrases",
     "table2": "phrases",
@@ -70,8 +82,8 @@ TEXT_KINDS: dict[str, str] = {
 
 # The feature families that an input of several files is needed for; the others may be left out.
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "figure2": ("all", "components"),
-    "figure3": ("all_intercept", "components_intercept"),
+    "figure2": ("all_intercept", "components_intercept"),
+    "figure3": ("all", "components"),
     "figure4": ("residual", "residual_components"),
     "selection": ("components", "heads"),
     "gallery": ("all",),
@@ -79,6 +91,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 
 # Categories and labels under which `snakemake --report` files each result.
 CATEGORIES: dict[str, str] = {
+    "overview": "0 Overview",
     **dict.fromkeys(("table4", "means", "cells", "leaderboard", "forest"), "1 Transfer"),
     **dict.fromkeys(("figure2", "figure3", "figure4"), "1 Transfer"),
     **dict.fromkeys(("figure5", "selection", "controls", "figure6"), "2 Selection"),
@@ -89,6 +102,7 @@ CATEGORIES: dict[str, str] = {
 }
 
 TITLES: dict[str, str] = {
+    "overview": "Overview: what was run, and how it came out",
     "table1": "Table 1: phrases nearest to each probe",
     "table2": "Table 2: phrases nearest to and farthest from the best heads",
     "table3": "Table 3: vocabulary words nearest to each probe",
@@ -102,8 +116,8 @@ TITLES: dict[str, str] = {
     "shortcuts": "Shortcut audit: what file facts alone can tell",
     "leakage": "Leakage audit: images and groups that stand in two splits",
     "leaderboard": "Leaderboard of encoders and feature sets",
-    "figure2": "Figure 2: transfer on embeddings, before and after selection",
-    "figure3": "Figure 3: transfer with an intercept, before and after selection",
+    "figure2": "Figure 2: transfer on embeddings with intercept, before and after selection",
+    "figure3": "Figure 3: transfer on embeddings without intercept, before and after selection",
     "figure4": "Figure 4: transfer on residuals, before and after selection",
     "figure5": "Figure 5: score against components removed",
     "figure6": "Figure 6: IsoScore and mean cosine, before and after selection",

@@ -1,0 +1,86 @@
+"""Build one table of a run: a tidy CSV file and a self-contained HTML page.
+
+Each input option takes one or more files (those of every seed and encoder). Which inputs a table
+takes is listed below; others that are given are ignored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from clipsieve.files import replacing
+from clipsieve.report import registry
+
+HELP = "build one table of a run as CSV and as an HTML page"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=sorted(registry.TABLES), help="which table")
+    add_inputs(parser, {i for needs in registry.TABLES.values() for i in needs})
+    add_facts(parser)
+    parser.add_argument("--csv", type=Path, required=True, help="the tidy table to write")
+    parser.add_argument("--html", type=Path, required=True, help="the page to write")
+    parser.epilog = epilog(
+        registry.TABLES,
+        "clipsieve table means --means results/demo/seed0/*/means.parquet \\\n"
+        "      --generators @generators.json --encoders @encoders.json \\\n"
+        "      --csv means.csv --html means.html",
+    )
+
+
+def add_inputs(parser: argparse.ArgumentParser, names: set[str]) -> None:
+    """Add the option of each input, in the order of the registry."""
+    for name in registry.INPUTS:
+        if name in names:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=Path,
+                nargs="*",
+                metavar="FILE",
+                help=registry.INPUTS[name],
+            )
+
+
+def add_facts(parser: argparse.ArgumentParser) -> None:
+    """Add the two options that say what the generators and encoders are."""
+    parser.add_argument(
+        "--generators",
+        metavar="JSON",
+        help='JSON, or @FILE: {id: {"title": .., "family": .., "kind": "network" or "simulated"}};'
+        " default: none is named",
+    )
+    parser.add_argument(
+        "--encoders",
+        metavar="JSON",
+        help='JSON, or @FILE: {id: {"title": .., "weights": a name, or null for random weights}};'
+        " default: none is named",
+    )
+
+
+def epilog(names: dict[str, tuple[str, ...]], example: str) -> str:
+    """Return the list of inputs by name, and an example."""
+    width = max(map(len, names))
+    lines = [f"  {name:{width}}  {', '.join(needs)}" for name, needs in names.items()]
+    return "\n".join(["inputs:", *lines, "", "example:", f"  {example}"])
+
+
+def inputs_of(args: argparse.Namespace) -> dict[str, list[Path]]:
+    """Return the files of every input that was given."""
+    found = {name: getattr(args, name, None) for name in registry.INPUTS}
+    return {name: paths for name, paths in found.items() if paths}
+
+
+def run(args: argparse.Namespace) -> None:
+    from clipsieve.report.facts import parse_facts
+    from clipsieve.report.tables import build_table
+
+    facts = parse_facts(args.generators, args.encoders)
+    csv, html = build_table(args.name, inputs_of(args), facts)
+    for path, text in ((args.csv, csv), (args.html, html)):
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    log.info("table %s: %s, %s", args.name, args.csv, args.html)
