@@ -1,0 +1,144 @@
+"""Nearest and farthest texts of probes, residuals and heads, each held against what chance gives.
+
+A probe's direction is the one that raises the probability of *generated*. Every cosine comes with a
+z-score and a p value against random directions with the embeddings' covariance and, where there are
+such probes, against probes (or residuals) made from shuffled labels. The p value is against the
+*largest* cosine of each meaningless direction, so it is corrected for the search over all texts.
+Repeats of one word in the text list are merged. Train and val rows alone are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+HELP = "nearest texts of probes, residuals and heads, with nulls"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_material_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which directions there are and what their nulls are made of."""
+    parser.add_argument(
+        "--probes", nargs="*", default=[], metavar="NPZ",
+        help="probe files to explain; those of the family shuffled become the null",
+    )  # fmt: skip
+    parser.add_argument(
+        "--embeddings", nargs="+", required=True, metavar="H5",
+        help="embedding files of all image sets of the encoder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--splits", nargs="+", required=True, metavar="PARQUET",
+        help="split tables of the same image sets, in the same order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", nargs="*", default=[], metavar="PARQUET",
+        help="image tables (which source a generator has; needed with several sources)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--features", nargs="*", default=[], metavar="JSON",
+        help="feature-set files whose chosen heads are explained",
+    )  # fmt: skip
+    parser.add_argument("--head-maps", metavar="H5", help="the encoder's file of head maps")
+    parser.add_argument(
+        "--head-mode", choices=["mean", "difference"], default="mean",
+        help="a head's output averaged over images of both labels, as the paper has it, or"
+        " generated minus real (default mean)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--draws", type=int, default=500, help="random directions of the null (default 500)"
+    )
+    parser.add_argument(
+        "--level", type=float, default=0.05,
+        help="p value up to which a row counts as above its null (default 0.05)",
+    )  # fmt: skip
+    parser.add_argument("--run", default="", help="name of the run, for the rows")
+    parser.add_argument("--encoder", default="", help="id of the encoder, for the rows")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the splits and of the null (default 0)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve interpret --texts texts/phrases.h5 --probes probes/all/*.npz"
+        " probes/shuffled/*.npz\n    --embeddings e/biggan.h5 e/real.h5 --splits s/biggan.parquet"
+        " s/real.parquet --output phrases.parquet"
+    )
+    parser.add_argument("--texts", required=True, metavar="H5", help="embedded texts")
+    add_material_arguments(parser)
+    parser.add_argument(
+        "--top", type=int, default=5, help="texts of each direction at either side (default 5)"
+    )
+    parser.add_argument(
+        "--centre", action="store_true",
+        help="subtract the mean text first (off: plain cosines, as the paper has them)",
+    )  # fmt: skip
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a text")
+
+
+def check_null_arguments(args: argparse.Namespace) -> None:
+    """Refuse draws and levels that can't mark anything."""
+    from clipsieve.errors import UserError
+
+    if not 0 < args.level < 1:
+        raise UserError(f"--level {args.level}: between 0 and 1")
+    if args.draws < 2 or 1 / (1 + args.draws) > args.level:
+        raise UserError(
+            f"--draws {args.draws}: at least {int(1 / args.level)} for a p value of {args.level}"
+        )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Explain the directions, and write the rows."""
+    from threadpoolctl import threadpool_limits
+
+    from clipsieve import store
+    from clipsieve.errors import UserError
+    from clipsieve.interpretation.explain import explain_with_texts
+    from clipsieve.interpretation.inputs import read_material
+    from clipsieve.interpretation.nearest import first_of_each
+    from clipsieve.interpretation.nulls import unit_rows
+    from clipsieve.tables import write_table
+
+    check_null_arguments(args)
+    if args.top < 1:
+        raise UserError(f"--top {args.top}: at least 1")
+    stored = store.read_texts(args.texts)
+    keep = first_of_each(stored.duplicate_of)
+    goals = unit_rows(stored.embedding[keep])
+    if args.centre:
+        goals = goals - goals.mean(axis=0)
+    with threadpool_limits(args.threads):
+        material = read_material(
+            embeddings=args.embeddings, splits=args.splits, probes=args.probes,
+            images=args.images, features=args.features, head_maps=args.head_maps,
+            head_mode=args.head_mode, draws=args.draws, seed=args.seed,
+            what=f"interpret {args.texts}",
+        )  # fmt: skip
+        width = material.rows.embedding.shape[1]
+        if goals.shape[1] != width:
+            raise UserError(
+                f"{args.texts}: texts of {goals.shape[1]} columns, embeddings of {width}; texts can"
+                " explain only embeddings in the joint space of the same encoder"
+            )
+        frame = explain_with_texts(
+            material.directions, stored.text[keep].tolist(), goals, material.meaningless,
+            top=args.top, level=args.level,
+        )  # fmt: skip
+    for position, name in enumerate(("run", "encoder", "seed")):
+        frame.insert(position, name, getattr(args, name))
+    null = material.meaningless.shuffled_probes
+    note = {
+        "texts": len(stored.text), "texts_without_repeats": len(keep), "draws": args.draws,
+        "shuffled_probes": 0 if null is None else len(null), "level": args.level,
+        "head_mode": args.head_mode, "centre": args.centre, "n": len(material.rows),
+    }  # fmt: skip
+    write_table(frame, args.output, note)
+    first = frame[(frame["side"] == "nearest") & (frame["rank"] == 1)]
+    log.info(
+        "interpret %s: the nearest text is above its null for %d of %d directions",
+        args.texts, int(first["above_null"].sum()), len(first),
+    )  # fmt: skip
