@@ -189,9 +189,17 @@ class Run:
                     f"config: generators.{generator}.source: no source {source!r}; "
                     f"one of: {', '.join(config['sources'])}"
                 )
+        for image_set, entry in {**config["sources"], **config["generators"]}.items():
+            if entry["make"] and entry["folder"] != f"made/{image_set}":
+                raise UserError(
+                    f"config: folder of {image_set}: {entry['folder']!r}; an image set with a recipe "
+                    f"lies in made/{image_set}"
+                )
         sources = tuple(dict.fromkeys(config["generators"][g]["source"] for g in generators))
         if "all" not in use["feature_sets"]:
-            raise UserError("config: use.feature_sets: 'all' is the baseline and must be in the list")
+            raise UserError(
+                "config: use.feature_sets: 'all' is the baseline and must be in the list"
+            )
         pairs = _pairs(config["pairs"], generators)
         _check_enough_left(use, pairs, generators)
         return cls(config, generators, sources, tuple(use["encoders"]), pairs)
@@ -242,7 +250,9 @@ def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) 
         if item not in catalogue:
             close = difflib.get_close_matches(item, list(catalogue), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise UserError(f"config: {key}: {item!r} is unknown{hint} One of: {', '.join(catalogue)}")
+            raise UserError(
+                f"config: {key}: {item!r} is unknown{hint} One of: {', '.join(catalogue)}"
+            )
         if chosen.count(item) > 1:
             raise UserError(f"config: {key}: {item!r} stands twice")
 
@@ -268,7 +278,9 @@ def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ..
         if first == second:
             raise UserError(f"config: pairs: [{first}, {second}] needs two different generators")
         if frozenset((first, second)) in seen:
-            raise UserError(f"config: pairs: [{first}, {second}] stands twice (order does not count)")
+            raise UserError(
+                f"config: pairs: [{first}, {second}] stands twice (order does not count)"
+            )
         seen.add(frozenset((first, second)))
     return tuple((first, second) for first, second in asked)
 

@@ -1,0 +1,70 @@
+"""clipsieve: from images to the tables of the paper, and past it. Reads top to bottom, in the order of the paper.
+
+Path grammar (docs/formats.md has the columns of every file):
+    results/{run}/images/{image_set}.parquet                       file facts, one row an image
+    results/{run}/seed{seed}/splits/{image_set}.parquet            train, val or test, by group
+    results/{run}/embeddings/{encoder}/{image_set}.h5              embeddings and head outputs
+    results/{run}/texts/{encoder}/{texts}.h5                       text embeddings
+    results/{run}/seed{seed}/{encoder}/searches/{train}--{val}.parquet
+    results/{run}/seed{seed}/{encoder}/head_rankings/{train}.parquet
+    results/{run}/seed{seed}/{encoder}/features/{family}.json      which columns or heads a probe sees
+    results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz
+    results/{run}/seed{seed}/{encoder}/scores/{family}.parquet     a logit a probe and test image
+    results/{run}/seed{seed}/{encoder}/{cells,means,controls,optimism}.parquet
+    results/{run}/tables/{table}.html, figures/{figure}.svg, gallery/{encoder}.html
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/targets.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/select.smk"
+include: "workflow/rules/transfer.smk"
+include: "workflow/rules/interpret.smk"
+include: "workflow/rules/perturb.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    images,
+    embeddings,
+    searches,
+
+
+rule all:
+    """Everything that the config asks for."""
+    default_target: True
+    input:
+        final_results,
+
+
+rule images:
+    """Images made, scanned, divided and audited."""
+    input:
+        expand("results/{run}/manifest.parquet", run=RUN),
+        expand("results/{run}/seed{seed}/leakage.parquet", run=RUN, seed=SEEDS),
+
+
+rule embeddings:
+    """Everything that wants a GPU: embeddings of images and of texts."""
+    input:
+        gpu_results,
+
+
+rule searches:
+    """All searches and rankings."""
+    input:
+        search_results,

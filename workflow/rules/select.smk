@@ -1,0 +1,112 @@
+"""Selection: which components and heads make a probe transfer. Reads train and val rows only.
+
+Required: embeddings, splits. Provides: searches, head rankings, feature sets.
+"""
+
+
+rule search:
+    """Greedy component search in one direction of a pair (paper, section 4)."""
+    input:
+        train_embeddings=train_embeddings,
+        train_splits=train_splits,
+        val_embeddings=val_embeddings,
+        val_splits=val_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/searches/{train}--{val}.parquet",
+    log:
+        "results/{run}/logs/search/seed{seed}/{encoder}/{train}--{val}.log",
+    benchmark:
+        "results/{run}/benchmarks/search/seed{seed}/{encoder}/{train}--{val}.tsv"
+    params:
+        C=lookup("search/C", within=config),
+        score=lookup("search/score", within=config),
+        tie=lookup("search/tie", within=config),
+        intercept="--fit-intercept" if config["search"]["fit_intercept"] else "",
+        version=versions.SEARCH,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(60),
+    shell:
+        "clipsieve search"
+        " --train-embeddings {input.train_embeddings:q}"
+        " --train-splits {input.train_splits:q}"
+        " --val-embeddings {input.val_embeddings:q}"
+        " --val-splits {input.val_splits:q}"
+        " --C {params.C}"
+        " --score {params.score}"
+        " --tie {params.tie}"
+        " {params.intercept}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule rank_heads:
+    """Rank attention heads trained on one generator by transfer to its partners."""
+    input:
+        train_embeddings=train_embeddings,
+        train_splits=train_splits,
+        val_embeddings=partner_embeddings,
+        val_splits=partner_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/head_rankings/{train}.parquet",
+    log:
+        "results/{run}/logs/rank_heads/seed{seed}/{encoder}/{train}.log",
+    benchmark:
+        "results/{run}/benchmarks/rank_heads/seed{seed}/{encoder}/{train}.tsv"
+    params:
+        C=lookup("heads/C", within=config),
+        partners=partner_options,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(60),
+    shell:
+        "clipsieve heads"
+        " --train-embeddings {input.train_embeddings:q}"
+        " --train-splits {input.train_splits:q}"
+        " {params.partners:q}"
+        " --C {params.C}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule select:
+    """Feature sets of one family: from searches, rankings, filters or a seed."""
+    input:
+        searches=family_searches,
+        rankings=family_rankings,
+        embeddings=family_embeddings,
+        splits=family_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/features/{family}.json",
+    log:
+        "results/{run}/logs/select/seed{seed}/{encoder}/{family}.log",
+    benchmark:
+        "results/{run}/benchmarks/select/seed{seed}/{encoder}/{family}.tsv"
+    params:
+        pairs=pair_names,
+        options=family_options,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(30),
+    shell:
+        "clipsieve select"
+        " --family {wildcards.family}"
+        " --pairs {params.pairs:q}"
+        " --searches {input.searches:q}"
+        " --rankings {input.rankings:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " {params.options:q}"
+        " --output {output:q}"
+        " 2> {log:q}"

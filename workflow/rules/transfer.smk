@@ -1,0 +1,148 @@
+"""Probes and their transfer: fit on train and val, apply to test, and judge with intervals.
+
+Required: feature sets, embeddings, splits. Provides: probes, scores, cells, means, controls, leaderboard.
+"""
+
+
+rule fit:
+    """Probes of one training generator on every feature set of a family."""
+    input:
+        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
+        embeddings=generator_embeddings,
+        splits=generator_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
+    log:
+        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{generator}.log",
+    benchmark:
+        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{generator}.tsv"
+    params:
+        grid=lookup("probe/grid", within=config),
+        residual=lookup("residual/kind", within=config),
+        version=versions.PROBE,
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(3000),
+        runtime=grow(60),
+    shell:
+        "clipsieve fit"
+        " --features {input.features:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --grid {params.grid}"
+        " --residual-kind {params.residual}"
+        " --seed {wildcards.seed}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule transfer:
+    """Logit of every probe of a family on every test image."""
+    input:
+        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
+        probes=family_probes,
+        embeddings=all_embeddings,
+        splits=all_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/scores/{family}.parquet",
+    log:
+        "results/{run}/logs/transfer/seed{seed}/{encoder}/{family}.log",
+    benchmark:
+        "results/{run}/benchmarks/transfer/seed{seed}/{encoder}/{family}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(30),
+    shell:
+        "clipsieve transfer"
+        " --features {input.features:q}"
+        " --probes {input.probes:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+rule evaluate:
+    """Metrics of every cell, means with paired intervals, ranks among controls, the search's optimism."""
+    input:
+        scores=of_families("scores", "parquet"),
+        features=of_families("features", "json"),
+        searches=encoder_searches,
+    output:
+        cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
+        means="results/{run}/seed{seed}/{encoder}/means.parquet",
+        controls="results/{run}/seed{seed}/{encoder}/controls.parquet",
+        optimism="results/{run}/seed{seed}/{encoder}/optimism.parquet",
+    log:
+        "results/{run}/logs/evaluate/seed{seed}/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/evaluate/seed{seed}/{encoder}.tsv"
+    params:
+        families=FAMILY_OF,
+        resamples=lookup("evaluation/resamples", within=config),
+        interval=lookup("evaluation/interval", within=config),
+        confidence=lookup("evaluation/confidence", within=config),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(8000),
+        runtime=grow(60),
+    shell:
+        "clipsieve evaluate"
+        " --run {wildcards.run}"
+        " --scores {input.scores:q}"
+        " --features {input.features:q}"
+        " --searches {input.searches:q}"
+        " --families {params.families:q}"
+        " --resamples {params.resamples}"
+        " --interval {params.interval}"
+        " --confidence {params.confidence}"
+        " --threads {threads}"
+        " --cells {output.cells:q}"
+        " --means {output.means:q}"
+        " --controls {output.controls:q}"
+        " --optimism {output.optimism:q}"
+        " 2> {log:q}"
+
+
+rule leaderboard:
+    """Encoders and feature sets side by side, over all seeds."""
+    input:
+        means=expand(
+            "results/{{run}}/seed{seed}/{encoder}/means.parquet",
+            seed=SEEDS,
+            encoder=ENCODERS,
+        ),
+        features=selected_features,
+    output:
+        report(
+            "results/{run}/leaderboard.csv",
+            caption="../report/leaderboard.rst",
+            category="1 Transfer",
+            labels={"result": "leaderboard", "form": "csv"},
+        ),
+    log:
+        "results/{run}/logs/leaderboard.log",
+    benchmark:
+        "results/{run}/benchmarks/leaderboard.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(10),
+    shell:
+        "clipsieve leaderboard"
+        " --means {input.means:q}"
+        " --features {input.features:q}"
+        " --output {output:q}"
+        " 2> {log:q}"
