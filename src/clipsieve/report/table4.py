@@ -122,7 +122,8 @@ def _as_in_the_paper(shown: pd.DataFrame, facts: Facts) -> Section:
         dict.fromkeys(pair_of(f) for f in shown["feature_set"] if family_of(f) in _METHODS)
     )
     # Both orders of a pair stand together, as in print.
-    pairs.sort(key=lambda p: [unordered(q) for q in pairs].index(unordered(p)))
+    first_seen = [unordered(p) for p in pairs]
+    pairs = sorted(pairs, key=lambda p: first_seen.index(unordered(p)))
     rows = [[Cell("all columns, all cells", css="head"), Cell()]]
     for encoder in encoders:
         base = _value(records.get((encoder, "all")), difference=False)
