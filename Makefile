@@ -1,0 +1,43 @@
+# make demo   the main job on real pictures, from nothing; its last line is the report's path
+# make test   every check and test; make help lists the rest
+PYTHON ?= python3
+CORES  ?= 2
+VENV   := .venv
+BIN    := $(VENV)/bin
+# SMALL=1 takes fewer photographs and generators: what CI runs
+CONFIG := $(if $(SMALL),--configfile config/demo-small.yaml,)
+RUN    := $(if $(SMALL),demo_small,demo)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test check unit workflow slurm bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed ## exact versions into .venv
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup ## photographs to tables and a report (SMALL=1 for the small setting)
+	$(BIN)/python -m clipsieve demo --cores $(CORES) $(CONFIG)
+
+check: setup ## formatting, lint, types, workflow lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+test: check ## everything that CI runs
+	$(BIN)/pytest
+
+bench: setup ## the tables of docs/performance.md, measured here
+	$(BIN)/python -m bench
+
+clean: ## what runs left behind, but not results
+	rm -rf .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

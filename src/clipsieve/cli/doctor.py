@@ -1,0 +1,47 @@
+"""What is wrong with a config, its image folders and this machine, before hours are spent.
+
+Reads the config as the workflow does, looks into every image folder, tries the encoders' weights, and estimates
+disk space and time. Prints a line a finding (ok, note, WRONG) and exits 2 when anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from clipsieve.errors import UserError
+
+HELP = "say what is wrong with a config, its images and this machine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = "example:\n  clipsieve doctor --configfile config.yaml config/paper.yaml"
+    parser.add_argument(
+        "--configfile",
+        nargs="+",
+        default=["config.yaml"],
+        help="config files, merged in this order (default config.yaml)",
+    )
+    parser.add_argument("--results", default="results", help="where runs are written")
+    parser.add_argument(
+        "--no-decode",
+        action="store_true",
+        help="look at file names alone; do not decode a sample of each folder",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check everything, print what was found, and fail when something is wrong."""
+    from clipsieve import config
+    from clipsieve.doctor import check_run
+
+    raw = config.read_configs(args.configfile)
+    findings = check_run(
+        config.Run.of(config.resolve(raw)), Path(args.results), decode_sample=not args.no_decode
+    )
+    for finding in findings:
+        print(f"{finding.verdict:5}  {finding.text}")
+    wrong = [finding for finding in findings if finding.verdict == "WRONG"]
+    if wrong:
+        raise UserError(f"{len(wrong)} of {len(findings)} checks found something wrong")

@@ -1,0 +1,169 @@
+"""Checks of a run before it starts: images, encoders, machine, and what the run will cost."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipsieve.config import Run
+
+# Bytes and seconds an image on one CPU core pair and on a data-centre GPU, by width of the vision tower; from
+# docs/performance.md, where they are measured, and rounded up.
+SECONDS_PER_IMAGE = {"cpu": 0.3, "gpu": 0.01}
+SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: verdict `ok`, `note` or `WRONG`, and a sentence."""
+
+    verdict: str
+    text: str
+
+
+def check_run(run: Run, results: Path, *, decode_sample: bool = True) -> list[Finding]:
+    """Check everything that a run needs.
+
+    Parameters
+    ----------
+    run
+        A resolved config.
+    results
+        Folder that runs are written to; made if missing, to try it.
+    decode_sample
+        Whether to decode the first images of each folder.
+    """
+    counts: dict[str, int] = {}
+    findings = [Finding("ok", _summary(run))]
+    findings += _image_sets(run, counts, decode_sample)
+    for encoder in run.encoders:
+        findings += _encoder(encoder, run.config["encoders"][encoder])
+    findings += _machine(results)
+    findings += _cost(run, counts, results)
+    return findings
+
+
+def _summary(run: Run) -> str:
+    return (
+        f"config: run {run.config['run']}, {len(run.generators)} generators, {len(run.sources)} sources, "
+        f"{len(run.encoders)} encoders, {len(run.pairs)} pairs, seeds {list(run.config['seeds'])}"
+    )
+
+
+def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
+    from clipsieve.images.decode import ImageProblem, decode
+
+    root = Path(run.config["data_root"])
+    for image_set in run.image_sets:
+        entry = run.entry(image_set)
+        folder = root / entry["folder"]
+        files = [
+            Path(path, name)
+            for path, _, names in os.walk(folder)
+            for name in names
+            if not name.startswith(".")
+        ]
+        counts[image_set] = len(files)
+        if not files and entry["make"]:
+            yield Finding("note", f"images {image_set}: not made yet; the workflow makes them")
+            continue
+        if not folder.is_dir():
+            yield Finding("WRONG", f"images {image_set}: no folder {folder}")
+            continue
+        if not files:
+            yield Finding("WRONG", f"images {image_set}: {folder} has no files")
+            continue
+        problems = []
+        for path in sorted(files)[:SAMPLE] if decode_sample else []:
+            try:
+                decode(path)
+            except ImageProblem as problem:
+                problems.append(f"{path.name} ({problem})")
+        if problems:
+            yield Finding(
+                "note",
+                f"images {image_set}: {len(files)} files; {len(problems)} of the first {SAMPLE} do not decode, "
+                f"first {problems[0]}",
+            )
+        else:
+            yield Finding("ok", f"images {image_set}: {len(files)} files in {folder}")
+
+
+def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
+    if importlib.util.find_spec("open_clip") is None:
+        yield Finding(
+            "WRONG", f"encoder {name}: open_clip is not installed here (pip install clipsieve[embed])"
+        )
+        return
+    weights = entry["weights"]
+    model = entry["model"]
+    if weights is None:
+        yield Finding("note", f"encoder {name}: random weights; its words mean nothing")
+    elif entry["wheel"] and not Path(weights).exists():
+        yield Finding(
+            "note", f"encoder {name}: {weights} will be made from {entry['wheel']['requirement']}"
+        )
+    elif Path(weights).suffix in {".safetensors", ".pt", ".pth", ".bin"}:
+        found = Path(weights).is_file()
+        text = f"encoder {name}: weights {weights}"
+        yield Finding("ok" if found else "WRONG", text if found else f"{text}: no such file")
+    elif isinstance(model, str) and not model.startswith("hf-hub:"):
+        import open_clip
+
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        if weights in tags:
+            yield Finding(
+                "note",
+                f"encoder {name}: weights {weights} of {model} are fetched from a model hub at first use; on compute "
+                "nodes without a network, run the rule encoder on a machine that has one",
+            )
+        else:
+            yield Finding(
+                "WRONG",
+                f"encoder {name}: {model} has no weights {weights!r}; one of: {', '.join(tags) or 'none'}",
+            )
+
+
+def _machine(results: Path) -> Iterator[Finding]:
+    gpu = shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()
+    yield Finding(
+        "ok" if gpu else "note",
+        "GPU: visible" if gpu else "GPU: none visible here; embedding runs on the CPU",
+    )
+    import h5py
+
+    results.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=results) as folder:
+            with h5py.File(Path(folder, "try.h5"), "w", locking=True) as file:
+                file["x"] = [1]
+        yield Finding("ok", f"HDF5: file locking works in {results} (it is not relied on)")
+    except OSError as error:
+        yield Finding(
+            "note",
+            f"HDF5: no file locking in {results} ({error}); files are read with locking off, so runs work",
+        )
+
+
+def _cost(run: Run, counts: dict[str, int], results: Path) -> Iterator[Finding]:
+    images = sum(counts.values())
+    if not images:
+        yield Finding("note", "cost: no image is there yet to estimate from")
+        return
+    # 4 bytes a number: embedding and 144 to 384 heads of 64 numbers, the larger taken
+    gigabytes = images * len(run.encoders) * (768 + 384 * 64) * 4 / 1e9
+    free = shutil.disk_usage(results).free / 1e9
+    text = f"disk: embeddings take at most {gigabytes:.1f} GB, {free:.0f} GB are free in {results}"
+    yield Finding("ok" if free > 1.5 * gigabytes else "WRONG", text)
+    hours = {k: images * len(run.encoders) * s / 3600 for k, s in SECONDS_PER_IMAGE.items()}
+    yield Finding(
+        "ok",
+        f"time: {images} images, {len(run.encoders)} encoders; embedding takes about {hours['gpu']:.1f} h on a GPU, "
+        f"{hours['cpu']:.1f} h on two cores (ViT-B/16; ViT-L/14 about four times that)",
+    )
