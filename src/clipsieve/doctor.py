@@ -98,7 +98,8 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
 def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
     if importlib.util.find_spec("open_clip") is None:
         yield Finding(
-            "WRONG", f"encoder {name}: open_clip is not installed here (pip install clipsieve[embed])"
+            "WRONG",
+            f"encoder {name}: open_clip is not installed here (pip install clipsieve[embed])",
         )
         return
     weights = entry["weights"]

@@ -100,7 +100,9 @@ def read_rows(
     """
     if len(embeddings) != len(splits):
         raise UserError(f"{what}: {len(embeddings)} embedding files, {len(splits)} split tables")
-    parts = [_part(Path(e), Path(s), allowed, what) for e, s in zip(embeddings, splits, strict=True)]
+    parts = [
+        _part(Path(e), Path(s), allowed, what) for e, s in zip(embeddings, splits, strict=True)
+    ]
     widths = {part.embedding.shape[1] for part in parts}
     if len(widths) > 1:
         raise UserError(f"{what}: embeddings of different widths {sorted(widths)} in one data set")

@@ -67,8 +67,6 @@ def read_table(
         raise UserError(f"{path}: not a readable parquet table ({error})") from None
     missing = [column for column in columns if column not in table.column_names]
     if missing:
-        raise UserError(
-            f"{path}: no column {missing[0]!r}; it has {', '.join(table.column_names)}"
-        )
+        raise UserError(f"{path}: no column {missing[0]!r}; it has {', '.join(table.column_names)}")
     note = (table.schema.metadata or {}).get(NOTE, b"{}")
     return table.to_pandas(), json.loads(note)
