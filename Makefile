@@ -5,8 +5,7 @@ CORES  ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 # SMALL=1 takes fewer photographs and generators: what CI runs
-CONFIG := $(if $(SMALL),--configfile config/demo-small.yaml,)
-RUN    := $(if $(SMALL),demo_small,demo)
+CONFIG := $(if $(SMALL),config/demo-small.yaml,config.yaml)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -24,7 +23,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	touch $@
 
 demo: setup ## photographs to tables and a report (SMALL=1 for the small setting)
-	$(BIN)/python -m clipsieve demo --cores $(CORES) $(CONFIG)
+	@bash workflow/demo.sh $(CORES) $(CONFIG)
 
 check: setup ## formatting, lint, types, workflow lint
 	$(BIN)/ruff check .
