@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import json
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -152,6 +153,48 @@ def _one_line(error: jsonschema.ValidationError) -> str:
         "minItems": "needs at least this many items:",
     }.get(str(error.validator), f"breaks the rule {error.validator}:")
     return f"{where}: {error.instance!r} {rule} {error.validator_value}"
+
+
+def reference(schema: Mapping[str, Any]) -> str:
+    """Return the page docs/config.md: every key of the schema with its default and what it allows."""
+    lines = [
+        "# Every config key",
+        "",
+        "Made from `workflow/schemas/config.schema.yaml` by `clipsieve config --reference`; `*` stands for an id.",
+        "",
+        "| key | default | allowed | what it is |",
+        "|---|---|---|---|",
+    ]
+    for path, key in _keys(schema, schema, ()):
+        default = json.dumps(key["default"]) if "default" in key else "needed"
+        lines.append(
+            f"| `{'.'.join(path)}` | `{default}` | {_allowed(key)} | {' '.join(key['description'].split())} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _keys(
+    schema: Mapping[str, Any], root: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterable[tuple[tuple[str, ...], dict[str, Any]]]:
+    children = dict(schema.get("properties", {}))
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        children["*"] = schema["additionalProperties"]
+    for name, child in children.items():
+        key = _deref(child, root)
+        if "properties" not in key and not isinstance(key.get("additionalProperties"), Mapping):
+            yield (*path, name), key
+        yield from _keys(key, root, (*path, name))
+
+
+def _allowed(key: Mapping[str, Any]) -> str:
+    if "enum" in key:
+        return ", ".join(map(str, key["enum"]))
+    if "enum" in key.get("items", {}):
+        return "list of " + ", ".join(key["items"]["enum"])
+    kind = key.get("type", "see right")
+    words = kind if isinstance(kind, str) else " or ".join(kind)
+    limits = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+    return " ".join([words, *(f"{sign} {key[k]}" for k, sign in limits.items() if k in key)])
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,10 @@ def test_resolving_twice_changes_nothing():
         ({"pairs": [["a", "a"]]}, ["pairs", "different"]),
         ({"pairs": [["a", "b"], ["b", "a"]]}, ["pairs", "twice"]),
         ({"pairs": {"random": 99}}, ["pairs.random", "99", "6"]),
-        ({"use": {"generators": ["a", "a"], "encoders": ["e"]}}, ["use.generators", "'a'", "twice"]),
+        (
+            {"use": {"generators": ["a", "a"], "encoders": ["e"]}},
+            ["use.generators", "'a'", "twice"],
+        ),
         ({"use": {"generators": ["a", "bb"], "encoders": ["e"]}}, ["'bb'", "unknown"]),
         ({"use": {"generators": ["a", "b"], "encoders": ["f"]}}, ["use.encoders", "'f'"]),
         ({"use": {"generators": ["a", "b", "c"], "encoders": ["e"]}}, ["at least 4"]),
@@ -138,7 +141,18 @@ def every_key(schema, root, path=()):
 
 def test_every_key_is_described_and_has_a_default_or_is_required():
     schema = yaml.safe_load(SCHEMA.read_text())
-    required = {"folder", "family", "source", "model", "requirement", "sha256", "member", "kind", "random"}
+    required = {
+        "folder",
+        "family",
+        "source",
+        "model",
+        "requirement",
+        "sha256",
+        "member",
+        "kind",
+        "random",
+        "use",
+    }
     for path, child in every_key(schema, schema):
         full = config._deref(child, schema)
         assert full.get("description"), path
@@ -177,3 +191,8 @@ def test_the_paper_run_is_the_papers():
             ("stargan", "kandinsky_100"),
         ]
     ]
+
+
+def test_the_reference_page_is_made_from_the_schema():
+    page = config.reference(yaml.safe_load(SCHEMA.read_text()))
+    assert (ROOT / "docs/config.md").read_text() == page

@@ -1,0 +1,38 @@
+"""The config as a run sees it: files merged, checked, defaults filled in. Or the reference of every key.
+
+A mistake is reported as one line that names the key, its value and what is allowed, and the exit status is 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "check a config and print it with every default, or the reference of all keys"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = "example:\n  clipsieve config --configfile config.yaml config/paper.yaml"
+    parser.add_argument(
+        "--configfile",
+        nargs="+",
+        default=["config.yaml"],
+        help="config files, merged in this order (default config.yaml)",
+    )
+    parser.add_argument(
+        "--reference", action="store_true", help="print docs/config.md, made from the schema"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the resolved config or the reference."""
+    import yaml
+
+    from clipsieve import config
+
+    if args.reference:
+        print(config.reference(config.read_yaml(config.SCHEMA)), end="")
+        return
+    resolved = config.resolve(config.read_configs(args.configfile))
+    config.Run.of(resolved)
+    print(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), end="")
