@@ -27,7 +27,9 @@ SEEDS = config["seeds"]
 FIRST_SEED = SEEDS[0]
 ENCODERS = STUDY.encoders
 TEXTS = config["use"]["texts"]
-FAMILIES = list(dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]]))
+FAMILIES = list(
+    dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
+)
 SEARCHED = clipsieve_config.UNORDERED + clipsieve_config.UNORDERED_CONTROLS
 FILTERED = ("fisher", "variance", "l1")
 
@@ -96,7 +98,11 @@ def fingerprint(wildcards):
     for folder, _, names in os.walk(source_folder(wildcards.image_set)):
         for name in names:
             facts = os.stat(os.path.join(folder, name))
-            files, size, newest = files + 1, size + facts.st_size, max(newest, facts.st_mtime_ns)
+            files, size, newest = (
+                files + 1,
+                size + facts.st_size,
+                max(newest, facts.st_mtime_ns),
+            )
     return f"{files} files, {size} bytes, newest {newest}"
 
 
@@ -114,12 +120,19 @@ def scan_options(wildcards):
         "--group-pattern": entry["group_pattern"],
         "--metadata": entry["metadata"] if base == wildcards.image_set else None,
     }
-    return [part for key, value in options.items() if value is not None for part in (key, value)]
+    return [
+        part
+        for key, value in options.items()
+        if value is not None
+        for part in (key, value)
+    ]
 
 
 def recipe_of(name):
     """A function that gives the recipe of the image set in wildcard `name`, as JSON."""
-    return lambda wildcards: json.dumps(STUDY.entry(wildcards[name])["make"], sort_keys=True)
+    return lambda wildcards: json.dumps(
+        STUDY.entry(wildcards[name])["make"], sort_keys=True
+    )
 
 
 def photograph_options(wildcards):
@@ -176,5 +189,7 @@ def grow(amount):
 
 def code(*patterns):
     """Modules of a cheap rule, as inputs: compared by content, so an edit reruns it."""
-    files = [str(f) for pattern in patterns for f in Path("src/clipsieve").glob(pattern)]
+    files = [
+        str(f) for pattern in patterns for f in Path("src/clipsieve").glob(pattern)
+    ]
     return sorted(files)

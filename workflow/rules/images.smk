@@ -12,14 +12,14 @@ rule photographs:
         f"results/{RUN}/logs/photographs/{{source}}.log",
     benchmark:
         f"results/{RUN}/benchmarks/photographs/{{source}}.tsv"
-    params:
-        options=photograph_options,
     conda:
         "../../envs/generate.yaml"
     threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
+    params:
+        options=photograph_options,
     shell:
         "clipsieve photographs"
         " {params.options:q}"
@@ -37,14 +37,14 @@ rule generate:
         f"results/{RUN}/logs/generate/{{generator}}.log",
     benchmark:
         f"results/{RUN}/benchmarks/generate/{{generator}}.tsv"
-    params:
-        recipe=recipe_of("generator"),
     conda:
         "../../envs/generate.yaml"
     threads: 2
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
+    params:
+        recipe=recipe_of("generator"),
     shell:
         "clipsieve generate"
         " --generator {wildcards.generator}"
@@ -65,18 +65,18 @@ rule align:
         "results/{run}/logs/align/{image_set}.log",
     benchmark:
         "results/{run}/benchmarks/align/{image_set}.tsv"
-    params:
-        folder=lambda wildcards: source_folder(wildcards.image_set),
-        fingerprint=fingerprint,
-        size=lookup("align/size", within=config, default=0),
-        format=lookup("align/format", within=config, default=""),
-        quality=lookup("align/quality", within=config, default=0),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(2000),
         runtime=grow(120),
+    params:
+        folder=lambda wildcards: source_folder(wildcards.image_set),
+        fingerprint=fingerprint,
+        size=lookup("align/size", within=config, default=0),
+        format=lookup("align/format", within=config, default=""),
+        quality=lookup("align/quality", within=config, default=0),
     shell:
         "clipsieve align"
         " --source-dir {params.folder:q}"
@@ -98,17 +98,17 @@ rule scan:
         "results/{run}/logs/scan/{image_set}.log",
     benchmark:
         "results/{run}/benchmarks/scan/{image_set}.tsv"
-    params:
-        folder=image_folder,
-        data_root=lambda wildcards: data_root(wildcards.image_set),
-        fingerprint=fingerprint,
-        options=scan_options,
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(2000),
         runtime=grow(60),
+    params:
+        folder=image_folder,
+        data_root=lambda wildcards: data_root(wildcards.image_set),
+        fingerprint=fingerprint,
+        options=scan_options,
     shell:
         "clipsieve manifest"
         " --image-set {wildcards.image_set}"
@@ -125,21 +125,22 @@ rule split:
     input:
         images="results/{run}/images/{image_set}.parquet",
         source=source_images,
+        code=code("images/splits.py", "cli/split.py"),
     output:
         "results/{run}/seed{seed}/splits/{image_set}.parquet",
     log:
         "results/{run}/logs/split/seed{seed}/{image_set}.log",
     benchmark:
         "results/{run}/benchmarks/split/seed{seed}/{image_set}.tsv"
-    params:
-        test=lookup("splits/test", within=config),
-        val=lookup("splits/val", within=config),
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(1000),
         runtime=grow(10),
+    params:
+        test=lookup("splits/test", within=config),
+        val=lookup("splits/val", within=config),
     shell:
         "clipsieve split"
         " --images {input.images:q}"
@@ -160,20 +161,21 @@ rule manifest:
             seed=SEEDS,
             s=STUDY.image_sets,
         ),
+        code=code("cli/gather.py"),
     output:
         "results/{run}/manifest.parquet",
     log:
         "results/{run}/logs/manifest.log",
     benchmark:
         "results/{run}/benchmarks/manifest.tsv"
-    params:
-        seeds=SEEDS,
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(10),
+    params:
+        seeds=SEEDS,
     shell:
         "clipsieve gather"
         " --images {input.images:q}"
@@ -186,25 +188,26 @@ rule manifest:
 rule audit_leakage:
     """Stop the run when a group, a file or a near-duplicate stands in two splits."""
     input:
-        "results/{run}/manifest.parquet",
+        manifest="results/{run}/manifest.parquet",
+        code=code("evaluation/leakage.py", "cli/audit.py"),
     output:
         "results/{run}/seed{seed}/leakage.parquet",
     log:
         "results/{run}/logs/audit_leakage/seed{seed}.log",
     benchmark:
         "results/{run}/benchmarks/audit_leakage/seed{seed}.tsv"
-    params:
-        bits=lookup("audit/near_duplicate_bits", within=config),
-        on_leak=lookup("audit/on_leak", within=config),
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
+    params:
+        bits=lookup("audit/near_duplicate_bits", within=config),
+        on_leak=lookup("audit/on_leak", within=config),
     shell:
         "clipsieve audit"
-        " --manifest {input:q}"
+        " --manifest {input.manifest:q}"
         " --seed {wildcards.seed}"
         " --near-duplicate-bits {params.bits}"
         " --on-leak {params.on_leak}"
@@ -215,25 +218,26 @@ rule audit_leakage:
 rule audit_shortcuts:
     """Ask how far file facts alone tell generated images from real ones."""
     input:
-        "results/{run}/manifest.parquet",
+        manifest="results/{run}/manifest.parquet",
+        code=code("evaluation/shortcuts.py", "cli/shortcuts.py"),
     output:
         "results/{run}/seed{seed}/shortcuts.parquet",
     log:
         "results/{run}/logs/audit_shortcuts/seed{seed}.log",
     benchmark:
         "results/{run}/benchmarks/audit_shortcuts/seed{seed}.tsv"
-    params:
-        resamples=lookup("evaluation/resamples", within=config),
-        confidence=lookup("evaluation/confidence", within=config),
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(30),
+    params:
+        resamples=lookup("evaluation/resamples", within=config),
+        confidence=lookup("evaluation/confidence", within=config),
     shell:
         "clipsieve shortcuts"
-        " --manifest {input:q}"
+        " --manifest {input.manifest:q}"
         " --seed {wildcards.seed}"
         " --resamples {params.resamples}"
         " --confidence {params.confidence}"

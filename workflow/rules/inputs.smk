@@ -1,6 +1,5 @@
 """Inputs that depend on the config: which files a job reads, and the same as command-line options."""
 
-
 # ---- rows of data sets ------------------------------------------------------------------------
 
 
@@ -18,7 +17,10 @@ def splits_of(*generators):
 
 def filled(paths, wildcards):
     """Paths with the job's encoder and seed put in."""
-    names = {"encoder": getattr(wildcards, "encoder", ""), "seed": getattr(wildcards, "seed", "")}
+    names = {
+        "encoder": getattr(wildcards, "encoder", ""),
+        "seed": getattr(wildcards, "seed", ""),
+    }
     return [path.format(**names) for path in paths]
 
 
@@ -44,11 +46,17 @@ def partners(train):
 
 
 def partner_embeddings(wildcards):
-    return [p for v in partners(wildcards.train) for p in filled(embeddings_of(v), wildcards)]
+    return [
+        p
+        for v in partners(wildcards.train)
+        for p in filled(embeddings_of(v), wildcards)
+    ]
 
 
 def partner_splits(wildcards):
-    return [p for v in partners(wildcards.train) for p in filled(splits_of(v), wildcards)]
+    return [
+        p for v in partners(wildcards.train) for p in filled(splits_of(v), wildcards)
+    ]
 
 
 def partner_options(wildcards):
@@ -78,19 +86,26 @@ def family_rankings(wildcards):
     if wildcards.family not in clipsieve_config.ORDERED:
         return []
     stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/head_rankings"
-    return [f"{stem}/{train}.parquet" for train in dict.fromkeys(a for a, _ in STUDY.directions)]
+    return [
+        f"{stem}/{train}.parquet"
+        for train in dict.fromkeys(a for a, _ in STUDY.directions)
+    ]
 
 
 def family_embeddings(wildcards):
     if wildcards.family not in FILTERED:
         return []
-    return filled(embeddings_of(*dict.fromkeys(g for p in STUDY.pairs for g in p)), wildcards)
+    return filled(
+        embeddings_of(*dict.fromkeys(g for p in STUDY.pairs for g in p)), wildcards
+    )
 
 
 def family_splits(wildcards):
     if wildcards.family not in FILTERED:
         return []
-    return filled(splits_of(*dict.fromkeys(g for p in STUDY.pairs for g in p)), wildcards)
+    return filled(
+        splits_of(*dict.fromkeys(g for p in STUDY.pairs for g in p)), wildcards
+    )
 
 
 def family_options(wildcards):
@@ -98,7 +113,12 @@ def family_options(wildcards):
     family = wildcards.family
     options = []
     if family in clipsieve_config.ORDERED:
-        options += ["--best", config["heads"]["best"], "--exclude", config["heads"]["exclude"]]
+        options += [
+            "--best",
+            config["heads"]["best"],
+            "--exclude",
+            config["heads"]["exclude"],
+        ]
     if family in ("random", "random_heads"):
         options += ["--draws", config["controls"]["draws"], "--seed", wildcards.seed]
     if family == "shuffled":
@@ -211,9 +231,17 @@ def edit_options(wildcards):
 
 def perturbed_embeddings(wildcards):
     stem = f"results/{RUN}/embeddings/{wildcards.encoder}"
-    return [f"{stem}/{s}__test__{edit}.h5" for edit in PERTURBATIONS for s in STUDY.image_sets]
+    return [
+        f"{stem}/{s}__test__{edit}.h5"
+        for edit in PERTURBATIONS
+        for s in STUDY.image_sets
+    ]
 
 
 def perturbed_splits(wildcards):
     stem = f"results/{RUN}/seed{wildcards.seed}/splits"
-    return [f"{stem}/{s}__test__{edit}.parquet" for edit in PERTURBATIONS for s in STUDY.image_sets]
+    return [
+        f"{stem}/{s}__test__{edit}.parquet"
+        for edit in PERTURBATIONS
+        for s in STUDY.image_sets
+    ]

@@ -14,21 +14,22 @@ rule interpret:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
         splits=all_splits,
+        code=code("interpretation/*.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/interpretation/{texts}.parquet",
     log:
         "results/{run}/logs/interpret/seed{seed}/{encoder}/{texts}.log",
     benchmark:
         "results/{run}/benchmarks/interpret/seed{seed}/{encoder}/{texts}.tsv"
-    params:
-        top=lookup("interpretation/nearest", within=config),
-        draws=lookup("interpretation/draws", within=config),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(6000),
         runtime=grow(60),
+    params:
+        top=lookup("interpretation/nearest", within=config),
+        draws=lookup("interpretation/draws", within=config),
     shell:
         "clipsieve interpret"
         " --run {wildcards.run}"
@@ -56,6 +57,7 @@ rule interpretability:
             "results/{{run}}/seed{{seed}}/{{encoder}}/interpretation/{texts}.parquet",
             texts=TEXTS,
         ),
+        code=code("interpretation/correlation.py", "cli/interpretability.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/interpretability.parquet",
     log:
@@ -86,21 +88,22 @@ rule concepts:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
         splits=all_splits,
+        code=code("interpretation/*.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/concepts.parquet",
     log:
         "results/{run}/logs/concepts/seed{seed}/{encoder}.log",
     benchmark:
         "results/{run}/benchmarks/concepts/seed{seed}/{encoder}.tsv"
-    params:
-        edits=edit_options,
-        draws=lookup("interpretation/draws", within=config),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(6000),
         runtime=grow(60),
+    params:
+        edits=edit_options,
+        draws=lookup("interpretation/draws", within=config),
     shell:
         "clipsieve concepts"
         " --run {wildcards.run}"
@@ -125,6 +128,7 @@ rule geometry:
         embeddings=all_embeddings,
         splits=all_splits,
         features=features_of("components"),
+        code=code("geometry.py", "cli/geometry.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/geometry.parquet",
     log:

@@ -18,16 +18,18 @@ rule perturb:
         "results/{run}/benchmarks/perturb/{base}__{purpose}__{edit}.tsv"
     wildcard_constraints:
         base="|".join(STUDY.image_sets),
-    params:
-        data_root=lambda wildcards: data_root(wildcards.base),
-        only=lambda wildcards: {"train": ["train", "val"], "test": ["test"]}[wildcards.purpose],
-        limit=perturb_limit,
     conda:
         "../../envs/generate.yaml"
     threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(60),
+    params:
+        data_root=lambda wildcards: data_root(wildcards.base),
+        only=lambda wildcards: {"train": ["train", "val"], "test": ["test"]}[
+            wildcards.purpose
+        ],
+        limit=perturb_limit,
     shell:
         "clipsieve perturb"
         " --images {input.images:q}"
@@ -54,16 +56,16 @@ rule robustness:
         "results/{run}/logs/robustness/seed{seed}/{encoder}.log",
     benchmark:
         "results/{run}/benchmarks/robustness/seed{seed}/{encoder}.tsv"
-    params:
-        families=FAMILY_OF,
-        resamples=lookup("evaluation/resamples", within=config),
-        confidence=lookup("evaluation/confidence", within=config),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(8000),
         runtime=grow(60),
+    params:
+        families=FAMILY_OF,
+        resamples=lookup("evaluation/resamples", within=config),
+        confidence=lookup("evaluation/confidence", within=config),
     shell:
         "clipsieve robustness"
         " --run {wildcards.run}"

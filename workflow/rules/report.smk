@@ -20,16 +20,16 @@ rule table:
         "results/{run}/logs/table/{table}.log",
     benchmark:
         "results/{run}/benchmarks/table/{table}.tsv"
-    params:
-        options=input_options,
-        generators=GENERATOR_FACTS,
-        encoders=ENCODER_FACTS,
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
+    params:
+        options=input_options,
+        generators=GENERATOR_FACTS,
+        encoders=ENCODER_FACTS,
     shell:
         "clipsieve table {wildcards.table}"
         " {params.options:q}"
@@ -55,16 +55,16 @@ rule figure:
         "results/{run}/logs/figure/{figure}.log",
     benchmark:
         "results/{run}/benchmarks/figure/{figure}.tsv"
-    params:
-        options=input_options,
-        generators=GENERATOR_FACTS,
-        encoders=ENCODER_FACTS,
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
+    params:
+        options=input_options,
+        generators=GENERATOR_FACTS,
+        encoders=ENCODER_FACTS,
     shell:
         "clipsieve figure {wildcards.figure}"
         " {params.options:q}"
@@ -90,16 +90,16 @@ rule gallery:
         "results/{run}/logs/gallery/{encoder}.log",
     benchmark:
         "results/{run}/benchmarks/gallery/{encoder}.tsv"
-    params:
-        data_root=data_root("run"),
-        generators=GENERATOR_FACTS,
-        encoders=ENCODER_FACTS,
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
+    params:
+        data_root=data_root("run"),
+        generators=GENERATOR_FACTS,
+        encoders=ENCODER_FACTS,
     shell:
         "clipsieve gallery"
         " --scores {input.scores:q}"

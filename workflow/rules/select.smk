@@ -17,18 +17,18 @@ rule search:
         "results/{run}/logs/search/seed{seed}/{encoder}/{train}--{val}.log",
     benchmark:
         "results/{run}/benchmarks/search/seed{seed}/{encoder}/{train}--{val}.tsv"
-    params:
-        C=lookup("search/C", within=config),
-        score=lookup("search/score", within=config),
-        tie=lookup("search/tie", within=config),
-        intercept="--fit-intercept" if config["search"]["fit_intercept"] else "",
-        version=versions.SEARCH,
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
+    params:
+        C=lookup("search/C", within=config),
+        score=lookup("search/score", within=config),
+        tie=lookup("search/tie", within=config),
+        intercept="--fit-intercept" if config["search"]["fit_intercept"] else "",
+        version=versions.SEARCH,
     shell:
         "clipsieve search"
         " --train-embeddings {input.train_embeddings:q}"
@@ -57,15 +57,16 @@ rule rank_heads:
         "results/{run}/logs/rank_heads/seed{seed}/{encoder}/{train}.log",
     benchmark:
         "results/{run}/benchmarks/rank_heads/seed{seed}/{encoder}/{train}.tsv"
-    params:
-        C=lookup("heads/C", within=config),
-        partners=partner_options,
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
+    params:
+        C=lookup("heads/C", within=config),
+        version=versions.HEADS,
+        partners=partner_options,
     shell:
         "clipsieve heads"
         " --train-embeddings {input.train_embeddings:q}"
@@ -84,21 +85,22 @@ rule select:
         rankings=family_rankings,
         embeddings=family_embeddings,
         splits=family_splits,
+        code=code("selection/choose.py", "selection/controls.py", "cli/select.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/features/{family}.json",
     log:
         "results/{run}/logs/select/seed{seed}/{encoder}/{family}.log",
     benchmark:
         "results/{run}/benchmarks/select/seed{seed}/{encoder}/{family}.tsv"
-    params:
-        pairs=pair_names,
-        options=family_options,
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
+    params:
+        pairs=pair_names,
+        options=family_options,
     shell:
         "clipsieve select"
         " --family {wildcards.family}"

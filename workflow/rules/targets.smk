@@ -78,7 +78,9 @@ def expand_pattern(pattern, seed, encoder, values):
     if "{texts}" in pattern:
         return [pattern.format(**names, texts=t) for t in values["texts"]]
     if "{val}" in pattern:
-        return [pattern.format(**names, train=a, val=b) for a, b in values["directions"]]
+        return [
+            pattern.format(**names, train=a, val=b) for a, b in values["directions"]
+        ]
     if "{train}" in pattern:
         trains = dict.fromkeys(a for a, _ in values["directions"])
         return [pattern.format(**names, train=a) for a in trains]
@@ -87,12 +89,18 @@ def expand_pattern(pattern, seed, encoder, values):
 
 def table_inputs(wildcards):
     names = registry.TABLES[wildcards.table]
-    return {**{n: files_of(n, wildcards.table) for n in names}, "code": code("report/**/*.*")}
+    return {
+        **{n: files_of(n, wildcards.table) for n in names},
+        "code": code("report/**/*.*"),
+    }
 
 
 def figure_inputs(wildcards):
     names = registry.FIGURES[wildcards.figure]
-    return {**{n: files_of(n, wildcards.figure) for n in names}, "code": code("report/**/*.*")}
+    return {
+        **{n: files_of(n, wildcards.figure) for n in names},
+        "code": code("report/**/*.*"),
+    }
 
 
 def input_options(wildcards, input):
@@ -100,7 +108,7 @@ def input_options(wildcards, input):
     options = []
     for name, files in input.items():
         if name != "code" and len(files):
-            options += ["--" + name.replace("_", "-"), *files]
+            options += [f"--{name.replace('_', '-')}", *files]
     return options
 
 
@@ -112,7 +120,8 @@ def category_of(name):
 def exists(result, names):
     """Whether this run has something to show in a table or figure: its first input decides."""
     return bool(files_of(names[0], result)) and (
-        result not in registry.FAMILIES or set(registry.FAMILIES[result]) & set(FAMILIES) - {"all"}
+        result not in registry.FAMILIES
+        or set(registry.FAMILIES[result]) & set(FAMILIES) - {"all"}
     )
 
 
@@ -126,14 +135,28 @@ def text_pairs():
 
 def gpu_results(wildcards):
     return [
-        *expand("results/{run}/embeddings/{encoder}/{s}.h5", run=RUN, encoder=ENCODERS, s=STUDY.image_sets),
-        *(f"results/{RUN}/texts/{encoder}/{texts}.h5" for encoder, texts in text_pairs()),
+        *expand(
+            "results/{run}/embeddings/{encoder}/{s}.h5",
+            run=RUN,
+            encoder=ENCODERS,
+            s=STUDY.image_sets,
+        ),
+        *(
+            f"results/{RUN}/texts/{encoder}/{texts}.h5"
+            for encoder, texts in text_pairs()
+        ),
     ]
 
 
 def search_results(wildcards):
-    stems = [f"results/{RUN}/seed{seed}/{encoder}" for seed in SEEDS for encoder in ENCODERS]
-    return [f"{stem}/searches/{a}--{b}.parquet" for stem in stems for a, b in STUDY.directions]
+    stems = [
+        f"results/{RUN}/seed{seed}/{encoder}" for seed in SEEDS for encoder in ENCODERS
+    ]
+    return [
+        f"{stem}/searches/{a}--{b}.parquet"
+        for stem in stems
+        for a, b in STUDY.directions
+    ]
 
 
 def final_results(wildcards):
@@ -142,7 +165,15 @@ def final_results(wildcards):
         f"{stem}/manifest.parquet",
         f"{stem}/leaderboard.csv",
         *(f"{stem}/seed{seed}/leakage.parquet" for seed in SEEDS),
-        *(f"{stem}/tables/{t}.html" for t, names in registry.TABLES.items() if exists(t, names)),
-        *(f"{stem}/figures/{f}.svg" for f, names in registry.FIGURES.items() if exists(f, names)),
+        *(
+            f"{stem}/tables/{t}.html"
+            for t, names in registry.TABLES.items()
+            if exists(t, names)
+        ),
+        *(
+            f"{stem}/figures/{f}.svg"
+            for f, names in registry.FIGURES.items()
+            if exists(f, names)
+        ),
         *(f"{stem}/gallery/{encoder}.html" for encoder in ENCODERS),
     ]

@@ -16,16 +16,16 @@ rule fit:
         "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{generator}.log",
     benchmark:
         "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{generator}.tsv"
-    params:
-        grid=lookup("probe/grid", within=config),
-        residual=lookup("residual/kind", within=config),
-        version=versions.PROBE,
     conda:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=grow(3000),
         runtime=grow(60),
+    params:
+        grid=lookup("probe/grid", within=config),
+        residual=lookup("residual/kind", within=config),
+        version=versions.PROBE,
     shell:
         "clipsieve fit"
         " --features {input.features:q}"
@@ -46,6 +46,7 @@ rule transfer:
         probes=family_probes,
         embeddings=all_embeddings,
         splits=all_splits,
+        code=code("probes/apply.py", "cli/transfer.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/scores/{family}.parquet",
     log:
@@ -76,6 +77,7 @@ rule evaluate:
         scores=of_families("scores", "parquet"),
         features=of_families("features", "json"),
         searches=encoder_searches,
+        code=code("evaluation/*.py", "cli/evaluate.py"),
     output:
         cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
@@ -85,17 +87,17 @@ rule evaluate:
         "results/{run}/logs/evaluate/seed{seed}/{encoder}.log",
     benchmark:
         "results/{run}/benchmarks/evaluate/seed{seed}/{encoder}.tsv"
-    params:
-        families=FAMILY_OF,
-        resamples=lookup("evaluation/resamples", within=config),
-        interval=lookup("evaluation/interval", within=config),
-        confidence=lookup("evaluation/confidence", within=config),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=grow(8000),
         runtime=grow(60),
+    params:
+        families=FAMILY_OF,
+        resamples=lookup("evaluation/resamples", within=config),
+        interval=lookup("evaluation/interval", within=config),
+        confidence=lookup("evaluation/confidence", within=config),
     shell:
         "clipsieve evaluate"
         " --run {wildcards.run}"
@@ -123,6 +125,7 @@ rule leaderboard:
             encoder=ENCODERS,
         ),
         features=selected_features,
+        code=code("evaluation/*.py", "cli/leaderboard.py"),
     output:
         report(
             "results/{run}/leaderboard.csv",
