@@ -1,4 +1,4 @@
-"""Cut real photographs into crops of 224 x 224 pixels, saved as PNG, for the demo.
+r"""Cut real photographs into crops of 224 x 224 pixels, saved as PNG, for the demo.
 
 The photographs are colour photographs that Python packages carry: astronaut, chelsea, coffee,
 motorcycle (two views of one scene) and rocket of scikit-image, china and flower of scikit-learn,
@@ -6,7 +6,7 @@ grace_hopper of matplotlib, read from the installed packages; 19 of the foolbox 
 of the imgaug wheel, each fetched once with its hash pinned and read as data (nothing in a wheel is
 run). A wheel that can't be had is left out with a warning.
 
-Crops are named SCENE_KK.png; the scene is the group: --group-pattern '^(?P<group>.+)_\\d+$'.
+Crops are named SCENE_KK.png; the scene is the group: --group-pattern '^(?P<group>.+)_\d+$'.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.images.decode import decode
     from clipsieve.images.encode import png_bytes
 
-    scenes: dict[str, list] = {}  # type: ignore[type-arg]
+    scenes: dict[str, list] = {}
     for package in args.packages:
         try:
             found = find_photographs(package, args.wheel_cache)

@@ -1,4 +1,4 @@
-"""Write pictures as files: one way for PNG everywhere, so that the file tells nothing of its maker."""
+"""Write pictures as files, PNG in one way everywhere: the file tells nothing of its maker."""
 
 from __future__ import annotations
 
