@@ -226,7 +226,8 @@ def _means(made: Made, cells: pd.DataFrame) -> pd.DataFrame:
             own = feature_set == "all"
             rows.append(
                 {
-                    **{k: first[k] for k in ("run", "encoder", "seed")} | {"run": cells["run"].iloc[0]},
+                    **{k: first[k] for k in ("run", "encoder", "seed")}
+                    | {"run": cells["run"].iloc[0]},
                     **{"feature_set": feature_set, "cells": name, "metric": metric},
                     **{"value": value, "low": value - 0.02, "high": value + 0.018},
                     **{"n_cells": len(sub), "n": 90 * sub["test"].nunique()},
@@ -301,7 +302,15 @@ def _searches(made: Made, base: Path, rng: Any, components: int) -> None:
 
 
 WORDS = {
-    "vocabulary": ["gouache", "방탄소년단", "instaweather", "blurry", "generative", "と", "<b>&bold"],
+    "vocabulary": [
+        "gouache",
+        "방탄소년단",
+        "instaweather",
+        "blurry",
+        "generative",
+        "と",
+        "<b>&bold",
+    ],
     "phrases": [
         "Detailed illustration of a futuristic brain-computer interface",
         "Photo with grainy, old film effect",
@@ -314,11 +323,13 @@ WORDS = {
 }
 
 
-def _interpretation(
-    made: Made, run: str, encoder: str, seed: int, base: Path, rng: Any
-) -> None:
+def _interpretation(made: Made, run: str, encoder: str, seed: int, base: Path, rng: Any) -> None:
     for texts, words in WORDS.items():
-        directions = [(k, g, "all" if k == "probe" else "residual") for k in ("probe", "residual") for g in made.generators]
+        directions = [
+            (k, g, "all" if k == "probe" else "residual")
+            for k in ("probe", "residual")
+            for g in made.generators
+        ]
         directions += [
             ("head", f"l{layer}_h{head}", f"heads/{a}--{b}")
             for a, b in made.pairs
@@ -361,11 +372,14 @@ def _interpretation(
     x = rng.uniform(0.06, 0.2, n)
     frame = pd.DataFrame(
         {
+            **{"run": run, "encoder": encoder, "seed": seed},
             **{"generator": list(made.generators), "transfer": 0.85 - 0.8 * x},
             **{"max_cosine": x + rng.normal(0, 0.01, n), "texts": "vocabulary"},
         }
     )
-    note = {"vocabulary": {"rho": -0.81, "low": -0.95, "high": -0.35, "p": 0.004, "n": n}}
+    note = {
+        "spearman": {"vocabulary": {"rho": -0.81, "low": -0.95, "high": -0.35, "p": 0.004, "n": n}}
+    }
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({b"clipsieve": json.dumps(note).encode()})
     pq.write_table(table, made.add("interpretability", base / "interpretability.parquet"))
@@ -493,7 +507,9 @@ def _manifest(made: Made, rng: Any) -> None:
 
 
 if __name__ == "__main__":
-    made_run = make_run(Path(sys.argv[1]), paper="paper" in sys.argv, seeds=(0, 1) if "seeds" in sys.argv else (0,))
+    made_run = make_run(
+        Path(sys.argv[1]), paper="paper" in sys.argv, seeds=(0, 1) if "seeds" in sys.argv else (0,)
+    )
     (made_run.root / "generators.json").write_text(made_run.generators_json)
     (made_run.root / "encoders.json").write_text(made_run.encoders_json)
     inputs = {k: list(map(str, v)) for k, v in made_run.inputs.items()}

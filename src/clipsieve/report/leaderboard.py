@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import CONTROLS, family_of, rows_of, with_kinds
-from clipsieve.report.page import Cell, Page, Section, Table, integer, interval, number
+from clipsieve.report.page import (
+    Cell,
+    Page,
+    Section,
+    Table,
+    feature_set_cell,
+    integer,
+    interval,
+    number,
+)
 from clipsieve.report.reading import read_tables
 from clipsieve.report.transfer import metric_title
 
@@ -35,10 +44,10 @@ def leaderboard_page(
                 [
                     Cell(str(place), css="num quiet"),
                     Cell(facts.encoder_title(str(row["encoder"])), tip=str(row["encoder"])),
-                    Cell(
-                        facts.feature_set_title(str(row["feature_set"])),
-                        tip=str(row["feature_set"]),
-                        css="quiet" if family_of(str(row["feature_set"])) in CONTROLS else "",
+                    feature_set_cell(
+                        facts,
+                        str(row["feature_set"]),
+                        "quiet" if family_of(str(row["feature_set"])) in CONTROLS else "",
                     ),
                     Cell(
                         number(row["value"]),

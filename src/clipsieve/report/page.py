@@ -155,6 +155,18 @@ def generator_cell(facts: Facts, generator: str, css: str = "") -> Cell:
     return Cell(facts.title(generator), tip=tip, badge=badge, css=css)
 
 
+def feature_set_cell(facts: Facts, feature_set: str, css: str = "") -> Cell:
+    """Return the cell that names a feature set: its family, and below it the pair."""
+    family, _, pair = feature_set.partition("/")
+    arrow = " \N{RIGHTWARDS ARROW} " if "heads" in family else " / "
+    return Cell(
+        facts.feature_set_title(family),
+        sub=facts.pair_title(pair, arrow) if pair else "",
+        tip=feature_set,
+        css=f"wide {css}".strip(),
+    )
+
+
 def kind_line(facts: Facts) -> str:
     """Return one sentence that counts the real networks and the simulated generators."""
     kinds = [g.kind for g in facts.generators.values()]

@@ -46,9 +46,9 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 
 FIGURES: dict[str, tuple[str, ...]] = {
-    "figure2": ("cells", "features"),
-    "figure3": ("cells", "features"),
-    "figure4": ("cells", "features"),
+    "figure2": ("cells",),
+    "figure3": ("cells",),
+    "figure4": ("cells",),
     "figure5": ("searches",),
     "figure6": ("geometry",),
     "forest": ("means",),

@@ -17,7 +17,16 @@ from clipsieve.report.frames import (
     rows_of,
     unordered,
 )
-from clipsieve.report.page import Cell, Page, Section, Table, integer, number, p_value
+from clipsieve.report.page import (
+    Cell,
+    Page,
+    Section,
+    Table,
+    feature_set_cell,
+    integer,
+    number,
+    p_value,
+)
 from clipsieve.report.reading import read_features, read_tables
 from clipsieve.report.transfer import metric_title
 
@@ -85,8 +94,8 @@ def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
             else float("nan")
         )
         cells = [
-            Cell(facts.feature_set_title(row["feature_set"]), tip=row["feature_set"]),
-            Cell(facts.feature_set_title(row["control"]), tip=row["control"]),
+            feature_set_cell(facts, row["feature_set"]),
+            feature_set_cell(facts, row["control"]),
             Cell(number(row["value"]), css="num strong"),
             Cell(
                 number(row["control_mean"]),
@@ -133,7 +142,7 @@ def _optimism_rows(part: pd.DataFrame, facts: Facts) -> Table:
         on_rest = r["score_on_the_rest"] - r["baseline_on_the_rest"]
         rows.append(
             [
-                Cell(facts.feature_set_title(feature_set), tip=feature_set),
+                feature_set_cell(facts, feature_set),
                 Cell(number(r["score_on_search_pair"]), css="num"),
                 Cell(number(on_pair, sign=True), css="num"),
                 Cell(number(r["score_on_the_rest"]), css="num"),
@@ -276,7 +285,7 @@ def _entry_rows(entries: Sequence[Mapping[str, Any]], facts: Facts) -> Table:
         names = ", ".join(map(_label, columns))
         rows.append(
             [
-                Cell(facts.feature_set_title(entry["feature_set"]), tip=entry["feature_set"]),
+                feature_set_cell(facts, entry["feature_set"]),
                 Cell(str(entry["seed"]), css="num quiet"),
                 Cell(integer(len(columns)), css="num strong"),
                 Cell(
@@ -320,7 +329,7 @@ def _stability_rows(entries: Sequence[Mapping[str, Any]], facts: Facts) -> Table
         return None
     rows = [
         [
-            Cell(facts.feature_set_title(family)),
+            feature_set_cell(facts, family),
             Cell(what),
             Cell(integer(len(found)), css="num"),
             Cell(number(sum(f[1] for f in found) / len(found)), css="num strong"),

@@ -17,7 +17,7 @@ from clipsieve.report.frames import (
     unordered,
     with_kinds,
 )
-from clipsieve.report.page import Cell, Page, Section, Table, interval, number
+from clipsieve.report.page import Cell, Page, Section, Table, feature_set_cell, interval, number
 from clipsieve.report.published import ROUNDING, published
 from clipsieve.report.reading import read_tables
 from clipsieve.report.transfer import envelope, mean_rows, same_cells_note
@@ -288,7 +288,7 @@ def _published_section(compared: pd.DataFrame, facts: Facts) -> Section:
                 Cell(facts.encoder_title(row["encoder"])),
                 Cell(str(row["seed"]), css="num"),
                 Cell(row["part"]),
-                Cell(facts.feature_set_title(row["feature_set"])),
+                feature_set_cell(facts, row["feature_set"]),
                 Cell(row["cells"].replace("_", " ")),
                 Cell(number(row["value"]), sub=interval(row["low"], row["high"]), css="num"),
                 Cell(

@@ -23,6 +23,7 @@ from clipsieve.report.page import (
     Page,
     Section,
     Table,
+    feature_set_cell,
     generator_cell,
     integer,
     interval,
@@ -168,11 +169,7 @@ def _mean_row(
     spread = f", sd {number(row['value_sd'])}" if seeds > 1 else ""
     worst = generator_cell(facts, str(row["worst_test"])) if row["worst_test"] else Cell()
     return [
-        Cell(
-            facts.feature_set_title(row["feature_set"]),
-            tip=row["feature_set"],
-            css="quiet" if control else "",
-        ),
+        feature_set_cell(facts, row["feature_set"], "quiet" if control else ""),
         Cell(
             number(row["value"]), sub=interval(row["low"], row["high"]) + spread, css="num strong"
         ),
@@ -195,6 +192,7 @@ def _mean_row(
             sub=number(row["worst"]),
             tip=worst.tip,
             badge=worst.badge,
+            css="wide",
         ),
         Cell(integer(row["n_cells"]), css="num"),
         Cell(integer(row["n"]), css="num"),
@@ -207,7 +205,7 @@ def _metric_matrix(part: pd.DataFrame, facts: Facts) -> Table:
     records = {(r["feature_set"], r["metric"]): r for r in rows_of(part)}
     rows = []
     for feature_set in order_feature_sets(list(part["feature_set"])):
-        row = [Cell(facts.feature_set_title(feature_set), tip=feature_set)]
+        row = [feature_set_cell(facts, feature_set)]
         for metric in metrics:
             found = records.get((feature_set, metric))
             if found is None:

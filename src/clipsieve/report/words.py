@@ -77,10 +77,11 @@ def words_table(
         " selected head, projected into the joint space of images and texts."
     ]
     notes = [
-        "z: how many standard deviations the cosine stands above the largest cosine that a random"
-        " direction with the embeddings' covariance reaches; p: its share among those directions.",
-        "A grey text marked “within null” is one that such a direction reaches as well: it says"
-        " nothing of the generator.",
+        "z: how many standard deviations the cosine stands from those of this text with random"
+        " directions of the embeddings' covariance. p, in the tip of the pointer: the share of"
+        " random directions whose own nearest text is at least as near.",
+        "A grey text marked “within null” is no nearer than the nearest text of a meaningless"
+        " direction (random, or a probe on shuffled labels): it says nothing of the generator.",
     ]
     if table["seed"].nunique() > 1:
         notes.append(

@@ -1,0 +1,51 @@
+"""Draw one figure of a run as SVG (text stays text) and, if asked for, as PNG.
+
+Each input option takes one or more files (those of every seed and encoder). Which inputs a figure
+takes is listed below; others that are given are ignored. The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from clipsieve.cli.table import add_facts, add_inputs, epilog, inputs_of
+from clipsieve.files import replacing
+from clipsieve.report import registry
+
+HELP = "draw one figure of a run"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=sorted(registry.FIGURES), help="which figure")
+    add_inputs(parser, {i for needs in registry.FIGURES.values() for i in needs})
+    add_facts(parser)
+    parser.add_argument(
+        "--pair",
+        metavar="A--B",
+        help="figures 2, 3 and 4: the search pair to show; default: the first of the files",
+    )
+    parser.add_argument("--svg", type=Path, required=True, help="the drawing to write")
+    parser.add_argument("--png", type=Path, help="a picture of it, 130 dots an inch; default: none")
+    parser.epilog = epilog(
+        registry.FIGURES,
+        "clipsieve figure figure5 --searches results/demo/seed0/*/searches/*.parquet \\\n"
+        "      --generators @generators.json --encoders @encoders.json --svg figure5.svg",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from clipsieve.report.facts import parse_facts
+    from clipsieve.report.figures import build_figure
+    from clipsieve.report.plot import save, style
+
+    facts = parse_facts(args.generators, args.encoders)
+    with style():
+        figure = build_figure(args.name, inputs_of(args), facts, pair=args.pair)
+        for path in filter(None, (args.svg, args.png)):
+            with replacing(path) as temporary:
+                save(figure, temporary)
+    log.info("figure %s: %s", args.name, args.svg)

@@ -1,0 +1,209 @@
+"""Figure 5 (score against components removed) and the curves under perturbations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipsieve.errors import UserError
+from clipsieve.report import registry
+from clipsieve.report.facts import Facts
+from clipsieve.report.frames import order_feature_sets, over_seeds, unordered
+from clipsieve.report.plot import (
+    COLOURS,
+    GREY,
+    finish,
+    kind_note,
+    new_figure,
+    set_title,
+    short_title,
+)
+from clipsieve.report.reading import origin, parquet_metadata, read_tables
+from clipsieve.report.transfer import metric_title
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def search_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+    """Draw the score of every search against the components removed, a panel a pair.
+
+    Both directions of a pair stand in one panel; the first maximum (alpha) is marked. Several
+    seeds are several thin lines of one colour.
+    """
+    table = read_tables("searches", inputs["searches"])
+    notes = {}
+    for path in inputs["searches"]:
+        where = origin(path)
+        key = (where.get("encoder", ""), where.get("seed", 0), Path(path).stem)
+        notes[key] = parquet_metadata(path)
+    encoders = facts.order_encoders(table["encoder"])
+    pairs = _pairs(list(table["file_stem"]))
+    columns = min(len(pairs), 3)
+    lines_each = -(-len(pairs) // columns)
+    figure = new_figure(3.6 * columns + 0.8, 2.6 * lines_each * len(encoders) + 1.4)
+    axes = figure.subplots(lines_each * len(encoders), columns, squeeze=False)
+    for e, encoder in enumerate(encoders):
+        mine = table[table["encoder"] == encoder]
+        block = axes[e * lines_each : (e + 1) * lines_each].ravel()
+        for ax, directions in zip(block, pairs, strict=False):
+            _pair_panel(ax, mine, encoder, directions, notes, facts)
+        for ax in block[len(pairs) :]:
+            ax.set_axis_off()
+        block[0].set_title(facts.encoder_title(encoder), fontweight="bold", pad=28)
+    seeds = table["seed"].nunique()
+    finish(
+        figure,
+        registry.TITLES["figure5"],
+        "Dots mark α, the first maximum: the components left there are kept, those of both"
+        " directions together."
+        + (f" {seeds} seeds, a line each." if seeds > 1 else "")
+        + f"\n{kind_note(facts, encoders)}",
+    )
+    return figure
+
+
+def _pairs(stems: Sequence[str]) -> list[list[str]]:
+    """Return the directions by unordered pair, in the order of appearance."""
+    groups: dict[frozenset[str], list[str]] = {}
+    for stem in dict.fromkeys(stems):
+        groups.setdefault(unordered(stem), []).append(stem)
+    return list(groups.values())
+
+
+def _pair_panel(
+    ax: Axes,
+    table: pd.DataFrame,
+    encoder: str,
+    directions: Sequence[str],
+    notes: Mapping[tuple[str, int, str], Mapping[str, object]],
+    facts: Facts,
+) -> None:
+    for colour, stem in zip(COLOURS, directions, strict=False):
+        label: str | None = " → ".join(short_title(facts, g, 60) for g in stem.split("--"))
+        for seed, steps in table[table["file_stem"] == stem].groupby("seed"):
+            steps = steps.sort_values("step")
+            note = notes.get((encoder, int(str(seed)), stem), {})
+            x, y = steps["step"].to_numpy(), steps["score"].to_numpy(dtype=float)
+            best = int(y.argmax())
+            if isinstance(note.get("initial_score"), int | float):
+                x, y = np.r_[0, x], np.r_[float(str(note["initial_score"])), y]
+                best += 1
+            ax.plot(x, y, color=colour, lw=1.1, label=label)
+            ax.plot(x[best], y[best], "o", color=colour, ms=4.5, mec="white", mew=0.6)
+            ax.annotate(
+                f"α = {x[best]}",
+                (x[best], y[best]),
+                xytext=(-4, 5),
+                textcoords="offset points",
+                ha="right",
+                fontsize=7.5,
+                color=colour,
+            )
+            label = None
+    ax.margins(y=0.16)
+    ax.set_xlabel("components removed")
+    ax.set_ylabel("score on the other")
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.99),
+        fontsize=7.2,
+        handlelength=1.2,
+        borderpad=0,
+        labelspacing=0.2,
+    )
+
+
+def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+    """Draw each metric against the strength of each perturbation, a line a feature set."""
+    table = read_tables("robustness", inputs["robustness"])
+    encoders = facts.order_encoders(table["encoder"])
+    metrics = list(dict.fromkeys(table["metric"]))
+    perturbations = [p for p in dict.fromkeys(table["perturbation"]) if p != "none"]
+    if not perturbations:
+        raise UserError("robustness: no perturbation in --robustness")
+    shown = over_seeds(
+        table,
+        ["encoder", "feature_set", "perturbation", "level", "metric"],
+        ["value", "low", "high", "n"],
+    )
+    sets = order_feature_sets(list(shown["feature_set"]))
+    colours = {s: COLOURS[i % len(COLOURS)] for i, s in enumerate(sets)}
+    dashes = {s: ("-", "--", ":")[i // len(COLOURS) % 3] for i, s in enumerate(sets)}
+    grid = [(encoder, metric) for encoder in encoders for metric in metrics]
+    figure = new_figure(2.05 * len(perturbations) + 1.6, 1.75 * len(grid) + 1.6)
+    axes = figure.subplots(len(grid), len(perturbations), squeeze=False, sharey="row", sharex="col")
+    for row, (encoder, metric) in zip(axes, grid, strict=True):
+        mine = shown[(shown["encoder"] == encoder) & (shown["metric"] == metric)]
+        for ax, perturbation in zip(row, perturbations, strict=True):
+            for feature_set in sets:
+                part = mine[mine["feature_set"] == feature_set]
+                _curve(ax, part, perturbation, feature_set, colours, dashes)
+        row[0].set_ylabel(f"{facts.encoder_title(encoder)}\n{metric_title(metric)}", fontsize=8)
+    for ax, perturbation in zip(axes[0], perturbations, strict=True):
+        ax.set_title(perturbation.replace("_", " "))
+    for ax, perturbation in zip(axes[-1], perturbations, strict=True):
+        levels = _levels(shown, perturbation)
+        ax.set_xticks(range(len(levels) + 1), ["none", *(f"{v:g}" for v in levels)], rotation=45)
+    handles = _handles(sets, colours, dashes, facts)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=7.5)
+    n = sorted({int(v) for v in shown["n"].dropna()})
+    finish(
+        figure,
+        registry.TITLES["robustness"],
+        f"Bands: 95 % intervals{', averages over seeds' if table['seed'].nunique() > 1 else ''}."
+        f" n {n[0] if n else 0}{f' to {n[-1]}' if len(n) > 1 else ''} images. Stronger to the right."
+        f"\n{kind_note(facts, encoders)}",
+    )
+    return figure
+
+
+def _levels(shown: pd.DataFrame, perturbation: str) -> list[float]:
+    """Return a perturbation's levels from weak to strong: the order of the file."""
+    return list(dict.fromkeys(shown.loc[shown["perturbation"] == perturbation, "level"]))
+
+
+def _curve(
+    ax: Axes,
+    part: pd.DataFrame,
+    perturbation: str,
+    feature_set: str,
+    colours: Mapping[str, str],
+    dashes: Mapping[str, str],
+) -> None:
+    chosen = part[part["perturbation"] == perturbation]
+    if not len(chosen):
+        return
+    start = part[part["perturbation"] == "none"]
+    place = {level: i + 1 for i, level in enumerate(_levels(part, perturbation))}
+    x = [0] * min(1, len(start)) + [place[v] for v in chosen["level"]]
+
+    def column(name: str) -> list[float]:
+        return [*start[name].head(1).astype(float), *chosen[name].astype(float)]
+
+    ax.fill_between(x, column("low"), column("high"), color=colours[feature_set], alpha=0.12, lw=0)
+    ax.plot(
+        *(x, column("value")),
+        color=colours[feature_set],
+        ls=dashes[feature_set],
+        lw=1.2,
+        marker="o",
+        ms=2.5,
+    )
+    ax.grid(axis="y", color=GREY, alpha=0.25, lw=0.5)
+
+
+def _handles(
+    sets: Sequence[str], colours: Mapping[str, str], dashes: Mapping[str, str], facts: Facts
+) -> list[object]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=colours[s], ls=dashes[s], lw=1.4, label=set_title(facts, s, 34))
+        for s in sets
+    ]
