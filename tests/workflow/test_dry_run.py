@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.workflow.conftest import TINY
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.mark.parametrize(
+    ("config", "profile"),
+    [
+        ("config.yaml", []),
+        ("config.yaml", ["--profile", "profiles/local"]),
+        ("config/demo-small.yaml", ["--profile", "slurm"]),
+        (TINY, ["--profile", "slurm"]),
+    ],
+)
+def test_configs_plan_under_profiles_as_typed(bare, config, profile):
+    jobs = bare.planned("--configfile", config, *profile)
+    assert jobs["embed"] > 0
+    assert jobs["table"] > 5
+
+
+def test_the_papers_run_is_planned_within_ten_seconds_and_five_thousand_jobs(bare):
+    # processor time, so that a busy machine does not decide
+    before = os.times()
+    jobs = bare.planned("--configfile", "config/paper.yaml", "--profile", "slurm")
+    after = os.times()
+    spent = (after.children_user + after.children_system) - (
+        before.children_user + before.children_system
+    )
+    assert spent < 10
+    assert sum(jobs.values()) < 5000
+    assert jobs["search"] == 2 * 5 * 2
+    # 14 generators and 8 sources, each embedded once by each encoder; the edits of concepts besides
+    assert jobs["embed"] == 2 * (22 + 8 * 5)
+
+
+def test_planning_imports_neither_torch_nor_numpy_for_us(bare):
+    code = (
+        "import sys; import clipsieve.config, clipsieve.versions, clipsieve.report.registry; "
+        "bad = {'torch', 'numpy', 'pandas', 'open_clip'} & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=bare.root)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["serch={}"], ["unknown key 'serch'", "did you mean 'search'"]),
+        (["pairs=[[upsample_nearest, sd]]"], ["pairs", "'sd'"]),
+        (["use={generators: [style_a, style_a]}"], ["use.generators", "'style_a' stands twice"]),
+        (["splits={test: 2}"], ["splits.test", "2"]),
+    ],
+)
+def test_a_typo_stops_before_anything_runs(bare, options, words):
+    done = bare.snakemake("-n", "--cores", "1", "--config", *options, check=False)
+    assert done.returncode != 0
+    for word in words:
+        assert word in done.stdout + done.stderr

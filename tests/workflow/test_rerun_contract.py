@@ -1,0 +1,158 @@
+"""What each change reruns: the rows of the README's table, each on a copy of a finished run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import TINY
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    return finished.copy(tmp_path / "p")
+
+
+def change_config(project, **changes):
+    """Write a third config file over the tiny one; return the options that use it."""
+    path = project.root / "changed.yaml"
+    path.write_text(yaml.safe_dump(changes))
+    return ["--configfile", TINY, "changed.yaml"]
+
+
+AFTER_SCORES = {"evaluate", "leaderboard", "table", "figure", "interpretability"}
+
+
+def test_nothing_changed_nothing_to_do(project):
+    assert project.planned("--configfile", TINY) == {}
+
+
+def test_a_comment_in_the_config_reruns_nothing(project):
+    path = project.root / TINY
+    path.write_text("# a comment\n" + path.read_text())
+    assert project.planned("--configfile", TINY) == {}
+
+
+def test_reordered_keys_rerun_nothing(project):
+    path = project.root / TINY
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(dict(reversed(content.items())), sort_keys=False))
+    assert project.planned("--configfile", TINY) == {}
+
+
+def test_the_profile_and_cores_rerun_nothing(project):
+    assert project.planned("--configfile", TINY, "--profile", "profiles/local") == {}
+    assert project.planned("--configfile", TINY, "--set-resources", "search:mem_mb=9000") == {}
+
+
+def test_a_value_of_the_search_reruns_searches_and_what_follows(project):
+    jobs = project.planned(*change_config(project, search={"C": 0.5}))
+    assert jobs["search"] == 2
+    assert not {"embed", "scan", "split", "generate", "rank_heads"} & set(jobs)
+
+
+def test_a_value_of_the_evaluation_reruns_the_evaluation(project):
+    jobs = project.planned(*change_config(project, evaluation={"resamples": 300}))
+    assert "evaluate" in jobs
+    assert not {"embed", "search", "fit", "transfer"} & set(jobs)
+
+
+def test_a_new_generator_reruns_its_own_rows_and_no_search(project):
+    new = {
+        "generators": {
+            "denoise_tv_9": {
+                "title": "TV denoising, 9 steps", "family": "diffusion", "kind": "simulated",
+                "source": "photographs", "folder": "made/denoise_tv_9",
+                "group_pattern": r"^(?P<group>.+)_\d+$",
+                "make": {"method": "denoise", "denoiser": "tv", "steps": 9},
+            }
+        },
+        "robustness": {"perturbations": []},
+    }  # fmt: skip
+    used = yaml.safe_load((project.root / TINY).read_text())["use"]
+    used["generators"].append("denoise_tv_9")
+    jobs = project.planned(*change_config(project, use=used, **new))
+    assert jobs["generate"] == jobs["scan"] == jobs["split"] == jobs["embed"] == 1
+    # its own fit in each of the 14 families, and no other generator's
+    assert jobs["fit"] == 14
+    assert not {"search", "rank_heads", "select"} & set(jobs)
+
+
+def test_a_removed_generator_reruns_the_gatherings_only(project):
+    used = yaml.safe_load((project.root / TINY).read_text())["use"]
+    used["generators"].remove("upsample_bilinear")
+    jobs = project.planned(
+        *change_config(project, use=used, robustness={"perturbations": []}, concepts={"edits": []})
+    )
+    assert not {"generate", "scan", "split", "embed", "search", "rank_heads", "fit"} & set(jobs)
+    assert "evaluate" in jobs
+
+
+def test_a_new_pair_reruns_its_own_searches(project):
+    pairs = [["upsample_transposed", "denoise_tv_5"], ["upsample_nearest", "denoise_tv_20"]]
+    jobs = project.planned(*change_config(project, pairs=pairs))
+    assert jobs["search"] == 2
+    assert jobs["rank_heads"] == 2
+    assert not {"embed", "scan", "split"} & set(jobs)
+
+
+def test_a_new_encoder_reruns_nothing_of_the_old_one(project):
+    used = yaml.safe_load((project.root / TINY).read_text())["use"]
+    used["encoders"].append("tiny_two")
+    encoder = {"tiny_two": {"model": "tiny", "seed": 5}}
+    jobs = project.planned(*change_config(project, use=used, encoders=encoder))
+    assert jobs["search"] == 2
+    assert jobs["encoder"] == 1
+    assert not {"scan", "split", "generate", "perturb"} & set(jobs)
+
+
+def test_a_new_seed_keeps_the_embeddings(project):
+    jobs = project.planned(*change_config(project, seeds=[0, 1]))
+    assert jobs["search"] == 2
+    assert not {"scan", "embed", "generate"} & set(jobs)
+
+
+def test_an_edited_module_of_a_cheap_rule_reruns_that_rule(project):
+    path = project.root / "src/clipsieve/geometry.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    jobs = project.planned("--configfile", TINY)
+    assert jobs["geometry"] == 1
+    assert set(jobs) <= {"geometry", "table", "figure", "provenance"}
+
+
+def test_a_touched_module_reruns_nothing(project):
+    os.utime(project.root / "src/clipsieve/geometry.py")
+    assert project.planned("--configfile", TINY) == {}
+
+
+def test_a_raised_version_reruns_the_searches(project):
+    path = project.root / "src/clipsieve/versions.py"
+    path.write_text(path.read_text().replace("SEARCH = 1", "SEARCH = 2"))
+    jobs = project.planned("--configfile", TINY)
+    assert jobs["search"] == 2
+    assert "embed" not in jobs
+
+
+@pytest.mark.parametrize("how", ["edited", "added", "removed"])
+def test_an_image_of_a_users_folder_is_noticed(project, how):
+    # the same images, but as a user's folder: no recipe
+    mine = project.root / "data/tiny/mine"
+    shutil.copytree(project.root / "data/tiny/made/upsample_bilinear", mine)
+    entry = {"upsample_bilinear": {"folder": "mine", "make": None}}
+    options = change_config(project, generators=entry, robustness={"perturbations": []})
+    target = "results/tiny/images/upsample_bilinear.parquet"
+    project.snakemake("--cores", "2", *options, "--", target)
+    assert project.planned(*options, "--", target) == {}
+    first = sorted(mine.glob("*.png"))[0]
+    if how == "edited":
+        first.write_bytes(first.read_bytes() + b"\0")
+    elif how == "added":
+        shutil.copy(first, mine / "astronaut_99.png")
+    else:
+        first.unlink()
+    assert project.planned(*options, "--", target) == {"scan": 1}
