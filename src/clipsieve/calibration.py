@@ -1,0 +1,216 @@
+"""From a detector's logit to a probability and to a verdict that may be *unsure*.
+
+Logits are large for real images (label 1). Everything here is fitted on images that the detector
+was not trained on, of generators that it was not trained on where there are any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+#: Bins of the expected calibration error.
+ECE_BINS = 15
+
+
+@dataclass(frozen=True)
+class Platt:
+    """P(real) = sigmoid(slope * logit + offset), with slope >= 0."""
+
+    slope: float
+    offset: float
+
+    def generated(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Return P(generated) for each logit."""
+        z = self.slope * np.asarray(logits, dtype=np.float64) + self.offset
+        return (1.0 - np.tanh(z / 2.0)) / 2.0
+
+
+def fit_platt(logits: ArrayLike, is_real: ArrayLike, weights: ArrayLike) -> Platt:
+    """Fit a logistic curve to logits (Platt scaling with Platt's soft targets).
+
+    Parameters
+    ----------
+    logits : array_like, shape [n]
+    is_real : array_like of bool, shape [n]
+        Both labels must occur.
+    weights : array_like, shape [n]
+        Non-negative weight of each image.
+
+    Returns
+    -------
+    Platt
+        A slope that would come out negative (a detector worse than chance) is 0: then every image
+        gets the share of generated ones.
+
+    Raises
+    ------
+    ValueError
+        If one of the labels has no weight.
+
+    Notes
+    -----
+    The targets are (N + 1)/(N + 2) for real and 1/(M + 2) for generated images, N and M being their
+    numbers, so that separable logits don't give an infinite slope (Platt 1999).
+    """
+    z, real = np.asarray(logits, np.float64), np.asarray(is_real, bool)
+    w = np.asarray(weights, np.float64)
+    if not w[real].sum() > 0 or not w[~real].sum() > 0:
+        raise ValueError("calibration needs real and generated images")
+    count_real, count_generated = int((real & (w > 0)).sum()), int((~real & (w > 0)).sum())
+    target = np.where(real, (count_real + 1) / (count_real + 2), 1 / (count_generated + 2))
+    w = w / w.sum()
+    centre = float(w @ z)
+    scale = float(np.sqrt(w @ np.square(z - centre)))
+    if scale == 0.0:
+        return Platt(0.0, _log_odds(float(w @ target)))
+    design = np.column_stack([(z - centre) / scale, np.ones_like(z)])
+    beta = _newton(design, target, w)
+    if beta[0] <= 0.0:
+        return Platt(0.0, _log_odds(float(w @ target)))
+    return Platt(float(beta[0] / scale), float(beta[1] - beta[0] * centre / scale))
+
+
+def _newton(design: NDArray, target: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    """Minimise the weighted cross-entropy with soft targets by damped Newton steps."""
+    beta = np.zeros(design.shape[1])
+
+    def loss(candidate: NDArray) -> float:
+        eta = design @ candidate
+        return float(weights @ (np.logaddexp(0.0, eta) - target * eta))
+
+    best = loss(beta)
+    for _ in range(100):
+        p = (1.0 + np.tanh(design @ beta / 2.0)) / 2.0
+        gradient = design.T @ (weights * (p - target))
+        hessian = (design * (weights * p * (1.0 - p))[:, None]).T @ design
+        step = np.linalg.solve(hessian + 1e-12 * np.eye(len(beta)), gradient)
+        length = 1.0
+        while loss(beta - length * step) > best and length > 1e-8:
+            length /= 2.0
+        beta = beta - length * step
+        if np.abs(length * step).max() < 1e-10:
+            break
+        best = loss(beta)
+    return beta
+
+
+def _log_odds(share: float) -> float:
+    return float(np.log(share / (1.0 - share)))
+
+
+@dataclass(frozen=True)
+class Band:
+    """Below `low` an image is called generated, above `high` real, and in between unsure.
+
+    `low` is -inf (`high` +inf) where there are too few images to call any one so at the rate asked.
+    """
+
+    low: float
+    high: float
+
+    def verdicts(self, logits: ArrayLike) -> NDArray[np.str_]:
+        """Return ``generated``, ``real`` or ``unsure`` for each logit."""
+        z = np.asarray(logits, dtype=np.float64)
+        return np.where(z < self.low, "generated", np.where(z > self.high, "real", "unsure"))
+
+
+def abstain_band(real: ArrayLike, generated: ArrayLike, *, rate: float, threshold: float) -> Band:
+    """Find the band of logits in which no verdict is given.
+
+    Parameters
+    ----------
+    real, generated : array_like, shape [n], [m]
+        Logits of held-out images.
+    rate : float
+        Largest share of real images called generated, and of generated images called real.
+    threshold : float
+        The detector's threshold, used where the labels lie so far apart that the band is empty.
+
+    Returns
+    -------
+    Band
+
+    Notes
+    -----
+    Split-conformal, each label by itself: a real image that is exchangeable with the n here is
+    called generated with probability at most `rate`, and likewise for generated ones. It holds for
+    any distribution of logits, but not for images of another kind than these.
+    """
+    ours, theirs = np.sort(np.asarray(real, np.float64)), np.sort(np.asarray(generated, np.float64))
+    # A new value is among the k smallest of n + 1 with probability k / (n + 1).
+    k_real = int(np.floor(rate * (len(ours) + 1) + 1e-12))
+    k_generated = int(np.floor(rate * (len(theirs) + 1) + 1e-12))
+    low = float(ours[k_real - 1]) if 0 < k_real <= len(ours) else -np.inf
+    high = float(theirs[-k_generated]) if 0 < k_generated <= len(theirs) else np.inf
+    if low > high:
+        # Both labels are told apart at this rate wherever the cut lies between the two.
+        low = high = float(np.clip(threshold, high, low))
+    return Band(low, high)
+
+
+def calibration_error(probability: ArrayLike, happened: ArrayLike, weights: ArrayLike) -> float:
+    """Return the expected calibration error over 15 equally wide bins of probability."""
+    p, y = np.asarray(probability, np.float64), np.asarray(happened, np.float64)
+    w = np.asarray(weights, np.float64) / np.sum(weights)
+    bins = np.minimum((p * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    return float(np.abs(np.bincount(bins, w * (p - y), ECE_BINS)).sum())
+
+
+def balanced_weights(image_set: ArrayLike, is_real: ArrayLike) -> NDArray[np.float64]:
+    """Weigh images so that both labels, and within a label every image set, weigh the same."""
+    sets, real = np.asarray(image_set), np.asarray(is_real, bool)
+    weights = np.zeros(len(sets))
+    for label in (True, False):
+        names = np.unique(sets[real == label])
+        for name in names:
+            rows = (sets == name) & (real == label)
+            weights[rows] = 1.0 / (2.0 * len(names) * rows.sum())
+    return weights
+
+
+def cross_fitted(
+    logits: ArrayLike,
+    is_real: ArrayLike,
+    image_set: ArrayLike,
+    group: ArrayLike,
+    *,
+    folds: int = 5,
+) -> dict[str, NDArray[np.float64]]:
+    """Calibrate each generator's images by a curve that saw neither them nor their groups.
+
+    Parameters
+    ----------
+    logits, is_real, image_set, group : array_like, shape [n]
+    folds : int, default 5
+        Parts into which the groups are divided.
+
+    Returns
+    -------
+    dict
+        For each generated image set, P(generated) [n] of its own and of all real images, NaN
+        elsewhere; with one generator its own images of other groups calibrate it.
+    """
+    z, real = np.asarray(logits, np.float64), np.asarray(is_real, bool)
+    sets = np.asarray(image_set)
+    _, code = np.unique(np.asarray(group), return_inverse=True)
+    part = np.random.default_rng(0).permutation(int(code.max()) + 1)[code] % folds
+    generators = np.unique(sets[~real]).tolist()
+    found = {}
+    for name in generators:
+        result = np.full(len(z), np.nan)
+        others = real | (sets != name) if len(generators) > 1 else np.ones(len(z), bool)
+        for fold in range(folds):
+            seen = others & (part != fold)
+            shown = (real | (sets == name)) & (part == fold)
+            if not shown.any() or not (real & seen).any() or not (~real & seen).any():
+                continue
+            weights = balanced_weights(sets[seen], real[seen])
+            result[shown] = fit_platt(z[seen], real[seen], weights).generated(z[shown])
+        found[name] = result
+    return found

@@ -1,0 +1,194 @@
+"""Pack finished probes into one file that judges single images.
+
+The detector is the probe of one feature set trained on one generator, or several of them whose mean
+logit is judged. Its probability, its band of *unsure* and the accuracy that it reports of itself come
+from test images of generators that it was not trained on. The file says what it was trained on,
+so `clipsieve detect` can warn about images of another kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from clipsieve.rows import Rows
+
+HELP = "pack finished probes into a detector for single images"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve export-detector --probes probes/all/biggan.npz --scores"
+        " scores/all.parquet\n    --embeddings e/biggan.h5 e/real.h5 --splits s/biggan.parquet"
+        " s/real.parquet\n    --images i/biggan.parquet i/real.parquet --output biggan.npz\n"
+        "  clipsieve detect biggan.npz photo.jpg"
+    )
+    parser.add_argument(
+        "--probes", nargs="+", required=True, metavar="NPZ",
+        help="probe files of one family, one for each generator to be trained on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--feature-set", help="which of the files' feature sets (default: the only one)"
+    )
+    parser.add_argument(
+        "--scores", nargs="+", required=True, metavar="PARQUET", help="scores of that family"
+    )
+    parser.add_argument(
+        "--embeddings", nargs="+", required=True, metavar="H5",
+        help="embedding files of the training generators and their sources",
+    )  # fmt: skip
+    parser.add_argument(
+        "--splits", nargs="+", required=True, metavar="PARQUET",
+        help="split tables of the same image sets, in the same order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", nargs="+", required=True, metavar="PARQUET",
+        help="image tables: of the training image sets, and of the others where there are several"
+        " sources",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights", help="where the encoder's weights file will be found (default: as embedded)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=0.05,
+        help="largest share of real images called generated, and of generated called real; what"
+        " can't be called at this rate is unsure (default 0.05)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resamples", type=int, default=2000, help="bootstrap resamples (default 2000)"
+    )
+    parser.add_argument("--run", default="", help="name of the run, for the record")
+    parser.add_argument("--output", required=True, metavar="NPZ", help="the detector")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Gather, calibrate, and write."""
+    import numpy as np
+
+    from clipsieve import __version__, store
+    from clipsieve.detector import (
+        Detector,
+        check_members,
+        likeness,
+        training_facts,
+        write_detector,
+    )
+    from clipsieve.detector_evidence import gather_evidence
+    from clipsieve.errors import UserError
+    from clipsieve.evaluation.roles import FITTING
+    from clipsieve.evaluation.scores import read_scores
+    from clipsieve.probes.files import read_probes
+    from clipsieve.rows import read_rows
+
+    if not 0 < args.rate < 0.5:
+        raise UserError(f"--rate {args.rate}: above 0 and below 0.5")
+    probes = [probe for path in args.probes for probe in read_probes(path) if probe.draw == 0]
+    if args.feature_set is not None:
+        probes = [probe for probe in probes if probe.feature_set == args.feature_set]
+    check_members(probes)
+    trains = [probe.train for probe in probes]
+    rows = read_rows(args.embeddings, args.splits, FITTING, "detector")
+    absent = sorted(set(trains) - set(rows.image_set.tolist()))
+    if absent:
+        raise UserError(f"detector: embeddings of {absent[0]}, which it is trained on, are needed")
+    images = image_facts(args.images)
+    sources = {
+        str(name): str(part["source"].iloc[0])
+        for name, part in images.dropna(subset=["generator"]).groupby("generator")
+    }
+    scores = read_scores(args.scores, sources)
+    evidence = gather_evidence(
+        scores, probes[0].feature_set, trains, rate=args.rate, resamples=args.resamples,
+        seed=scores.seed,
+    )  # fmt: skip
+    mean = rows.embedding.mean(axis=0, dtype=np.float64)
+    training = training_facts(rows_of(images, rows))
+    training["likeness"] = float(np.quantile(likeness(rows.embedding, mean), 0.001))
+    facts = {
+        "clipsieve_version": __version__,
+        "run": args.run,
+        "seed": scores.seed,
+        "encoder": encoder_facts(scores.encoder, store.read_attributes(args.embeddings[0]), args),
+        "feature_set": probes[0].feature_set,
+        "train": trains,
+        "training": training,
+        **evidence.facts,
+    }
+    detector = Detector(
+        probes, evidence.threshold, evidence.calibration, evidence.band, facts, mean
+    )
+    write_detector(args.output, detector)
+    expected = facts["expected"]["accuracy_at_val_threshold"]
+    log.info(
+        "detector %s trained on %s: accuracy %.3f on %d generators%s (worst %s)",
+        facts["feature_set"], ", ".join(trains), expected["value"],
+        len(facts["expected"]["per_generator"]),
+        "" if facts["expected"]["held_out"] else ", which are those trained on",
+        facts["expected"]["worst_generator"],
+    )  # fmt: skip
+
+
+def image_facts(paths: Sequence[str]) -> pd.DataFrame:
+    """Read what is known of the files of several image sets."""
+    import pandas as pd
+
+    from clipsieve.tables import read_table
+
+    columns = (
+        "image_id", "generator", "source", "label", "format", "mode", "width", "height", "bytes",
+        "jpeg_quality",
+    )  # fmt: skip
+    return pd.concat([read_table(path, columns)[0] for path in paths], ignore_index=True)
+
+
+def rows_of(images: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """Return the facts of exactly the images in `rows`."""
+    from clipsieve.errors import UserError
+
+    known = images.set_index("image_id")
+    missing = [image for image in rows.image_id.tolist() if image not in known.index]
+    if missing:
+        raise UserError(f"detector: no image table has the training image {missing[0]}")
+    return known.loc[rows.image_id]
+
+
+def encoder_facts(
+    encoder: str, attributes: dict[str, Any], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Return what loads the encoder again, and what the loaded one must agree with."""
+    from clipsieve.errors import UserError
+
+    needed = ("model", "weights", "weights_sha256", "seed", "precision", "pooling", "preprocessing")
+    missing = [name for name in needed if name not in attributes]
+    if missing:
+        raise UserError(f"{args.embeddings[0]}: does not say its encoder's {missing[0]}")
+    preprocessing = attributes["preprocessing"]
+    spec = {
+        "model": attributes["model"],
+        "weights": args.weights or attributes["weights"],
+        "seed": int(attributes["seed"] or 0),
+        "precision": attributes["precision"],
+        "pooling": attributes["pooling"],
+        "preprocess": {
+            key: preprocessing[key]
+            for key in ("mean", "std", "interpolation", "resize_mode")
+            if key in preprocessing
+        },
+    }
+    return {
+        "encoder": encoder,
+        "spec": spec,
+        "weights_sha256": attributes["weights_sha256"],
+        "encoder_version": attributes.get("encoder_version"),
+        "preprocessing": preprocessing,
+        "versions": attributes.get("versions"),
+    }

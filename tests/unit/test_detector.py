@@ -1,0 +1,346 @@
+"""From embedded images to a detector file to verdicts on single files, with a real encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from clipsieve import store
+from clipsieve.cli import main
+from clipsieve.detector import Detector, file_warnings, read_detector
+from clipsieve.encoders import load_encoder
+from clipsieve.images.facts import file_facts
+from clipsieve.probes import fit_probe, residual, residual_feature
+from clipsieve.probes.files import StoredProbe, read_probes, write_probes
+from clipsieve.tables import write_table
+
+SETS = ("real", "one", "two", "three")
+N = 40
+SPLITS = np.array(["train"] * 14 + ["val"] * 6 + ["test"] * 20)
+HEADS = [[0, 1], [1, 0]]
+SPEC = {"model": "tiny", "weights": None, "seed": 0}
+
+
+def picture(rng: np.random.Generator, kind: str) -> Image.Image:
+    """A smooth random picture; generated ones carry a lattice as decoders leave it."""
+    small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC))
+    if kind != "real":
+        lattice = np.indices((64, 64)).sum(axis=0) % 2
+        image = np.clip(
+            image + (lattice * {"one": 60, "two": 50, "three": 20}[kind])[..., None], 0, 255
+        )
+    return Image.fromarray(image.astype(np.uint8))
+
+
+class Run:
+    """A small run on disk, made with the public functions of the earlier stages."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        rng = np.random.default_rng(0)
+        self.encoder = load_encoder(SPEC)
+        self.embedding, self.heads = {}, {}
+        for name in SETS:
+            folder = root / "images" / name
+            folder.mkdir(parents=True)
+            for i in range(N):
+                picture(rng, name).save(folder / f"{i:02}.png")
+            self.embed(name)
+        self.fit()
+
+    def embed(self, name: str) -> None:
+        files = sorted((self.root / "images" / name).iterdir())
+        X, Z = self.encoder.encode_images([Image.open(p).convert("RGB") for p in files])
+        self.embedding[name], self.heads[name] = X, Z
+        ids = [f"{name}/{p.name}" for p in files]
+        store.write_embeddings(
+            self.root / f"e/{name}.h5", image_id=ids, embedding=X, heads=Z,
+            head_basis=self.encoder.head_basis(), attributes=self.encoder.identity,
+        )  # fmt: skip
+        real = name == "real"
+        facts = pd.DataFrame([vars(file_facts(path)) for path in files])
+        table = facts.assign(
+            image_id=ids, image_set=name, generator=None if real else name, source="real",
+            label=int(real), group=[f"g{i}" for i in range(N)],
+        )  # fmt: skip
+        write_table(table, self.root / f"i/{name}.parquet")
+        columns = ["image_id", "group", "label", "generator"]
+        write_table(table[columns].assign(split=SPLITS), self.root / f"s/{name}.parquet")
+
+    def features(self, kind: str, train: str) -> dict[str, np.ndarray]:
+        if kind == "all":
+            return {name: X.astype(np.float64) for name, X in self.embedding.items()}
+        if kind == "residual":
+            rows = SPLITS == "train"
+            X = np.concatenate([self.embedding[train][rows], self.embedding["real"][rows]])
+            self.gap = residual(X, np.repeat([0, 1], rows.sum()))
+            return {name: residual_feature(X, self.gap) for name, X in self.embedding.items()}
+        basis = self.encoder.head_basis()
+        return {
+            name: np.concatenate([Z[:, i, h] @ basis[i, h].T for i, h in HEADS], axis=1)
+            for name, Z in self.heads.items()
+        }
+
+    def fit(self) -> None:
+        self.logits: dict[tuple[str, str, str], np.ndarray] = {}
+        for kind in ("all", "residual", "heads"):
+            rows = []
+            feature_set = "heads/one--two" if kind == "heads" else kind
+            for train in SETS[1:]:
+                X = self.features(kind, train)
+                masks = SPLITS == "train", SPLITS == "val"
+                parts = [np.concatenate([X[train][m], X["real"][m]]) for m in masks]
+                ys = [np.repeat([0, 1], len(part) // 2) for part in parts]
+                probe = fit_probe(parts[0], ys[0], parts[1], ys[1], grid="fast", fit_intercept=True)
+                stored = StoredProbe(
+                    feature_set, 0, train, "embedding" if kind == "all" else kind,
+                    HEADS if kind == "heads" else None, probe.coef, probe.intercept,
+                    probe.threshold, probe.params, {"residual_kind": "cosine"},
+                    self.gap if kind == "residual" else None,
+                )  # fmt: skip
+                write_probes(self.root / f"p/{kind}/{train}.npz", [stored])
+                for name in SETS:
+                    z = probe.logits(X[name])
+                    self.logits[kind, train, name] = z
+                    for i in np.flatnonzero(SPLITS == "test"):
+                        rows.append(
+                            ("tiny", 0, feature_set, 0, train, name,
+                             None if name == "real" else name, f"{name}/{i:02}.png", f"g{i}",
+                             int(name == "real"), "test", z[i], probe.threshold)
+                        )  # fmt: skip
+            columns = [
+                "encoder", "seed", "feature_set", "draw", "train", "image_set", "generator",
+                "image_id", "group", "label", "split", "logit", "threshold",
+            ]  # fmt: skip
+            write_table(pd.DataFrame(rows, columns=columns), self.root / f"scores/{kind}.parquet")
+
+    def export(self, kind: str, *trains: str, options: tuple[str, ...] = ()) -> Path:
+        output = self.root / f"detectors/{kind}-{'-'.join(trains)}.npz"
+        sets = [*trains, "real"]
+        status = main(
+            ["export-detector", "--probes", *(str(self.root / f"p/{kind}/{t}.npz") for t in trains),
+             "--scores", str(self.root / f"scores/{kind}.parquet"),
+             "--embeddings", *(str(self.root / f"e/{s}.h5") for s in sets),
+             "--splits", *(str(self.root / f"s/{s}.parquet") for s in sets),
+             "--images", *(str(self.root / f"i/{s}.parquet") for s in sets),
+             "--resamples", "200", "--output", str(output), *options]
+        )  # fmt: skip
+        assert status == 0
+        return output
+
+    def test_logits(self, kind: str, trains: tuple[str, ...], name: str) -> np.ndarray:
+        return np.mean([self.logits[kind, t, name] for t in trains], axis=0)[SPLITS == "test"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+def judged(run: Run, detector: Path, *images: Path, capsys: pytest.CaptureFixture[str]) -> list:
+    capsys.readouterr()
+    assert main(["detect", str(detector), "--json", *map(str, images)]) == 0
+    return json.loads(capsys.readouterr().out)["images"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "trains"), [("all", ("one",)), ("residual", ("one",)), ("heads", ("one", "two"))]
+)
+def test_verdicts_are_those_of_the_probes_on_the_embedded_files(
+    run: Run, kind: str, trains: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    detector = run.export(kind, *trains)
+    paths = [run.root / f"images/{name}/{i:02}.png" for name in SETS for i in (31, 38)]
+    found = judged(run, detector, *paths, capsys=capsys)
+    for path, result in zip(paths, found, strict=True):
+        expected = np.mean([run.logits[kind, t, path.parent.name][int(path.stem)] for t in trains])
+        assert result["logit"] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        assert result["path"] == str(path)
+    probes = [read_probes(run.root / f"p/{kind}/{t}.npz")[0] for t in trains]
+    assert read_detector(detector).threshold == pytest.approx(
+        np.mean([p.threshold for p in probes])
+    )
+
+
+def test_what_it_says_of_itself_is_counted_on_generators_that_are_new_to_it(run: Run):
+    stored = read_detector(run.export("all", "one"))
+    expected = stored.facts["expected"]
+    assert sorted(expected["per_generator"]) == ["three", "two"]
+    real = run.test_logits("all", ("one",), "real") > stored.threshold
+    by_hand = {}
+    for name in ("two", "three"):
+        caught = run.test_logits("all", ("one",), name) <= stored.threshold
+        by_hand[name] = (real.sum() + caught.sum()) / (len(real) + len(caught))
+        entry = expected["per_generator"][name]["accuracy_at_val_threshold"]
+        assert entry["value"] == pytest.approx(by_hand[name])
+        assert entry["low"] <= entry["value"] <= entry["high"]
+    mean = expected["accuracy_at_val_threshold"]
+    assert mean["value"] == pytest.approx(np.mean(list(by_hand.values())))
+    assert expected["worst_generator"] == min(by_hand, key=lambda name: by_hand[name])
+    assert expected["n"] == 60
+    left_out = stored.facts["band"]["per_generator"]["two"]
+    shares = [left_out[k] for k in ("called_generated", "unsure", "called_real")]
+    assert sum(shares) == pytest.approx(1.0)
+    assert stored.facts["training"]["formats"] == {"PNG": {"generated": 20, "real": 20}}
+    assert stored.facts["calibration"]["ece_after_cross_fitted"] is not None
+
+
+def test_trained_on_all_generators_it_says_that_none_was_held_out(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    detector = run.export("all", *SETS[1:])
+    assert read_detector(detector).facts["expected"]["held_out"] is False
+    assert main(["detect", str(detector), str(run.root / "images/one/30.png")]) == 0
+    text = capsys.readouterr()
+    assert text.out.count("\n") == 1
+    assert text.out.endswith("images/one/30.png\n")
+
+
+def test_it_tells_lattices_from_smooth_pictures(run: Run, capsys: pytest.CaptureFixture[str]):
+    """The whole path works: the verdicts on new files are right far more often than not."""
+    detector = run.export("all", "one", options=("--rate", "0.2"))
+    folder = run.root / "new"
+    for name in ("real", "two"):
+        (folder / name).mkdir(parents=True)
+        for i in np.flatnonzero(SPLITS == "test"):
+            copy = (run.root / f"images/{name}/{i:02}.png").read_bytes()
+            (folder / name / f"{i:02}.png").write_bytes(copy)
+    found = judged(run, detector, folder, capsys=capsys)
+    assert [result["path"] for result in found] == sorted(map(str, folder.rglob("*.png")))
+    verdicts = np.array([result["verdict"] for result in found])
+    truth = np.repeat(["real", "generated"], 20)
+    decided = verdicts != "unsure"
+    assert decided.mean() > 0.5
+    assert (verdicts == truth)[decided].mean() > 0.85
+    p = np.array([result["probability_generated"] for result in found])
+    assert p[truth == "generated"].mean() > p[truth == "real"].mean() + 0.3
+
+
+def test_files_unlike_the_training_images_are_warned_about(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    detector = run.export("all", "one")
+    folder = run.root / "odd"
+    folder.mkdir(exist_ok=True)
+    with Image.open(run.root / "images/real/30.png") as image:
+        image.resize((200, 90)).save(folder / "wide.jpg", quality=30)
+        image.convert("L").save(folder / "grey.png")
+    Image.new("RGB", (64, 64), (0, 0, 0)).save(folder / "black.png")
+    wide, grey, black, fine = judged(
+        run, detector, folder / "wide.jpg", folder / "grey.png", folder / "black.png",
+        run.root / "images/real/30.png", capsys=capsys,
+    )  # fmt: skip
+    text = " | ".join(wide["warnings"])
+    assert "format JPEG: trained on PNG alone" in text
+    assert "200 px wide: trained on 64" in text
+    assert "90 px high" in text
+    assert any("colour mode L" in w for w in grey["warnings"])
+    assert any("one colour" in w for w in black["warnings"])
+    assert fine["warnings"] == []
+
+
+def test_a_format_of_one_label_alone_is_named():
+    training = {
+        "formats": {"PNG": {"generated": 9, "real": 0}, "JPEG": {"generated": 5, "real": 9}},
+        "modes": ["RGB"], "width": [10, 20], "height": [10, 20], "bytes_per_pixel": [1.0, 2.0],
+        "jpeg_quality": [80, 95],
+    }  # fmt: skip
+    file = {
+        "format": "PNG", "mode": "RGB", "width": 15, "height": 15, "bytes": 300,
+        "jpeg_quality": None,
+    }  # fmt: skip
+    assert "every training image of this format was generated" in file_warnings(file, training)[0]
+    jpeg = {**file, "format": "JPEG", "jpeg_quality": 40, "bytes": 2000}
+    found = file_warnings(jpeg, training)
+    assert found == [
+        "JPEG quality 40: trained on 80 to 95",
+        "8.89 bytes a pixel: trained on 1 to 2",
+    ]
+
+
+def test_unreadable_files_are_named_and_the_others_judged(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    detector = run.export("all", "one")
+    broken = run.root / "broken.png"
+    broken.write_bytes((run.root / "images/real/30.png").read_bytes()[:200])
+    good = run.root / "images/one/31.png"
+    capsys.readouterr()
+    assert main(["detect", str(detector), str(broken), str(good), "missing.png"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("no image") == 2
+    assert str(good) in captured.out
+    assert "2 of 3 files are no usable images" in captured.err
+
+
+def test_another_encoder_is_refused(run: Run, capsys: pytest.CaptureFixture[str]):
+    path = run.export("all", "one")
+    stored = read_detector(path)
+    facts = json.loads(json.dumps(stored.facts))
+    facts["encoder"]["spec"]["seed"] = 1
+    from clipsieve.detector import write_detector
+
+    other = run.root / "other.npz"
+    write_detector(
+        other,
+        Detector(
+            stored.probes, stored.threshold, stored.calibration, stored.band, facts,
+            stored.image_mean,
+        ),
+    )  # fmt: skip
+    capsys.readouterr()
+    assert main(["detect", str(other), str(run.root / "images/one/30.png")]) == 2
+    assert "weights_sha256" in capsys.readouterr().err
+
+
+def test_the_file_comes_back_as_it_was_and_equal_detectors_are_equal_bytes(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    path = run.export("heads", "one", "two")
+    first = path.read_bytes()
+    assert run.export("heads", "one", "two").read_bytes() == first
+    stored = read_detector(path)
+    assert [probe.train for probe in stored.probes] == ["one", "two"]
+    assert stored.probes[0].columns == HEADS
+    capsys.readouterr()
+    assert main(["detect", str(path), "--describe"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["labels"] == {"0": "generated", "1": "real"}
+    assert described["train"] == ["one", "two"]
+    assert described["encoder"]["spec"]["model"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: root / "nothing.npz", "no such file"),
+        (lambda root: root / "p/all/one.npz", "not a detector"),
+        (lambda root: root / "e/one.h5", "not a detector"),
+    ],
+)
+def test_what_is_no_detector_is_refused(
+    run: Run, make, message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["detect", str(make(run.root)), "x.png"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_mixed_probes_are_refused(run: Run, capsys: pytest.CaptureFixture[str]):
+    common = ["--scores", str(run.root / "scores/all.parquet"), "--embeddings",
+              str(run.root / "e/one.h5"), "--splits", str(run.root / "s/one.parquet"), "--images",
+              str(run.root / "i/one.parquet"), "--output", str(run.root / "never.npz")]  # fmt: skip
+    one = str(run.root / "p/all/one.npz")
+    for probes, message in (
+        ([one, str(run.root / "p/residual/one.npz")], "several feature sets"),
+        ([one, one], "two probes trained on one"),
+        ([str(run.root / "p/all/two.npz")], "embeddings of two"),
+    ):
+        assert main(["export-detector", "--probes", *probes, *common]) == 2
+        assert message in capsys.readouterr().err
+    assert not (run.root / "never.npz").exists()
