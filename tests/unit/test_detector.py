@@ -61,7 +61,7 @@ class Run:
         ids = [f"{name}/{p.name}" for p in files]
         store.write_embeddings(
             self.root / f"e/{name}.h5", image_id=ids, embedding=X, heads=Z,
-            head_basis=self.encoder.head_basis(), attributes=self.encoder.identity,
+            head_basis=self.encoder.head_basis(), attributes={**self.encoder.attributes(), "background": [0, 0, 255]},
         )  # fmt: skip
         real = name == "real"
         facts = pd.DataFrame([vars(file_facts(path)) for path in files])
@@ -243,6 +243,18 @@ def test_files_unlike_the_training_images_are_warned_about(
     assert any("colour mode L" in w for w in grey["warnings"])
     assert any("one colour" in w for w in black["warnings"])
     assert fine["warnings"] == []
+
+
+def test_transparent_pixels_get_the_background_of_the_training(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    detector = run.export("all", "one")
+    folder = run.root / "clear"
+    folder.mkdir(exist_ok=True)
+    Image.new("RGBA", (64, 64), (9, 9, 9, 0)).save(folder / "clear.png")
+    Image.new("RGB", (64, 64), (0, 0, 255)).save(folder / "blue.png")
+    clear, blue = judged(run, detector, folder / "clear.png", folder / "blue.png", capsys=capsys)
+    assert clear["logit"] == pytest.approx(blue["logit"], abs=1e-6)
 
 
 def test_a_format_of_one_label_alone_is_named():

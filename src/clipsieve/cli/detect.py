@@ -117,6 +117,7 @@ def load_same_encoder(detector: Detector, args: argparse.Namespace) -> Any:
     """Load the encoder that the detector was trained on, and refuse another."""
     from clipsieve.encoders import load_encoder
     from clipsieve.errors import UserError
+    from clipsieve.images.decode import DECODE_VERSION
 
     facts = detector.facts["encoder"]
     spec = dict(facts["spec"], device=args.device)
@@ -133,7 +134,12 @@ def load_same_encoder(detector: Detector, args: argparse.Namespace) -> Any:
                 f"{args.detector}: trained on the encoder with {name} {facts[name]}, the one loaded"
                 f" has {found}{hint}"
             )
-    if facts["versions"] and identity["versions"] != facts["versions"]:
+    if facts["decode_version"] not in (None, DECODE_VERSION):
+        raise UserError(
+            f"{args.detector}: trained on images of decoder version {facts['decode_version']}, this"
+            f" is {DECODE_VERSION}; export it again"
+        )
+    if identity["versions"] != facts["versions"]:
         log.info("other library versions than at training: %s", identity["versions"])
     if detector.needs_heads and not encoder.has_heads:
         raise UserError(f"{args.detector}: needs head outputs; {encoder.heads_missing}")
@@ -146,6 +152,9 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.facts import FileFacts, file_facts
 
+    # Behind transparent pixels, as at training.
+    colour = detector.facts["encoder"]["background"] or (255, 255, 255)
+    background = (int(colour[0]), int(colour[1]), int(colour[2]))
     results: list[dict[str, Any]] = []
     pictures, kept, facts_of = [], [], []
     for path in paths:
@@ -154,7 +163,7 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
         problem = facts.problem
         if problem is None:
             try:
-                pictures.append(decode(path))
+                pictures.append(decode(path, background=background))
                 kept.append(results[-1])
                 facts_of.append(facts)
             except ImageProblem as error:

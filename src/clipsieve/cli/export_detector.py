@@ -167,28 +167,18 @@ def encoder_facts(
     """Return what loads the encoder again, and what the loaded one must agree with."""
     from clipsieve.errors import UserError
 
-    needed = ("model", "weights", "weights_sha256", "seed", "precision", "pooling", "preprocessing")
+    needed = ("spec", "weights_sha256", "encoder_version", "preprocessing", "versions")
     missing = [name for name in needed if name not in attributes]
     if missing:
         raise UserError(f"{args.embeddings[0]}: does not say its encoder's {missing[0]}")
-    preprocessing = attributes["preprocessing"]
-    spec = {
-        "model": attributes["model"],
-        "weights": args.weights or attributes["weights"],
-        "seed": int(attributes["seed"] or 0),
-        "precision": attributes["precision"],
-        "pooling": attributes["pooling"],
-        "preprocess": {
-            key: preprocessing[key]
-            for key in ("mean", "std", "interpolation", "resize_mode")
-            if key in preprocessing
-        },
-    }
+    spec = dict(attributes["spec"])
+    if args.weights:
+        spec["weights"] = args.weights
     return {
         "encoder": encoder,
+        **{name: attributes[name] for name in needed},
         "spec": spec,
-        "weights_sha256": attributes["weights_sha256"],
-        "encoder_version": attributes.get("encoder_version"),
-        "preprocessing": preprocessing,
-        "versions": attributes.get("versions"),
+        # How files become pictures; absent where embeddings were not made by `clipsieve embed`.
+        "background": attributes.get("background"),
+        "decode_version": attributes.get("decode_version"),
     }
