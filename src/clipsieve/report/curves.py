@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def search_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
             _pair_panel(ax, mine, encoder, directions, notes, facts)
         for ax in block[len(pairs) :]:
             ax.set_axis_off()
-        block[0].set_title(facts.encoder_title(encoder), fontweight="bold", pad=28)
+        block[0].set_title(facts.encoder_title(encoder), fontweight="bold", pad=36)
     seeds = table["seed"].nunique()
     finish(
         figure,
@@ -85,7 +86,8 @@ def _pair_panel(
     facts: Facts,
 ) -> None:
     for colour, stem in zip(COLOURS, directions, strict=False):
-        label: str | None = " → ".join(short_title(facts, g, 60) for g in stem.split("--"))
+        alphas = []
+        lines = []
         for seed, steps in table[table["file_stem"] == stem].groupby("seed"):
             steps = steps.sort_values("step")
             note = notes.get((encoder, int(str(seed)), stem), {})
@@ -94,18 +96,13 @@ def _pair_panel(
             if isinstance(note.get("initial_score"), int | float):
                 x, y = np.r_[0, x], np.r_[float(str(note["initial_score"])), y]
                 best += 1
-            ax.plot(x, y, color=colour, lw=1.1, label=label)
-            ax.plot(x[best], y[best], "o", color=colour, ms=4.5, mec="white", mew=0.6)
-            ax.annotate(
-                f"α = {x[best]}",
-                (x[best], y[best]),
-                xytext=(-4, 5),
-                textcoords="offset points",
-                ha="right",
-                fontsize=7.5,
-                color=colour,
-            )
-            label = None
+            lines += ax.plot(x, y, color=colour, lw=1.1)
+            ax.plot(x[best], y[best], "o", color=colour, ms=5, mec="white", mew=0.6, zorder=4)
+            alphas.append(f"{int(x[best])}")
+        if lines:
+            title = " → ".join(short_title(facts, g, 60) for g in stem.split("--"))
+            wrapped = textwrap.fill(f"{title} (α = {', '.join(alphas)})", 58)
+            lines[0].set_label(wrapped)
     ax.margins(y=0.16)
     ax.set_xlabel("components removed")
     ax.set_ylabel("score on the other")
@@ -157,8 +154,8 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
         figure,
         registry.TITLES["robustness"],
         f"Bands: 95 % intervals{', averages over seeds' if table['seed'].nunique() > 1 else ''}."
-        f" n {n[0] if n else 0}{f' to {n[-1]}' if len(n) > 1 else ''} images. Stronger to the right."
-        f"\n{kind_note(facts, encoders)}",
+        f" n {n[0] if n else 0}{f' to {n[-1]}' if len(n) > 1 else ''} images."
+        f" Stronger to the right.\n{kind_note(facts, encoders)}",
     )
     return figure
 

@@ -39,7 +39,7 @@ def build_figure(
     UserError
         For an unknown name, an input that is missing, or a file that cannot be read.
     """
-    from clipsieve.report import curves, heatmaps, points
+    from clipsieve.report import curves, heatmaps, points, scatter
 
     if name not in registry.FIGURES:
         raise UserError(f"no figure {name!r}; one of: {', '.join(registry.FIGURES)}")
@@ -52,6 +52,6 @@ def build_figure(
         "forest": partial(points.forest, needed),
         "concepts": partial(heatmaps.concepts, needed),
         "robustness": partial(curves.robustness_curves, needed),
-        "interpretability": partial(points.interpretability, needed),
+        "interpretability": partial(scatter.interpretability, needed),
     }
     return builders[name](facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import family_of, over_seeds, pair_of, rows_of, unordered
+from clipsieve.report.page import number
 from clipsieve.report.plot import finish, kind_note, new_figure, short_title
 from clipsieve.report.reading import read_tables
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_LOW, _HIGH = 0.4, 1.0
+_LOW, _HIGH = 0.5, 1.0  # chance to perfect; what is below chance takes the darkest colour
 
 
 def heatmap_pair(
@@ -59,8 +61,8 @@ def heatmap_pair(
     shown = over_seeds(cells, ["encoder", "feature_set", "train", "test"], ["value", "n"])
     encoders = facts.order_encoders(shown["encoder"])
     everyone = facts.order([*shown["train"], *shown["test"]])
-    side = max(2.6, 0.36 * len(everyone))
-    figure = new_figure(2 * side + 3.6, (side + 1.0) * len(encoders) + 1.6)
+    side = max(3.9, 0.36 * len(everyone))
+    figure = new_figure(2 * side + 3.6, (side + 1.1) * len(encoders) + 2.2)
     axes = figure.subplots(len(encoders), 2, squeeze=False, sharex=True, sharey=True)
     image = None
     for row, encoder in zip(axes, encoders, strict=True):
@@ -74,21 +76,28 @@ def heatmap_pair(
         _draw(row[0], left, everyone, facts, None)
         row[0].set_title(
             f"{title}: {facts.feature_set_title(before)}\n"
-            f"mean {_percent(left, off & np.isfinite(left))}; {_percent(left, same)} over the cells on the right"
+            f"mean {_percent(left, off & np.isfinite(left))}\n"
+            f"over the cells on the right {_percent(left, same)}"
         )
         image = _draw(row[1], right, everyone, facts, given)
+        pair_lines = textwrap.wrap(facts.pair_title(pair_of(chosen)), int(12 * side))
         row[1].set_title(
-            f"{facts.feature_set_title(family_of(chosen))} selected on\n"
-            f"{facts.pair_title(pair_of(chosen))}: mean {_percent(right, same)}"
+            "\n".join(
+                [
+                    f"{facts.feature_set_title(family_of(chosen))}, selected on",
+                    *pair_lines[:2],
+                    f"mean {_percent(right, same)}",
+                ]
+            )
         )
         row[0].set_ylabel("trained on")
     for ax in axes[-1]:
         ax.set_xlabel("tested on")
     if image is not None:
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.015, aspect=30)
+        bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.01, aspect=30, extend="min")
         bar.set_label("accuracy, %")
-        bar.ax.set_yticks(np.arange(_LOW, _HIGH + 0.01, 0.1))
-        bar.ax.set_yticklabels([f"{100 * v:.0f}" for v in np.arange(_LOW, _HIGH + 0.01, 0.1)])
+        ticks = np.arange(_LOW, _HIGH + 0.01, 0.1)
+        bar.ax.set_yticks(ticks, [f"{100 * v:.0f}" for v in ticks])
         bar.outline.set_visible(False)
     seeds = cells["seed"].nunique()
     n = sorted({int(v) for v in shown["n"]})
@@ -136,7 +145,7 @@ def _draw(
         grey = np.where(given & ~np.isfinite(square), 0.0, np.nan)
         ax.imshow(grey, cmap=ListedColormap(["#d3d7db"]), vmin=0, vmax=1)
     image = ax.imshow(square, cmap="cividis", vmin=_LOW, vmax=_HIGH)
-    labels = [short_title(facts, g, 30) for g in everyone]
+    labels = [short_title(facts, g, 99) for g in everyone]
     ax.set_xticks(range(len(everyone)), labels, rotation=55, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(everyone)), labels)
     ax.tick_params(length=0)
@@ -149,9 +158,10 @@ def _draw(
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="black" if value > 0.72 else "white",
+                color="black" if value > 0.76 else "white",
+                in_layout=False,
             )
-        if i == j:
+        if i == j and np.isfinite(value):
             ax.add_patch(
                 Rectangle(
                     (j - 0.46, i - 0.46), 0.92, 0.92, fill=False, lw=0.8, ec="#f4f4f4", ls="--"
@@ -242,11 +252,12 @@ def _edit_panel(
             above = cell["above"] > 0.5
             ink = "white" if abs(value) > 0.7 * top else "black"
             ax.text(
-                *(j, i, f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")),
+                *(j, i, number(value, 2, sign=True)),
                 ha="center",
                 va="center",
                 fontsize=7.5,
                 fontweight="bold" if above else "normal",
+                in_layout=False,
                 color=ink if above else "#6f767d",
             )
     image = ax.imshow(square, cmap="PuOr_r", vmin=-top, vmax=top, aspect="auto")
