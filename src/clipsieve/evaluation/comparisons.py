@@ -1,0 +1,179 @@
+"""Rows of the tables of means and controls: intervals, and paired differences over the same cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsieve.evaluation import bootstrap
+from clipsieve.evaluation.cells import bound_shares
+from clipsieve.evaluation.controls import rank_among
+from clipsieve.evaluation.means import LESS_IS_BETTER, Means
+from clipsieve.evaluation.metrics import METRICS
+from clipsieve.evaluation.significance import SignFlips, bootstrap_p
+
+if TYPE_CHECKING:
+    from clipsieve.evaluation.matrix import Layout
+
+Array = NDArray[np.floating]
+
+
+class Comparer:
+    """Makes intervals and paired tests for means of one encoder and seed.
+
+    Parameters
+    ----------
+    layout
+        Of the test images.
+    flips
+        Signs of the tests.
+    method, confidence
+        Of the intervals.
+    """
+
+    def __init__(
+        self, layout: Layout, flips: SignFlips, method: bootstrap.Interval, confidence: float
+    ) -> None:
+        self.layout, self.flips = layout, flips
+        self.method, self.confidence = method, confidence
+
+    def mean_rows(self, feature_set: str, draws: list[Means], baseline: Means | None) -> list[Any]:
+        """Rows of the table of means for one feature set.
+
+        Parameters
+        ----------
+        feature_set
+            Its id.
+        draws
+            Its means; more than one for a control drawn many times, which then has their mean and
+            no interval.
+        baseline
+            Means of the baseline over the same cells; None for the baseline itself.
+        """
+        first = draws[0]
+        values = np.mean([one.values for one in draws], axis=0)
+        rows = []
+        for k, cells in enumerate(first.names):
+            low, high = self._intervals(first, k, values[:, k])
+            compared = self._difference(first, baseline, k, single=len(draws) == 1)
+            for m, metric in enumerate(METRICS):
+                rows.append(
+                    {
+                        "feature_set": feature_set,
+                        "cells": cells,
+                        "metric": metric,
+                        "value": values[m, k],
+                        "low": low[m],
+                        "high": high[m],
+                        "n_cells": len(first.cells[k]),
+                        "n": first.n[k],
+                        "groups": len(first.groups[k]),
+                        "draws": len(draws),
+                        **_worst(draws, m, k),
+                        "baseline": np.nan if baseline is None else baseline.values[m, k],
+                        "difference": np.nan
+                        if baseline is None
+                        else values[m, k] - baseline.values[m, k],
+                        **{name: column[m] for name, column in compared.items()},
+                    }
+                )
+        return rows
+
+    def control_rows(
+        self, feature_set: str, mine: Means, control: str, draws: list[Means]
+    ) -> list[Any]:
+        """Rows that hold a selected set against one control over the same cells.
+
+        The p value is the permutation p of its rank where the control was drawn many times, and
+        that of the paired sign-flip test where there is one draw.
+        """
+        rows = []
+        compared = self._difference(mine, draws[0], 0, single=len(draws) == 1)
+        for m, metric in enumerate(METRICS):
+            value = mine.values[m, 0]
+            drawn = np.array([one.values[m, 0] for one in draws])
+            rank, p = rank_among(value, drawn, less=metric in LESS_IS_BETTER)
+            rows.append(
+                {
+                    "feature_set": feature_set,
+                    "control": control,
+                    "metric": metric,
+                    "value": value,
+                    "control_mean": drawn.mean(),
+                    "control_sd": drawn.std(ddof=1) if len(drawn) > 1 else np.nan,
+                    "draws": len(drawn),
+                    "rank": rank,
+                    "p": p if len(drawn) > 1 else compared["p"][m],
+                    "difference": value - drawn.mean(),
+                    "difference_low": compared["difference_low"][m],
+                    "difference_high": compared["difference_high"][m],
+                    "n_cells": len(mine.cells[0]),
+                    "n": mine.n[0],
+                }
+            )
+        return rows
+
+    def difference_interval(self, mine: Means, baseline: Means, metric: str) -> tuple[float, float]:
+        """Interval of the paired difference over all cells off the diagonal."""
+        compared = self._difference(mine, baseline, 0, single=True)
+        m = METRICS.index(metric)
+        return float(compared["difference_low"][m]), float(compared["difference_high"][m])
+
+    def _freedom(self, groups: NDArray[np.int64]) -> int:
+        return bootstrap.degrees_of_freedom(self.layout.strata, groups)
+
+    def _intervals(self, mine: Means, k: int, values: Array) -> tuple[Array, Array]:
+        if mine.replicates is None or mine.influence is None:
+            nothing = np.full(len(METRICS), np.nan)
+            return nothing, nothing
+        low, high = bootstrap.interval(
+            values,
+            mine.replicates[:, k],
+            confidence=self.confidence,
+            method=self.method,
+            influence=mine.influence[:, k],
+            freedom=self._freedom(mine.groups[k]),
+        )
+        sides = {"real": mine.class_groups[k][0], "generated": mine.class_groups[k][1]}
+        bound_shares(values, low, high, {**sides, "both": len(mine.groups[k])}, self.confidence)
+        return low, high
+
+    def _difference(
+        self, mine: Means, other: Means | None, k: int, *, single: bool
+    ) -> dict[str, Array]:
+        """Interval and p of the difference to another feature set, each [M]; NaN without one."""
+        names = ("difference_low", "difference_high", "p")
+        if (
+            other is None
+            or not single
+            or mine.replicates is None
+            or mine.influence is None
+            or other.replicates is None
+            or other.influence is None
+        ):
+            return {name: np.full(len(METRICS), np.nan) for name in names}
+        difference = mine.values[:, k] - other.values[:, k]
+        replicates = mine.replicates[:, k] - other.replicates[:, k]
+        influence = mine.influence[:, k] - other.influence[:, k]
+        freedom = self._freedom(mine.groups[k])
+        low, high = bootstrap.interval(
+            difference,
+            replicates,
+            confidence=self.confidence,
+            method=self.method,
+            influence=influence,
+            freedom=freedom,
+        )
+        p = self.flips.p_values(difference, influence, mine.groups[k])
+        p = np.where(np.isnan(p), bootstrap_p(difference, replicates, freedom), p)
+        return dict(zip(names, (low, high, p), strict=True))
+
+
+def _worst(draws: list[Means], m: int, k: int) -> dict[str, Any]:
+    """Worst test generator; of a control drawn many times, that of its draws' mean."""
+    first = draws[0]
+    by_test = np.mean([one.by_test[k][m] for one in draws], axis=0)
+    at = int((np.argmax if METRICS[m] in LESS_IS_BETTER else np.argmin)(by_test))
+    return {"worst": by_test[at], "worst_test": first.tested[k][at]}

@@ -1,0 +1,167 @@
+"""Means over cells of the transfer matrix: all, within and between families, each with replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsieve.errors import UserError
+from clipsieve.evaluation.bootstrap import centred
+from clipsieve.evaluation.matrix import Layout, Matrix
+from clipsieve.evaluation.metrics import METRICS
+
+# Metrics of which less is better.
+LESS_IS_BETTER = ("ece",)
+
+
+def cell_groups(
+    train: list[str], test: list[str], families: Mapping[str, str]
+) -> dict[str, NDArray[np.bool_]]:
+    """Name the groups of cells that are averaged.
+
+    Parameters
+    ----------
+    train, test
+        Generators of the rows [P] and columns [J].
+    families
+        Family of each generator.
+
+    Returns
+    -------
+    dict
+        ``all`` (every cell off the diagonal), ``within_<family>`` and ``<family>_to_<family>``:
+        masks [P, J]. Groups without a cell are left out.
+
+    Raises
+    ------
+    UserError
+        When a generator has no family.
+    """
+    missing = sorted({*train, *test} - set(families))
+    if missing:
+        raise UserError(f"evaluation: no family is given for generator {missing[0]}")
+    rows, columns = np.array(train), np.array(test)
+    off_diagonal = rows[:, None] != columns[None, :]
+    row_family = np.array([families[name] for name in train])
+    column_family = np.array([families[name] for name in test])
+    kinds = sorted({families[name] for name in (*train, *test)})
+    pairs = [(f, f) for f in kinds] + [(f, g) for f in kinds for g in kinds if f != g]
+    groups = {"all": off_diagonal}
+    for f, g in pairs:
+        name = f"within_{f}" if f == g else f"{f}_to_{g}"
+        groups[name] = off_diagonal & np.outer(row_family == f, column_family == g)
+    return {name: mask for name, mask in groups.items() if mask.any()}
+
+
+@dataclass
+class Means:
+    """Means of one feature set over groups of cells.
+
+    Attributes
+    ----------
+    names
+        Groups of cells [K].
+    cells
+        Which (train, test) cells each group has.
+    values
+        float64 [M, K].
+    replicates
+        float32 [M, K, B], or None for controls drawn many times.
+    influence
+        Of each of the run's groups, centred in its stratum, float64 [M, K, G], or None; NaN for
+        metrics that have none.
+    groups
+        Which of the run's groups have images in the cells, by group of cells.
+    class_groups
+        How many of them have real and how many generated images, by group of cells.
+    n
+        Test images in the cells, [K].
+    tested
+        Generators that the cells are tested on [T], by group of cells.
+    by_test
+        Mean over the cells of each of them, float64 [M, T], by group of cells.
+    """
+
+    names: list[str]
+    cells: list[frozenset[tuple[str, str]]]
+    values: NDArray[np.float64]
+    replicates: NDArray[np.float32] | None
+    influence: NDArray[np.floating] | None
+    groups: list[NDArray[np.int64]]
+    class_groups: list[tuple[int, int]]
+    n: list[int]
+    tested: list[list[str]]
+    by_test: list[NDArray[np.float64]]
+
+
+def mean_over_cells(
+    matrix: Matrix, masks: Mapping[str, NDArray[np.bool_]], layout: Layout
+) -> Means:
+    """Average a matrix over groups of cells.
+
+    Parameters
+    ----------
+    matrix
+        Metrics of every cell.
+    masks
+        Groups of cells: name -> mask [P, J].
+    layout
+        Of the test images.
+    """
+    names = list(masks)
+    shape = matrix.values.shape[1:]
+    average = np.stack([masks[name] / masks[name].sum() for name in names])  # [K, P, J]
+    values = np.einsum("kpj,mpj->mk", average, matrix.values)
+    replicates = influence = None
+    if matrix.replicates is not None:
+        flat = matrix.replicates.reshape(len(METRICS), shape[0] * shape[1], -1)
+        replicates = np.matmul(average.reshape(len(names), -1).astype(np.float32), flat)
+        total = np.zeros((len(METRICS), len(names), layout.n_groups))
+        for groups, own, part in matrix.influence:
+            total[:, :, groups] += np.einsum("kpj,mpjg->mkg", average[:, :, own], part)
+        influence = centred(total, layout.strata)
+    result = Means(names, [], values, replicates, influence, [], [], [], [], [])
+    for mask in masks.values():
+        rows, columns = np.nonzero(mask)
+        result.cells.append(
+            frozenset((matrix.train[i], matrix.test[j]) for i, j in zip(rows, columns, strict=True))
+        )
+        at = np.flatnonzero(mask.any(axis=0))
+        tested = [matrix.test[j] for j in at]
+        sources = sorted({layout.source[name] for name in tested})
+        result.groups.append(layout.groups_of(*tested, *sources))
+        result.class_groups.append(
+            (len(layout.groups_of(*sources)), len(layout.groups_of(*tested)))
+        )
+        result.n.append(sum(len(layout.columns[name]) for name in (*tested, *sources)))
+        result.tested.append(tested)
+        result.by_test.append((matrix.values * mask).sum(axis=1)[:, at] / mask.sum(axis=0)[at])
+    return result
+
+
+def restricted(matrix: Matrix, train: list[str], test: list[str]) -> Matrix | None:
+    """Give the matrix with these rows and columns alone, or None when it lacks one of them."""
+    if not (set(train) <= set(matrix.train) and set(test) <= set(matrix.test)):
+        return None
+    rows = [matrix.train.index(name) for name in train]
+    columns = [matrix.test.index(name) for name in test]
+    at = np.ix_(rows, columns)
+    influence = []
+    for groups, own, part in matrix.influence:
+        here = [(new, own.index(old)) for new, old in enumerate(columns) if old in own]
+        if here:
+            chosen = part[:, rows][:, :, [old for _, old in here]]
+            influence.append((groups, [new for new, _ in here], chosen))
+    replicates = None if matrix.replicates is None else matrix.replicates[:, at[0], at[1]]
+    return Matrix(
+        matrix.feature_set,
+        matrix.draw,
+        train,
+        test,
+        matrix.values[:, at[0], at[1]],
+        replicates,
+        influence,
+    )
