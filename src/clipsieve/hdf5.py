@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,9 +100,14 @@ def read_strings(file: h5py.File, name: str) -> np.ndarray:
 def read(dataset: h5py.Dataset, path: PathLike, name: str, index: Any = ...) -> np.ndarray:
     """Read part of a dataset as float32 and refuse NaN and infinity."""
     array = np.asarray(dataset[index], dtype=np.float32)
-    if not np.isfinite(array).all():
-        raise UserError(f"{path}: NaN or infinite number in {name}")
+    check_read([array], path, name)
     return array
+
+
+def check_read(arrays: Sequence[np.ndarray], path: PathLike, name: str) -> None:
+    """Refuse arrays read from a file that hold NaN or infinity."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise UserError(f"{path}: NaN or infinite number in {name}")
 
 
 def check_finite(array: np.ndarray, name: str) -> None:

@@ -102,10 +102,8 @@ def write_embeddings(
     if (heads is None) != (head_basis is None):
         raise ValueError("heads and head_basis: give both or neither")
     embeddings = [embedding] if isinstance(embedding, np.ndarray) else embedding
-    head_blocks: Iterable[np.ndarray | None]
-    if heads is None:
-        head_blocks = _endless_none()
-    else:
+    head_blocks: Iterable[np.ndarray | None] = _endless_none()
+    if heads is not None:
         head_blocks = [heads] if isinstance(heads, np.ndarray) else heads
     with replacing(path) as temporary, hdf5.create(temporary) as file:
         hdf5.strings(file, "image_id", ids)
@@ -194,6 +192,29 @@ def read_heads(
                 if its_layer == layer:
                     result[:, position] = block[:, head]
         return result
+
+
+def read_rows(path: PathLike, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a few rows, in the order wanted, without the rest of the file in memory.
+
+    Returns
+    -------
+    embedding : float32 array [n, D]
+    heads : array [n, L, H, d_head] in the file's own type, or None
+    """
+    wanted, inverse = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
+    # Runs of neighbouring rows are read as slices: HDF5 is slow at picking single rows.
+    runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
+    with hdf5.opened(path, "embeddings") as file:
+        parts = []
+        for name in ("embedding", "heads"):
+            if name not in file:
+                parts.append(None)
+                continue
+            pieces = [file[name][run[0] : run[-1] + 1] for run in runs if len(run)]
+            hdf5.check_read(pieces, path, name)
+            parts.append(np.concatenate(pieces)[inverse] if pieces else file[name][:0])
+    return parts[0], parts[1]
 
 
 def read_head_basis(path: PathLike) -> np.ndarray:

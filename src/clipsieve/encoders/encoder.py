@@ -95,6 +95,15 @@ class Encoder:
         size = self.identity["preprocessing"]["size"]
         return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
+    def attributes(self) -> dict[str, Any]:
+        """Return what a file made with this encoder says about it."""
+        return {
+            **self.identity,
+            "spec": self.spec.as_mapping(),
+            "embedding_size": self.embedding_size,
+            "heads_missing": self.heads_missing or "",
+        }
+
     @cached_property
     def tokenizer(self) -> Any:
         """The model's tokenizer, loaded at first use; None without a text tower."""

@@ -29,6 +29,11 @@ class EncoderSpec:
     pooling: str = "cls_projected"
     preprocess: dict[str, Any] = field(default_factory=dict)
 
+    def as_mapping(self) -> dict[str, Any]:
+        """What `load_encoder` takes to load the same encoder, on any device."""
+        keys = ("model", "weights", "seed", "precision", "pooling", "preprocess")
+        return {key: getattr(self, key) for key in keys}
+
     @property
     def model_name(self) -> str:
         """The model's name, or `inline` for a configuration written out."""

@@ -1,0 +1,363 @@
+"""Embed an image set: the embedding of every image and, where the encoder has them, head outputs.
+
+Images are decoded and preprocessed ahead of the forward pass, in memory that does not grow with
+the set. Finished parts are kept in --shards, found by the sha256 of each image: a run that was
+killed goes on where it stopped and ends with the same file, and images added to a set are the only
+ones embedded. Images with a problem are left out, each with a row in --problems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsieve.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from clipsieve.encoders.encoder import Encoder
+    from clipsieve.encoders.pipeline import Job
+    from clipsieve.encoders.shards import ShardCache
+
+HELP = "embed an image set, with head outputs; resumes, and embeds only what is new"
+
+log = logging.getLogger("clipsieve")
+
+#: Raised when embeddings of the same image by the same encoder change for reasons in this verb.
+EMBED_VERSION = 1
+_COLUMNS = ("image_id", "path", "sha256", "problem")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        metavar="PARQUET",
+        help="image table of the set (columns image_id, path, sha256, problem)",
+    )
+    parser.add_argument(
+        "--data-root", type=Path, required=True, help="folder that the paths are relative to"
+    )
+    parser.add_argument("--image-set", required=True, help="id of the image set")
+    parser.add_argument("--encoder", required=True, help="id of the encoder")
+    parser.add_argument("--spec", required=True, help="JSON of the encoder's entry in the config")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="images a forward pass (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=None, help="decoding threads (default: as --threads)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=None,
+        help="threads of the forward pass (default: the cores this process may use)",
+    )
+    parser.add_argument(
+        "--on-problem",
+        choices=("error", "skip"),
+        default="skip",
+        help="stop at an image that can't be decoded, or leave it out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--heads-dtype",
+        choices=("float32", "float16", "none"),
+        default="float32",
+        help="type of the head outputs in the file; none leaves them out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--background",
+        default="255,255,255",
+        metavar="R,G,B",
+        help="colour behind transparent pixels, 0 to 255 each (default: white)",
+    )
+    parser.add_argument("--shards", type=Path, required=True, help="folder of finished parts")
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        default=256,
+        help="images a shard: what a kill can lose (default: %(default)s; rounded up to whole"
+        " batches)",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="H5")
+    parser.add_argument(
+        "--problems",
+        type=Path,
+        default=None,
+        metavar="PARQUET",
+        help="table of the images left out: image_id, path, problem",
+    )
+    parser.epilog = (
+        "example:\n  clipsieve embed --images images/progan.parquet --data-root data \\\n"
+        "    --image-set progan --encoder clip_b16 \\\n"
+        '    --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' \\\n'
+        "    --shards embeddings/clip_b16/.shards/progan --output embeddings/clip_b16/progan.h5"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    spec = json_option("--spec", args.spec)
+    background = _background(args.background)
+    if min(args.batch_size, args.shard_size) < 1:
+        raise UserError("--batch-size and --shard-size must be 1 or more")
+    table = _read_table(args.images)
+    usable = table[table["problem"].isna()]
+    if usable.empty:
+        raise UserError(f"{args.images}: no image that can be embedded in {args.image_set}")
+    threads = set_threads(args.threads)
+
+    from clipsieve.encoders import load_encoder, shards
+    from clipsieve.encoders.pipeline import Job
+    from clipsieve.images.decode import DECODE_VERSION
+
+    encoder = load_encoder(spec)
+    if encoder.heads_missing:
+        log.info("%s: no head outputs, since %s", args.encoder, encoder.heads_missing)
+    heads_dtype = "none" if encoder.heads_missing else args.heads_dtype
+    parameters = {
+        "embed_version": EMBED_VERSION,
+        "decode_version": DECODE_VERSION,
+        "background": background,
+        "heads_dtype": heads_dtype,
+        "encoder": encoder.identity,
+    }
+    keys = [str(key) for key in usable["sha256"]]
+    jobs = {key: Job(key, args.data_root / path) for key, path in _pairs(usable)}
+    basis = encoder.head_basis() if heads_dtype != "none" else None
+    with shards.opened(args.shards, parameters) as cache:
+        problems = _embed(args, encoder, cache, jobs, keys, background, heads_dtype, basis, threads)
+        good = [i for i, key in enumerate(keys) if key not in problems]
+        bad = {i: key for i, key in enumerate(keys) if key in problems}
+        _report(args, table, {str(usable["image_id"].iloc[i]): problems[k] for i, k in bad.items()})
+        if not good:
+            raise UserError(f"{args.images}: no image of {args.image_set} could be decoded")
+        _write(args, encoder, cache, usable.iloc[good], parameters, basis)
+        cache.keep_finished(args.output)
+    log.info("%s: %d images, %d left out", args.output, len(good), len(table) - len(good))
+
+
+def json_option(name: str, text: str) -> dict[str, Any]:
+    """Parse an option that holds a JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{name}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{name}: must be a JSON object")
+    return value
+
+
+def set_threads(threads: int | None) -> int:
+    """Give torch this many threads (default: the cores that this process may use)."""
+    import torch
+
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads {threads}: must be 1 or more")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = threads or int(os.environ.get("OMP_NUM_THREADS") or available or 1)
+    torch.set_num_threads(count)
+    return count
+
+
+def _background(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(p.strip().isdigit() and int(p) <= 255 for p in parts):
+        raise UserError(f"--background {text!r}: three numbers from 0 to 255, such as 255,255,255")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"--images {path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"--images {path}: not a parquet file ({error})") from error
+    missing = [name for name in _COLUMNS if name not in table.columns]
+    if missing:
+        raise UserError(f"--images {path}: lacks the column {missing[0]}")
+    if table["image_id"].duplicated().any():
+        raise UserError(
+            f"--images {path}: image_id {table['image_id'][table['image_id'].duplicated()].iloc[0]!r} twice"
+        )
+    return table
+
+
+def _pairs(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """(sha256, path) a row, the first path of each sha256 winning."""
+    seen = table.drop_duplicates("sha256")
+    return zip(seen["sha256"].astype(str), seen["path"].astype(str), strict=True)
+
+
+def _embed(
+    args: argparse.Namespace,
+    encoder: Encoder,
+    cache: ShardCache,
+    jobs: dict[str, Job],
+    keys: Sequence[str],
+    background: tuple[int, int, int],
+    heads_dtype: str,
+    basis: np.ndarray | None,
+    threads: int,
+) -> dict[str, str]:
+    """Embed what is missing, shard by shard; return what can't be decoded, and why."""
+    from clipsieve.encoders.pipeline import batches
+
+    size = -(-args.shard_size // args.batch_size) * args.batch_size
+    plan = cache.plan(keys, size)
+    todo = [(name, cache.missing(name, part)) for name, part in plan]
+    work = [jobs[key] for _, part in todo for key in part]
+    if len(work) < len(jobs):
+        log.info("%s: %d of %d images are done", args.image_set, len(jobs) - len(work), len(jobs))
+    progress = Progress(args.image_set, len(work))
+    for name, part in todo:
+        if not part:
+            continue
+        collected = Collected(heads_dtype)
+        for batch in batches(
+            [jobs[key] for key in part],
+            encoder.preprocess,
+            batch_size=args.batch_size,
+            workers=args.workers or threads,
+            background=background,
+        ):
+            for job, reason in batch.problems:
+                if args.on_problem == "error":
+                    raise UserError(f"{job.path}: {reason} (--on-problem skip leaves it out)")
+                log.warning("%s: %s", job.path, reason)
+                collected.problems[job.key] = reason
+            if batch.pixels is not None:
+                collected.take(
+                    [job.key for job in batch.jobs], *encoder.encode_pixels(batch.pixels)
+                )
+            progress.step(len(batch.jobs) + len(batch.problems))
+        cache.add(name, *collected.arrays(encoder), basis, collected.problems)
+    known: dict[str, str] = {}
+    for name, _ in plan:
+        known.update(cache.problems.get(name, {}))
+    if known and args.on_problem == "error":
+        key, reason = next(iter(known.items()))
+        raise UserError(f"{jobs[key].path}: {reason} (--on-problem skip leaves it out)")
+    return {key: reason for key, reason in known.items() if key in jobs}
+
+
+class Collected:
+    """The rows of one shard while it grows."""
+
+    def __init__(self, heads_dtype: str) -> None:
+        self.dtype = heads_dtype
+        self.keys: list[str] = []
+        self.embedding: list[np.ndarray] = []
+        self.heads: list[np.ndarray] = []
+        self.problems: dict[str, str] = {}
+
+    def take(self, keys: list[str], embedding: np.ndarray, heads: np.ndarray | None) -> None:
+        """Add one batch; numbers that are not finite stop the run."""
+        import numpy as np
+
+        if not np.isfinite(embedding).all():
+            raise UserError(
+                "the encoder gave NaN or infinity; a lower precision than float32 may be the cause"
+            )
+        self.keys += keys
+        self.embedding.append(embedding)
+        if heads is not None and self.dtype != "none":
+            narrow = heads.astype(self.dtype)
+            if not np.isfinite(narrow).all():
+                raise UserError("--heads-dtype float16: a head output is too large; use float32")
+            self.heads.append(narrow)
+
+    def arrays(self, encoder: Encoder) -> tuple[list[str], np.ndarray, np.ndarray | None]:
+        """All rows as arrays (none, if every image of the shard had a problem)."""
+        import numpy as np
+
+        embedding = [np.empty((0, encoder.embedding_size), np.float32), *self.embedding]
+        if self.dtype == "none" or encoder.heads_shape is None:
+            return self.keys, np.concatenate(embedding), None
+        heads = [np.empty((0, *encoder.heads_shape), self.dtype), *self.heads]
+        return self.keys, np.concatenate(embedding), np.concatenate(heads)
+
+
+class Progress:
+    """A line now and then: images done, images per second, time left."""
+
+    def __init__(self, title: str, total: int, every: float = 10.0) -> None:
+        self.title, self.total, self.every = title, total, every
+        self.done = 0
+        self.start = self.last = time.monotonic()
+
+    def step(self, count: int) -> None:
+        """Count images; say so when it is time."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.last < self.every and self.done < self.total:
+            return
+        self.last = now
+        rate = self.done / max(now - self.start, 1e-9)
+        left = (self.total - self.done) / rate
+        log.info(
+            "%s: %d/%d images, %.1f images/s, %s left",
+            self.title,
+            self.done,
+            self.total,
+            rate,
+            time.strftime("%H:%M:%S", time.gmtime(left)),
+        )
+
+
+def _report(args: argparse.Namespace, table: pd.DataFrame, problems: dict[str, str]) -> None:
+    """Write the table of images that were left out, now or by the image table."""
+    if args.problems is None:
+        return
+    from clipsieve.files import replacing
+
+    rows = table[["image_id", "path", "problem"]].copy()
+    rows["problem"] = [
+        problems.get(str(i), problem)
+        for i, problem in zip(rows["image_id"], rows["problem"], strict=True)
+    ]
+    with replacing(args.problems) as temporary:
+        rows[rows["problem"].notna()].reset_index(drop=True).to_parquet(temporary)
+
+
+def _write(
+    args: argparse.Namespace,
+    encoder: Encoder,
+    cache: ShardCache,
+    rows: pd.DataFrame,
+    parameters: dict[str, Any],
+    basis: np.ndarray | None,
+) -> None:
+    """Gather the shards into the output, a few hundred rows at a time."""
+    from clipsieve import store
+
+    keys = [str(key) for key in rows["sha256"]]
+    first, second = itertools.tee(cache.rows(keys))
+    heads = None if basis is None else (block[1] for block in second if block[1] is not None)
+    extra = {key: value for key, value in parameters.items() if key != "encoder"}
+    store.write_embeddings(
+        args.output,
+        image_id=[str(i) for i in rows["image_id"]],
+        image_sha256=keys,
+        embedding=(block[0] for block in first),
+        heads=heads,
+        head_basis=basis,
+        attributes={
+            "encoder": args.encoder,
+            "image_set": args.image_set,
+            **encoder.attributes(),
+            **extra,
+        },
+    )
