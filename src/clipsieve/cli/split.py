@@ -52,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Assign and write the splits."""
     from clipsieve.files import replacing
+    from clipsieve.images.manifest import usable
     from clipsieve.images.splits import assign_splits
 
-    images = _read(args.images)
-    source = _read(args.source_images)
+    images = usable(read_images(args.images)).reset_index(drop=True)
+    source = usable(read_images(args.source_images))
     try:
         split = assign_splits(
             source["group"], images["group"], seed=args.seed, test=args.test, val=args.val
@@ -69,15 +70,19 @@ def run(args: argparse.Namespace) -> None:
         table.to_parquet(temporary, index=False)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """Read the usable rows of an image table."""
+def read_images(path: Path) -> pd.DataFrame:
+    """Read an image table.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or lacks columns.
+    """
     import pandas as pd
 
-    from clipsieve.images.manifest import usable
+    from clipsieve.images.manifest import COLUMNS
 
-    columns = ["image_id", "group", "label", "generator", "problem"]
     try:
-        table = pd.read_parquet(path, columns=columns)
+        return pd.read_parquet(path, columns=list(COLUMNS))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: is no image table ({error})") from error
-    return usable(table).reset_index(drop=True)

@@ -1,0 +1,102 @@
+"""Write copies of a set's images under one perturbation of the catalogue, each checked.
+
+The check reads the written bytes back: a JPEG's quantisation tables must be those of its quality, a
+blur must have lowered the fine detail, and a copy that equals its original is an error. Pictures of
+one colour, on which most perturbations can do nothing, are written without the check.
+--perturbation list prints the catalogue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from clipsieve.errors import UserError
+
+log = logging.getLogger("clipsieve")
+
+HELP = "write perturbed, checked copies of images (JPEG, blur, noise, ...)"
+
+_EPILOG = """example:
+  clipsieve perturb --images images/progan.parquet --data-root images --perturbation jpeg_50 \\
+    --split-file splits/progan.parquet --only test \\
+    --output-dir perturbed/jpeg_50 --output perturbed/jpeg_50/progan.parquet
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = _EPILOG
+    add = parser.add_argument
+    add("--perturbation", required=True, help="a name of the catalogue, or: list")
+    add("--images", type=Path, help="image table of the set (clipsieve manifest)")
+    add("--data-root", type=Path, help="folder that the table's paths start from")
+    add("--split-file", type=Path, help="splits of the set (clipsieve split), for --only")
+    add("--only", choices=("train", "val", "test"), help="take the images of this split alone")
+    add("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
+    add("--output-dir", type=Path, help="folder for the copies: their data root")
+    add("--output", type=Path, help="image table of the copies to write (parquet)")
+    add("--threads", type=int, default=1, help="images at once (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the copies and their table, or print the catalogue."""
+    from clipsieve.cli.split import read_images
+    from clipsieve.files import replacing
+    from clipsieve.images import perturb
+    from clipsieve.images.rewrite import rewrite
+
+    if args.perturbation == "list":
+        for edit in perturb.perturbations().values():
+            print(f"{edit.name:20} {edit.title}")
+        return
+    for option in ("images", "data_root", "output_dir", "output"):
+        if getattr(args, option) is None:
+            raise UserError(f"perturb: --{option.replace('_', '-')} is needed")
+    perturb.find(args.perturbation)
+    table = read_images(args.images)
+    if args.only:
+        table = _of_split(table, args.split_file, args.only)
+
+    def change(picture: Any, row: dict[str, Any]) -> tuple[bytes, str]:
+        digest = hashlib.sha256(f"{args.seed}:{row['image_id']}".encode()).digest()
+        try:
+            return perturb.apply(
+                args.perturbation,
+                picture,
+                seed=int.from_bytes(digest[:8], "big"),
+                verify=not row["is_constant"],
+            )
+        except perturb.EditError as error:
+            raise UserError(f"{row['path']}: {error}") from None
+
+    written = rewrite(
+        table,
+        change,
+        data_root=args.data_root,
+        output_root=args.output_dir,
+        threads=args.threads,
+    )
+    log.info("%s: %d images under %s", args.images.stem, len(written), args.perturbation)
+    with replacing(args.output) as temporary:
+        written.to_parquet(temporary, index=False)
+
+
+def _of_split(table: Any, split_file: Path | None, only: str) -> Any:
+    """Return the rows of an image table that stand in one split."""
+    import pandas as pd
+
+    if split_file is None:
+        raise UserError(f"perturb: --only {only} needs --split-file")
+    try:
+        splits = pd.read_parquet(split_file, columns=["image_id", "split"])
+    except (OSError, ValueError) as error:
+        raise UserError(f"{split_file}: is no split file ({error})") from error
+    wanted = set(splits.loc[splits["split"] == only, "image_id"])
+    chosen = table[table["image_id"].isin(wanted)]
+    if chosen.empty:
+        raise UserError(f"{split_file}: no image of the table stands in {only}")
+    return chosen

@@ -1,0 +1,109 @@
+"""Write changed copies of the images of a table, and the table that describes the copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from clipsieve.errors import UserError
+from clipsieve.files import replacing
+from clipsieve.images.decode import ImageProblem, decode
+from clipsieve.images.facts import facts_of_bytes
+from clipsieve.images.manifest import COLUMNS, usable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+
+#: A picture, its row of the table -> the new file's bytes and suffix.
+Change = Callable[["Image.Image", "dict[str, Any]"], tuple[bytes, str]]
+
+
+def rewrite(
+    table: pd.DataFrame,
+    change: Change,
+    *,
+    data_root: Path,
+    output_root: Path,
+    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> pd.DataFrame:
+    """Write a changed copy of every usable image and return the copies' image table.
+
+    A copy has the path of its original with another suffix, the same `image_id`, label and group
+    (so splits keep holding), and its own file facts. Originals with a problem keep their row.
+
+    Parameters
+    ----------
+    table
+        An image table (`clipsieve.images.manifest`).
+    change
+        Makes the new file of a picture; called from several threads.
+    data_root
+        Folder that the table's paths start from.
+    output_root
+        Folder that the new table's paths start from; not the data root.
+    threads
+        Images at once.
+    progress
+        Called with the number of images done.
+
+    Raises
+    ------
+    UserError
+        When the copies would overwrite originals, two copies would share a name, or an image does
+        not decode any more.
+    """
+    import pandas as pd
+
+    if output_root.resolve() == data_root.resolve():
+        raise UserError(f"{output_root}: copies would overwrite the images; give another folder")
+    good = usable(table)
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            picture = decode(data_root / row["path"])
+        except ImageProblem as problem:
+            raise UserError(f"{data_root / row['path']}: {problem.reason}") from None
+        data, suffix = change(picture, row)
+        path = str(PurePosixPath(row["path"]).with_suffix(suffix))
+        with replacing(output_root / path) as temporary:
+            temporary.write_bytes(data)
+        facts = facts_of_bytes(data)
+        return {**row, **{name: getattr(facts, name) for name in _FACTS}, "path": path}
+
+    rows = []
+    _refuse_clashes(good)
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        for row in pool.map(one, good.astype(object).to_dict("records")):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows))
+    written = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    left = table[table["problem"].notna()].reindex(columns=list(COLUMNS)).astype(COLUMNS)
+    both = pd.concat([written, left]) if len(left) else written
+    return both.sort_values("path").reset_index(drop=True)
+
+
+_FACTS = (
+    "sha256",
+    "bytes",
+    "format",
+    "width",
+    "height",
+    "mode",
+    "jpeg_quality",
+    "perceptual_hash",
+    "is_constant",
+    "problem",
+)
+
+
+def _refuse_clashes(table: pd.DataFrame) -> None:
+    """Two originals that differ in their suffix alone would be written to one copy."""
+    stems = table["path"].map(lambda path: str(PurePosixPath(path).with_suffix("")))
+    twice = stems[stems.duplicated()]
+    if len(twice):
+        raise UserError(f"{twice.iloc[0]}: two images have this name with different suffixes")
