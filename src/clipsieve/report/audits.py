@@ -77,7 +77,7 @@ def shortcuts_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
         )
     columns = [
         ("Generator", "", ""),
-        ("file facts alone", "num", "accuracy, 95 % interval below"),
+        ("file facts alone", "num", "accuracy, interval below"),
         ("0 to 1", "", "the interval; the dashed line is chance, 0.5"),
         ("AUC", "num", ""),
         ("strongest fact", "", ""),

@@ -62,7 +62,7 @@ def leaderboard_page(
             ("", "num", ""),
             ("Encoder", "", ""),
             ("Feature set", "", ""),
-            (metric_title(str(metric)), "num", "95 % interval below"),
+            (metric_title(str(metric)), "num", "interval below"),
             (f"{number(left, 2)} to {number(right, 2)}", "", "the interval, drawn"),
             *(
                 (c.replace("_", " "), "num" if part[c].dtype.kind in "fiu" else "", c)

@@ -87,14 +87,30 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """A thumbnail as a data URI, with what stands under it; `tip` is what the pointer shows."""
+
+    uri: str
+    title: str
+    lines: Sequence[str]
+    badge: str = ""
+    tip: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs, tables one below the other, and cards side by side."""
+    """A heading, paragraphs, tables one below the other, cards and thumbnails side by side.
+
+    `folded` opens at a click; `minor` has a smaller heading, for a part of the section before it.
+    """
 
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     cards: Sequence[Table] = ()
+    shots: Sequence[Shot] = ()
     folded: bool = False
+    minor: bool = False
 
 
 @dataclass
@@ -110,6 +126,7 @@ class Page:
     run: str = ""
     encoders: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    confidence: float | None = None  # of the intervals; None where the page has none
 
 
 def number(value: Any, digits: int = 3, *, sign: bool = False) -> str:

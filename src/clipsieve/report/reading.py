@@ -124,6 +124,16 @@ def parquet_metadata(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def confidence_of(paths: Iterable[str | Path]) -> float:
+    """Return the coverage that the files' notes state for their intervals; 0.95 where none does."""
+    for path in map(Path, paths):
+        if path.suffix == ".parquet" and path.is_file():
+            found = parquet_metadata(path).get("confidence")
+            if isinstance(found, int | float):
+                return float(found)
+    return 0.95
+
+
 def read_features(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
     """Read feature set files; every object gets `run`, `seed` and `encoder` from its path.
 

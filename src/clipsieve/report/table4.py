@@ -172,7 +172,7 @@ def _value(row: Mapping[str, Any] | None, *, difference: bool = True) -> Cell:
     return Cell(
         number(row["value"]),
         sub=number(row["difference"], sign=True) if difference else "",
-        tip=f"95 % interval {interval(row['low'], row['high'])}, {int(row['n_cells'])} cells",
+        tip=f"interval {interval(row['low'], row['high'])}, {int(row['n_cells'])} cells",
         css=css,
     )
 
@@ -306,13 +306,13 @@ def _published_section(compared: pd.DataFrame, facts: Facts) -> Section:
         )
     columns = [
         *(("Encoder", "", ""), ("seed", "num", ""), ("part", "", ""), ("Feature set", "", "")),
-        *(("cells", "", ""), ("ours", "num", "95 % interval below"), ("paper", "num", "")),
+        *(("cells", "", ""), ("ours", "num", "interval below"), ("paper", "num", "")),
         *(("ours \N{MINUS SIGN} paper", "num", ""), ("tolerance", "num", ""), ("", "", "")),
     ]
     return Section(
         "Beside the paper's values",
         [
-            "Tolerance: how far our 95 % interval reaches towards the paper's value, and half of"
+            "Tolerance: how far our interval reaches towards the paper's value, and half of"
             " its last printed digit. It covers our test images alone: the paper's splits are not"
             " known, so a value outside is no proof of an error.",
             "\N{DAGGER} The print leaves open which of the two off-diagonal values goes from GAN to"

@@ -11,6 +11,7 @@ from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.page import Page, render
+from clipsieve.report.reading import confidence_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +62,8 @@ def build_table(name: str, inputs: Mapping[str, Sequence[Path]], facts: Facts) -
         raise UserError(f"no table {name!r}; one of: {', '.join(registry.TABLES)}")
     needed = complete(name, registry.TABLES[name], inputs)
     page, table = _builders()[name](needed, facts)
+    if {"low", "difference_low"} & set(table.columns):
+        page.confidence = confidence_of([*needed["means"], *needed["cells"]])
     return table.to_csv(index=False, float_format="%.10g", lineterminator="\n"), render(page)
 
 

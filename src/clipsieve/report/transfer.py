@@ -146,10 +146,10 @@ def mean_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
         rows.append(_mean_row(records[feature_set], facts, seeds, left, right))
     columns = [
         ("Feature set", "", ""),
-        ("mean", "num", "mean over cells, 95 % interval below"),
+        ("mean", "num", "mean over cells, interval below"),
         (f"{number(left, 2)} to {number(right, 2)}", "", "the interval, drawn"),
         ("baseline", "num", "all columns, same cells"),
-        ("Δ", "num", "difference to the baseline over the same cells, 95 % interval below"),
+        ("Δ", "num", "difference to the baseline over the same cells, interval below"),
         ("p (Holm)", "num", ""),
         ("worst generator", "", "the test generator with the lowest mean"),
         ("cells", "num", "cells in the mean"),
@@ -252,7 +252,7 @@ def cells_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page
             )
     notes = [
         "Rows: the generator that a probe was trained on. Columns: the generator tested. Below each"
-        " accuracy its 95 % interval"
+        " accuracy its interval"
         + (" (spread over seeds)" if len(seeds) > 1 else "")
         + "; n is in the tip of the pointer. Dashed: tested on the generator trained on, not"
         " counted in any mean. Hatched: given up to the selection.",

@@ -1,0 +1,79 @@
+"""Show the test images that each probe of an encoder is surest of, right and wrong, as one page.
+
+The thumbnails stand in the page itself, so that it can be sent or kept alone. Size and file facts
+stand under each image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from clipsieve.cli.table import add_facts
+from clipsieve.files import replacing
+
+HELP = "page of the images that probes are surest of, right and wrong"
+
+log = logging.getLogger("clipsieve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--scores",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="scores of one encoder",
+    )
+    add("--manifest", type=Path, required=True, metavar="FILE", help="the run's manifest")
+    add(
+        "--data-root",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the folder that the manifest's paths are relative to",
+    )
+    add("--feature-set", default="all", help="whose probes; default: all")
+    add(
+        "--train",
+        nargs="*",
+        default=[],
+        metavar="GENERATOR",
+        help="generators whose probes are shown; default: all",
+    )
+    add("--count", type=int, default=6, help="images a group; default: 6")
+    add("--side", type=int, default=176, help="longer side of a thumbnail, pixels; default: 176")
+    add_facts(parser)
+    add("--html", type=Path, required=True, help="the page to write")
+    parser.epilog = (
+        "example:\n"
+        "  clipsieve gallery --scores results/demo/seed0/clip_b16/scores/all.parquet \\\n"
+        "      --manifest results/demo/manifest.parquet --data-root data --html gallery.html"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from clipsieve.errors import UserError
+    from clipsieve.report.facts import parse_facts
+    from clipsieve.report.gallery import gallery_page
+    from clipsieve.report.page import render
+
+    for name in ("count", "side"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name}: {getattr(args, name)} given, 1 or more allowed")
+    page = gallery_page(
+        args.scores,
+        args.manifest,
+        args.data_root,
+        parse_facts(args.generators, args.encoders),
+        feature_set=args.feature_set,
+        train=args.train,
+        count=args.count,
+        side=args.side,
+    )
+    with replacing(args.html) as temporary:
+        temporary.write_text(render(page), encoding="utf-8")
+    log.info("gallery: %s", args.html)
