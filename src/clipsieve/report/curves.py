@@ -22,7 +22,7 @@ from clipsieve.report.plot import (
     set_title,
     short_title,
 )
-from clipsieve.report.reading import origin, parquet_metadata, read_tables
+from clipsieve.report.reading import confidence_of, origin, parquet_metadata, read_tables
 from clipsieve.report.transfer import metric_title
 
 if TYPE_CHECKING:
@@ -150,10 +150,11 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
     handles = _handles(sets, colours, dashes, facts)
     figure.legend(handles=handles, loc="outside right upper", fontsize=7.5)
     n = sorted({int(v) for v in shown["n"].dropna()})
+    level = f"{100 * confidence_of(inputs['robustness']):g} %"
     finish(
         figure,
         registry.TITLES["robustness"],
-        f"Bands: 95 % intervals{', averages over seeds' if table['seed'].nunique() > 1 else ''}."
+        f"Bands: {level} intervals{', averages over seeds' if table['seed'].nunique() > 1 else ''}."
         f" n {n[0] if n else 0}{f' to {n[-1]}' if len(n) > 1 else ''} images."
         f" Stronger to the right.\n{kind_note(facts, encoders)}",
     )

@@ -178,9 +178,7 @@ def _probe(
         groups.append(
             Section(
                 heading,
-                [f"The {len(shots)} surest of {len(rows)}, of {len(pool)} such images."]
-                if rows
-                else [f"None of {len(pool)}."],
+                [_share(len(rows), len(pool), len(shots))],
                 shots=shots,
                 minor=True,
             )
@@ -199,6 +197,13 @@ def _probe(
         ),
         *groups,
     ]
+
+
+def _share(found: int, total: int, shown: int) -> str:
+    """Say how many images of a label the group has, and how many of them are shown."""
+    if not found:
+        return f"None of {total}."
+    return f"{found} of {total}; the {shown} surest:" if found > shown else f"{found} of {total}:"
 
 
 def _made_by(image: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from clipsieve.report.plot import (
     set_title,
     short_title,
 )
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import confidence_of, read_tables
 from clipsieve.report.transfer import envelope
 
 if TYPE_CHECKING:
@@ -128,10 +128,11 @@ def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         row[0].set_title(f"{facts.encoder_title(encoder)}: mean accuracy")
         row[1].set_title("difference to all columns, same cells")
     seeds = table["seed"].nunique()
+    level = f"{100 * confidence_of(inputs['means']):g} %"
     bars = (
-        f"Averages over {seeds} seeds; bars reach over the 95 % intervals of all seeds."
+        f"Averages over {seeds} seeds; bars reach over the {level} intervals of all seeds."
         if seeds > 1
-        else "Bars: 95 % intervals."
+        else f"Bars: {level} intervals."
     )
     finish(
         figure,

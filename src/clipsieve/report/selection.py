@@ -24,6 +24,7 @@ from clipsieve.report.page import (
     Table,
     feature_set_cell,
     integer,
+    interval,
     number,
     p_value,
 )
@@ -72,7 +73,10 @@ def controls_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
         ],
         sections,
         facts,
-        notes=["p: the share of draws that score at least as well, (1 + those) / (1 + draws)."],
+        notes=[
+            "p: the share of draws that score at least as well, (1 + those) / (1 + draws). A control"
+            " of one draw has no rank; its Δ has an interval instead."
+        ],
         run=str(table["run"].iloc[0]) if len(table) else "",
         encoders=facts.order_encoders(table["encoder"]),
         seeds=seeds,
@@ -102,13 +106,17 @@ def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
                 sub=f"sd {number(row['control_sd'])}" if drawn else "",
                 css="num",
             ),
-            Cell(number(row["value"] - row["control_mean"], sign=True), css="num"),
+            Cell(
+                number(row["value"] - row["control_mean"], sign=True),
+                sub=interval(row.get("difference_low"), row.get("difference_high"), sign=True),
+                css="num",
+            ),
             Cell(number(z, 1) if z == z else "", css="num"),
             Cell(
-                f"{integer(row['rank'])} of {integer(row['draws'] + 1)}",
+                f"{integer(row['rank'])} of {integer(row['draws'] + 1)}" if drawn else "",
                 css="num good" if p <= 0.05 else "num",
             ),
-            Cell(p_value(p) if p == p else "", css="num"),
+            Cell(p_value(p) if drawn else "", css="num"),
         ]
         if seeds > 1:
             cells.insert(0, Cell(str(row["seed"]), css="num quiet"))
@@ -133,6 +141,8 @@ def _optimism_rows(part: pd.DataFrame, facts: Facts) -> Table:
         *("score_on_search_pair", "baseline_on_search_pair"),
         *("score_on_the_rest", "baseline_on_the_rest", "n_cells"),
     ]
+    if part["seed"].nunique() == 1:
+        values += [c for c in part.columns if c.startswith("gain_on_the_rest_")]
     shown = over_seeds(part, ["feature_set"], values)
     records = {r["feature_set"]: r for r in rows_of(shown)}
     rows = []
@@ -146,7 +156,13 @@ def _optimism_rows(part: pd.DataFrame, facts: Facts) -> Table:
                 Cell(number(r["score_on_search_pair"]), css="num"),
                 Cell(number(on_pair, sign=True), css="num"),
                 Cell(number(r["score_on_the_rest"]), css="num"),
-                Cell(number(on_rest, sign=True), css="num strong"),
+                Cell(
+                    number(on_rest, sign=True),
+                    sub=interval(
+                        r.get("gain_on_the_rest_low"), r.get("gain_on_the_rest_high"), sign=True
+                    ),
+                    css="num strong",
+                ),
                 Cell(number(on_pair - on_rest, sign=True), css="num"),
                 Cell(integer(r["n_cells"]), css="num"),
             ]
