@@ -66,8 +66,8 @@ def same_cells_note(seeds: int) -> list[str]:
         "A mean is over the cells off the diagonal: probes trained on one generator, tested on"
         " another. Intervals are of a bootstrap by group (photograph or prompt).",
         "Δ: the difference to the probe on all columns (with an intercept where the set has one)"
-        " over the same cells. Generators given up to a selection are in neither, so the baseline differs from row to row. p (Holm): corrected"
-        " over all rows of the metric, whatever their cells.",
+        " over the same cells. Generators given up to a selection are in neither, so the baseline"
+        " differs from row to row. p (Holm): corrected over all rows of the metric.",
     ]
     if seeds > 1:
         notes.append(
