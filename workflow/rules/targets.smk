@@ -23,6 +23,7 @@ ENCODER_FACTS = json.dumps(
     }
 )
 FAMILY_OF = json.dumps({g: config["generators"][g]["family"] for g in STUDY.generators})
+SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 
 
 # ---- tables and figures -----------------------------------------------------------------------

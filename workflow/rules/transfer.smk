@@ -95,6 +95,7 @@ rule evaluate:
         runtime=grow(60),
     params:
         families=FAMILY_OF,
+        sources=SOURCE_OF,
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
@@ -105,6 +106,7 @@ rule evaluate:
         " --features {input.features:q}"
         " --searches {input.searches:q}"
         " --families {params.families:q}"
+        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"
