@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
 #: File formats that are decoded; anything else is a problem. (Pillow opens MPO as JPEG: the name
 #: MPO in this list would make its opener fail on every file that is no image.)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-#: More pixels than this is taken for a decompression bomb.
-MAX_PIXELS = 100_000_000
+#: More pixels than this is taken for a decompression bomb (the limit at which Pillow warns).
+MAX_PIXELS = 89_478_485
 #: Raised when the pixels that `decode` returns for some file change.
 DECODE_VERSION = 1
 
 
-class ImageProblem(Exception):
+class ImageProblem(Exception):  # noqa: N818
     """Why a file is not a usable image; `reason` is one line without the file's name."""
 
     def __init__(self, reason: str) -> None:
@@ -44,14 +43,15 @@ def decode(
         The file's bytes, or where it is.
     background : tuple of three int, default white
         The colour that shows through where the picture is transparent.
-    max_pixels : int, default 100 million
+    max_pixels : int, default 89,478,485
         Larger pictures are refused before they are decompressed.
 
     Returns
     -------
     PIL.Image.Image
-        Mode RGB. 16-bit samples keep their upper 8 bits (rounded); CMYK is converted by Pillow's
-        formula without colour profiles; floating-point pictures are taken to lie in [0, 1].
+        Mode RGB. Grey samples of 16 bits are scaled to 8 and rounded; 16-bit colour keeps its upper
+        8 bits; CMYK is converted by Pillow's formula without colour profiles; floating-point
+        pictures are taken to lie in [0, 1].
 
     Raises
     ------
@@ -64,16 +64,13 @@ def decode(
     if not data:
         raise ImageProblem("empty file")
     try:
-        with warnings.catch_warnings():
-            # Pillow's own limit only warns; ours, below, refuses.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise ImageProblem(f"{width} x {height} pixels: more than {max_pixels}")
-                image.load()
-                turned = ImageOps.exif_transpose(image)
-                return _to_rgb(turned, background)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageProblem(f"{width} x {height} pixels: more than {max_pixels}")
+            image.load()
+            turned = ImageOps.exif_transpose(image)
+            return _to_rgb(turned, background)
     except ImageProblem:
         raise
     except UnidentifiedImageError:
@@ -128,4 +125,4 @@ def _grey_from_wide(image: Image.Image) -> Image.Image:
         top = 65535.0 if values.max(initial=0) <= 65535 else 2147483647.0
         scaled = np.clip(values / top, 0.0, 1.0) * 255.0
     grey = np.floor(scaled + 0.5).astype(np.uint8)
-    return Image.fromarray(grey, mode="L").convert("RGB")
+    return Image.fromarray(grey).convert("RGB")
