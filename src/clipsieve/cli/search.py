@@ -11,6 +11,10 @@ import argparse
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipsieve.rows import Rows
 
 HELP = "greedy component search, one direction of a pair"
 
@@ -52,9 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search, and write the steps."""
-    from threadpoolctl import threadpool_limits
+    import pandas as pd
 
     from clipsieve.evaluation.roles import FITTING, require_disjoint_groups
+    from clipsieve.files import hash_of
     from clipsieve.rows import read_rows, require_both_classes
     from clipsieve.selection import greedy_elimination
     from clipsieve.tables import write_table
@@ -72,25 +77,26 @@ def run(args: argparse.Namespace) -> None:
         what, train.embedding.shape[1], len(train), len(scored),
     )  # fmt: skip
     output = Path(args.output)
-    checkpoint = Path(args.checkpoint or output.with_name(f".{output.stem}.checkpoint"))
+    options = {name: getattr(args, name) for name in ("C", "score", "tie", "fit_intercept")}
+    # named by what it depends on: a search of other data or options starts its own
+    name = hash_of([options, *map(_digest, (train, scored))])[:12]
+    checkpoint = Path(args.checkpoint or output.with_name(f".{output.stem}.{name}.checkpoint"))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with threadpool_limits(args.threads):
-        result = greedy_elimination(
-            train.embedding,
-            train.label,
-            scored.embedding,
-            scored.label,
-            C=args.C,
-            score=args.score,
-            tie=args.tie,
-            fit_intercept=args.fit_intercept,
-            checkpoint=checkpoint,
-            progress=_Progress(what),
-        )
+    result = greedy_elimination(
+        train.embedding,
+        train.label,
+        scored.embedding,
+        scored.label,
+        **options,
+        checkpoint=checkpoint,
+        threads=args.threads,
+        progress=_Progress(what),
+    )
     log.info("%s: done in %.1f s", what, time.monotonic() - started)
     note = {
-        **result.parameters,
+        **result.params,
+        "params_hash": result.params_hash,
         "train": train_name,
         "val": val_name,
         "columns": int(train.embedding.shape[1]),
@@ -99,8 +105,26 @@ def run(args: argparse.Namespace) -> None:
         "n_train": len(train),
         "n_val": len(scored),
     }
-    write_table(result.table(), output, note)
+    steps = len(result.removed)
+    table = pd.DataFrame(
+        {
+            "step": range(1, steps + 1),
+            "removed": result.removed,
+            "score": result.scores,
+            "log_loss": result.log_losses,
+            "ties": result.ties,
+            "certified": result.certified,
+            "left": [train.embedding.shape[1] - step for step in range(1, steps + 1)],
+        }
+    )
+    write_table(table, output, note)
     checkpoint.unlink(missing_ok=True)
+
+
+def _digest(rows: Rows) -> str:
+    import hashlib
+
+    return hashlib.sha256(rows.embedding.tobytes() + rows.label.tobytes()).hexdigest()
 
 
 class _Progress:
