@@ -285,9 +285,11 @@ def main(command: list[str]) -> int:
     if missing := missing_programs():
         print(f"cluster: not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="cs-slurm-", ignore_cleanup_errors=True) as root:
-        with Cluster(Path(root)) as cluster:
-            return subprocess.run(command, env=cluster.environment()).returncode
+    with (
+        tempfile.TemporaryDirectory(prefix="cs-slurm-", ignore_cleanup_errors=True) as root,
+        Cluster(Path(root)) as cluster,
+    ):
+        return subprocess.run(command, env=cluster.environment()).returncode
 
 
 if __name__ == "__main__":
