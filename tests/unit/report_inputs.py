@@ -414,12 +414,14 @@ def _robustness(made: Made, run: str, encoder: str, seed: int, base: Path, rng: 
     for i, feature_set in enumerate(sets):
         for metric in ("accuracy", "auc"):
             start = 0.8 + 0.01 * i + (0.05 if metric == "auc" else 0)
-            rows.append((feature_set, "none", 0.0, metric, start))
+            rows.append((feature_set, "none", "none", 0.0, metric, start))
             for name, levels in grid.items():
                 for k, level in enumerate(levels, 1):
-                    rows.append((feature_set, name, float(level), metric, start - 0.05 * k))
+                    edit = f"{name}_{level:g}".replace(".", "p")
+                    value = start - 0.05 * k
+                    rows.append((feature_set, edit, name, float(level), metric, value))
     frame = pd.DataFrame(
-        rows, columns=["feature_set", "perturbation", "level", "metric", "value"]
+        rows, columns=["feature_set", "perturbation", "family", "level", "metric", "value"]
     ).assign(run=run, encoder=encoder, seed=seed, n=400)
     frame["low"], frame["high"] = frame["value"] - 0.03, frame["value"] + 0.03
     frame.to_parquet(made.add("robustness", base / "robustness.parquet"))

@@ -41,7 +41,7 @@ def shortcut_alert(shortcuts: pd.DataFrame, facts: Facts) -> str | None:
         f"File facts alone separate real from generated for {len(names)} of"
         f" {shortcuts['generator'].nunique()} generators ({listed}): up to"
         f" {number(worst['accuracy'])} accuracy without looking at one pixel; the strongest fact is"
-        f" {worst['strongest_fact']}. A detector's score on these may come from how the files were"
+        f" {str(worst['strongest_fact']).replace('_', ' ')}. A detector's score on these may come from how the files were"
         " saved. Re-encode both classes alike (the key align of the config) and compare."
     )
 
@@ -70,7 +70,7 @@ def shortcuts_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
                 ),
                 Cell(bar=(r["low"] - 0.5, r["accuracy"] - 0.5, r["high"] - 0.5, -0.5, 0.5)),
                 Cell(number(r["auc"]), css="num"),
-                Cell(str(facts_of[generator])),
+                Cell(str(facts_of[generator]).replace("_", " ")),
                 *(Cell(number(found.get(generator)), css="num") for found in detectors.values()),
                 Cell(integer(r["n"]), css="num"),
             ]

@@ -121,6 +121,10 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
     table = read_tables("robustness", inputs["robustness"])
     encoders = facts.order_encoders(table["encoder"])
     metrics = list(dict.fromkeys(table["metric"]))
+    # A panel a sort of edit; `none`, the untouched images, is the first point of each.
+    table = table.assign(
+        perturbation=table["family"].where(table["perturbation"] != "none", "none")
+    )
     perturbations = [p for p in dict.fromkeys(table["perturbation"]) if p != "none"]
     if not perturbations:
         raise UserError("robustness: no perturbation in --robustness")

@@ -43,6 +43,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "shortcuts": ("shortcuts", "cells"),
     "leakage": ("leakage", "manifest"),
     "leaderboard": ("leaderboard",),
+    "robustness": ("robustness",),
 }
 
 FIGURES: dict[str, tuple[str, ...]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -216,7 +217,12 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
             sections.append(
                 Section(f"{title}: selected sets", tables=[_entry_rows(mine_entries, facts)])
             )
-        stable = _stability_rows(mine_entries, facts)
+        sizes = _universe(
+            mine_entries,
+            None if searches is None else searches[searches["encoder"] == encoder],
+            None if rankings is None else rankings[rankings["encoder"] == encoder],
+        )
+        stable = _stability_rows(mine_entries, sizes, facts)
         if stable is not None:
             sections.append(Section(f"{title}: how stable the choice is", tables=[stable]))
         if rankings is not None:
@@ -317,15 +323,32 @@ def _key(columns: Sequence[Any]) -> frozenset[Any]:
     return frozenset(tuple(c) if isinstance(c, list) else c for c in columns)
 
 
-def _stability_rows(entries: Sequence[Mapping[str, Any]], facts: Facts) -> Table | None:
+def _universe(
+    entries: Sequence[Mapping[str, Any]],
+    searches: pd.DataFrame | None,
+    rankings: pd.DataFrame | None,
+) -> dict[str, int]:
+    """Return how many components and heads there were to choose from."""
+    seen: dict[str, list[tuple[int, ...]]] = {"components": [], "heads": []}
+    for entry in entries:
+        for column in entry["draws"][0]:
+            place = tuple(column) if isinstance(column, list) else (int(column),)
+            seen[family_of(entry["feature_set"])].append(place)
+    if rankings is not None and len(rankings):
+        seen["heads"].append((int(rankings["layer"].max()), int(rankings["head"].max())))
+    if searches is not None and len(searches):
+        seen["components"].append((int(searches["step"].max()),))
+    return {
+        family: math.prod(max(axis) + 1 for axis in zip(*places, strict=True)) if places else 0
+        for family, places in seen.items()
+    }
+
+
+def _stability_rows(
+    entries: Sequence[Mapping[str, Any]], universe: Mapping[str, int], facts: Facts
+) -> Table | None:
     """Return the overlap of every two selections that differ in seed, or in pair, alone."""
     groups: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
-    universe: dict[str, int] = {}
-    for entry in entries:
-        family = family_of(entry["feature_set"])
-        columns = _key(entry["draws"][0])
-        top = [max(c) if isinstance(c, tuple) else c for c in columns]
-        universe[family] = max(universe.get(family, 0), max(top, default=0) + 1)
     for first, second in combinations(entries, 2):
         family = family_of(first["feature_set"])
         if family != family_of(second["feature_set"]):
@@ -334,7 +357,7 @@ def _stability_rows(entries: Sequence[Mapping[str, Any]], facts: Facts) -> Table
         if same_set == (first["seed"] == second["seed"]):
             continue
         a, b = _key(first["draws"][0]), _key(second["draws"][0])
-        total = universe[family] ** (2 if family == "heads" else 1)
+        total = universe[family]
         expected = len(a) * len(b) / total
         chance = expected / (len(a) + len(b) - expected)
         what = "two seeds, one pair" if same_set else "two pairs, one seed"

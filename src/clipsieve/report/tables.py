@@ -20,7 +20,16 @@ Builder = Callable[[Mapping[str, Sequence[Path]], Facts], "tuple[Page, pd.DataFr
 
 
 def _builders() -> dict[str, Builder]:
-    from clipsieve.report import audits, leaderboard, overview, selection, table4, transfer, words
+    from clipsieve.report import (
+        audits,
+        leaderboard,
+        overview,
+        robustness,
+        selection,
+        table4,
+        transfer,
+        words,
+    )
 
     return {
         **{name: partial(words.words_table, name) for name in words.TABLES},
@@ -33,6 +42,7 @@ def _builders() -> dict[str, Builder]:
         "shortcuts": audits.shortcuts_page,
         "leakage": audits.leakage_page,
         "leaderboard": leaderboard.leaderboard_page,
+        "robustness": robustness.robustness_page,
     }
 
 

@@ -1,0 +1,88 @@
+"""The page of robustness: each metric under each perturbation of the test images, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsieve.report import registry
+from clipsieve.report.facts import Facts
+from clipsieve.report.frames import leading, order_feature_sets, over_seeds, rows_of, with_kinds
+from clipsieve.report.page import Cell, Page, Section, Table, integer, interval, number
+from clipsieve.report.reading import read_tables
+from clipsieve.report.transfer import metric_title
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def robustness_page(
+    inputs: Mapping[str, Sequence[Path]], facts: Facts
+) -> tuple[Page, pd.DataFrame]:
+    """Build the page: a row a perturbation, a column a feature set, a table a metric."""
+    table = read_tables("robustness", inputs["robustness"]).drop(columns="file_stem")
+    keys = ["encoder", "metric", "perturbation", "family", "level", "feature_set"]
+    shown = over_seeds(table, keys, ["value", "low", "high", "n"])
+    seeds = sorted(set(table["seed"]))
+    sections = []
+    for encoder in facts.order_encoders(table["encoder"]):
+        for metric in dict.fromkeys(table["metric"]):
+            part = shown[(shown["encoder"] == encoder) & (shown["metric"] == metric)]
+            sections.append(
+                Section(
+                    f"{facts.encoder_title(encoder)}: {metric_title(str(metric))}",
+                    tables=[_rows(part, facts)],
+                    folded=metric != "accuracy",
+                )
+            )
+    page = Page(
+        registry.TITLES["robustness"],
+        [
+            "The same probes on perturbed test images: means over the generators that a probe"
+            " was not trained on."
+        ],
+        sections,
+        facts,
+        notes=["Within a kind of perturbation, stronger levels stand below milder ones."]
+        + ([f"Averages over {len(seeds)} seeds; bounds too."] if len(seeds) > 1 else []),
+        run=str(table["run"].iloc[0]) if len(table) else "",
+        encoders=facts.order_encoders(table["encoder"]),
+        seeds=seeds,
+    )
+    columns = ("run", "encoder", "seed", "feature_set", "perturbation", "family", "level", "metric")
+    return page, leading(with_kinds(table, facts), columns)
+
+
+def _rows(part: pd.DataFrame, facts: Facts) -> Table:
+    sets = order_feature_sets(list(part["feature_set"]))
+    found = {(r["perturbation"], r["feature_set"]): r for r in rows_of(part)}
+    edits = {r["perturbation"]: r for r in rows_of(part)}
+    order = sorted(edits, key=lambda e: e != "none")
+    rows = []
+    for edit in order:
+        untouched = edit == "none"
+        row = [
+            Cell("untouched" if untouched else str(edits[edit]["family"]).replace("_", " ")),
+            Cell("" if untouched else f"{edits[edit]['level']:g}", css="num", tip=edit),
+        ]
+        for feature_set in sets:
+            cell = found.get((edit, feature_set))
+            start = found.get(("none", feature_set))
+            if cell is None:
+                row.append(Cell(css="num"))
+                continue
+            change = "" if start is None else number(cell["value"] - start["value"], sign=True)
+            row.append(
+                Cell(
+                    number(cell["value"]),
+                    sub=interval(cell["low"], cell["high"]),
+                    tip=f"{change} from untouched" if change and not untouched else "",
+                    css="num strong" if untouched else "num",
+                )
+            )
+        counts = [c["n"] for s in sets if (c := found.get((edit, s))) is not None]
+        rows.append([*row, Cell(integer(max(counts)), css="num")])
+    columns = [("Perturbation", "", ""), ("level", "num", "")]
+    columns += [(facts.feature_set_title(s), "num", s) for s in sets]
+    return Table([*columns, ("images", "num", "")], rows, compact=True)
