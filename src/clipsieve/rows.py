@@ -124,8 +124,14 @@ def require_both_classes(rows: Rows, what: str) -> None:
             raise UserError(f"{what}: no {name} image among its {len(rows)} rows; both are needed")
 
 
+def base_of(image_set: str) -> str:
+    """Return the image set that a perturbed one (`<set>__<purpose>__<edit>`) was made from."""
+    return image_set.split("__")[0]
+
+
 def _part(embeddings: Path, splits: Path, allowed: Sequence[str], what: str) -> Rows:
-    if embeddings.stem != splits.stem:
+    base, perturbed = base_of(embeddings.stem), "__" in embeddings.stem
+    if base != splits.stem:
         raise UserError(f"{what}: {embeddings} and {splits} are of different image sets")
     table, _ = read_table(splits, SPLIT_COLUMNS)
     table = table[table["split"].isin(list(allowed))]
@@ -134,6 +140,9 @@ def _part(embeddings: Path, splits: Path, allowed: Sequence[str], what: str) -> 
     stored = store.read_embeddings(embeddings)
     position = {image: row for row, image in enumerate(stored.image_id)}
     known = table["image_id"].isin(list(position)).to_numpy()
+    if perturbed:
+        # some of the set's images, under the ids of their originals
+        table, known = table[known], known[known]
     if not known.all():
         first = table["image_id"].to_numpy()[~known][0]
         raise UserError(f"{embeddings}: no embedding of image {first}, which {splits} lists")
@@ -145,7 +154,7 @@ def _part(embeddings: Path, splits: Path, allowed: Sequence[str], what: str) -> 
         image_id=table["image_id"].to_numpy(dtype=object).astype(str),
         group=table["group"].to_numpy(dtype=object).astype(str),
         split=table["split"].to_numpy(dtype=object).astype(str),
-        image_set=np.full(len(table), embeddings.stem),
+        image_set=np.full(len(table), base),
         label=table["label"].to_numpy(dtype=np.int64),
         embedding=stored.embedding[index],
         files=((embeddings, index),),

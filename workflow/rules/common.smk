@@ -30,6 +30,8 @@ TEXTS = config["use"]["texts"]
 FAMILIES = list(
     dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
 )
+# an aligned run keeps the tables of the files as they were beside those of the aligned ones
+SCANNED = "scanned" if config["align"] else "images"
 SEARCHED = clipsieve_config.UNORDERED + clipsieve_config.UNORDERED_CONTROLS
 FILTERED = ("fisher", "variance", "l1")
 
@@ -62,37 +64,37 @@ def base_of(image_set):
 def data_root(image_set):
     """The folder that an image table's paths start from."""
     if "__" in image_set:
-        return f"results/{RUN}/perturbed"
-    return f"results/{RUN}/aligned" if config["align"] else config["data_root"]
+        return f"results/{RUN}/perturbed/{image_set}"
+    return f"results/{RUN}/aligned/{image_set}" if config["align"] else DATA
 
 
 def source_folder(image_set):
     """Where an image set lies before anything is done to it."""
-    return os.path.join(config["data_root"], STUDY.entry(image_set)["folder"])
+    return os.path.join(DATA, STUDY.entry(image_set)["folder"])
 
 
-def image_folder(wildcards):
-    """The folder that is scanned."""
-    if "__" in wildcards.image_set or config["align"]:
-        return f"{data_root(wildcards.image_set)}/{wildcards.image_set}"
-    return source_folder(wildcards.image_set)
-
-
-def unaligned_folder(wildcards):
-    """The folder that is aligned, where a rule makes it."""
-    made = STUDY.entry(wildcards.image_set)["make"]
-    return [source_folder(wildcards.image_set)] if made else []
+def source_folder_of(name, of_source=False):
+    """A function that gives the folder of the image set in wildcard `name`, or of its source."""
+    return lambda wildcards: source_folder(
+        STUDY.source_of(wildcards[name]) if of_source else wildcards[name]
+    )
 
 
 def made_folder(wildcards):
     """The scanned folder where a rule makes it; images that a user brings are no input file."""
-    made = "__" in wildcards.image_set or config["align"]
-    return [image_folder(wildcards)] if made else unaligned_folder(wildcards)
+    made = STUDY.entry(wildcards.image_set)["make"]
+    return [source_folder(wildcards.image_set)] if made else []
+
+
+def rewritten_files(wildcards):
+    """The folder of an image set's files where a rule rewrote them (perturbed or aligned)."""
+    root = data_root(wildcards.image_set)
+    return [root] if root != DATA else []
 
 
 def fingerprint(wildcards):
     """Changes when a file of a user's folder is added, removed or edited, at the cost of a listing."""
-    if "__" in wildcards.image_set or STUDY.entry(wildcards.image_set)["make"]:
+    if made_folder(wildcards):
         return "made by this workflow"
     files, size, newest = 0, 0, 0
     for folder, _, names in os.walk(source_folder(wildcards.image_set)):
@@ -108,17 +110,17 @@ def fingerprint(wildcards):
 
 def scan_options(wildcards):
     """What `clipsieve manifest` is told of an image set."""
-    base = base_of(wildcards.image_set)
-    entry = STUDY.entry(base)
-    generated = base in STUDY.generators
+    image_set = wildcards.image_set
+    entry = STUDY.entry(image_set)
+    generated = image_set in STUDY.generators
     options = {
         "--label": "0" if generated else "1",
-        "--generator": base if generated else None,
+        "--generator": image_set if generated else None,
         "--family": entry["family"] if generated else None,
-        "--source": STUDY.source_of(base),
-        "--layout": entry["layout"] if base == wildcards.image_set else "plain",
+        "--source": STUDY.source_of(image_set),
+        "--layout": entry["layout"],
         "--group-pattern": entry["group_pattern"],
-        "--metadata": entry["metadata"] if base == wildcards.image_set else None,
+        "--metadata": entry["metadata"],
     }
     return [
         part
@@ -142,14 +144,9 @@ def photograph_options(wildcards):
     return ["--limit", make.get("limit", 0), *packages]
 
 
-def source_folder_of(name):
-    """An input function: the folder of the source of the generator in wildcard `name`."""
-    return lambda wildcards: source_folder(STUDY.source_of(wildcards[name]))
-
-
 def source_images(wildcards):
     """The image table of an image set's source."""
-    source = STUDY.source_of(base_of(wildcards.image_set))
+    source = STUDY.source_of(wildcards.image_set)
     return f"results/{RUN}/images/{source}.parquet"
 
 

@@ -60,7 +60,8 @@ rule encoder:
 rule embed:
     """Embed an image set; resumes from its shards, and embeds only what is new."""
     input:
-        local_weights,
+        weights=local_weights,
+        files=rewritten_files,
         images="results/{run}/images/{image_set}.parquet",
     output:
         "results/{run}/embeddings/{encoder}/{image_set}.h5",

@@ -30,7 +30,7 @@ rule photographs:
 rule generate:
     """Make one generator's images from its source's photographs."""
     input:
-        source_folder_of("generator"),
+        source_folder_of("generator", of_source=True),
     output:
         directory(f"{DATA}/made/{{generator}}"),
     log:
@@ -55,49 +55,18 @@ rule generate:
         " 2> {log:q}"
 
 
-rule align:
-    """Re-encode an image set to the run's one size and format."""
-    input:
-        unaligned_folder,
-    output:
-        directory("results/{run}/aligned/{image_set}"),
-    log:
-        "results/{run}/logs/align/{image_set}.log",
-    benchmark:
-        "results/{run}/benchmarks/align/{image_set}.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    threads: 2
-    resources:
-        mem_mb=grow(2000),
-        runtime=grow(120),
-    params:
-        folder=lambda wildcards: source_folder(wildcards.image_set),
-        fingerprint=fingerprint,
-        size=lookup("align/size", within=config, default=0),
-        format=lookup("align/format", within=config, default=""),
-        quality=lookup("align/quality", within=config, default=0),
-    shell:
-        "clipsieve align"
-        " --source-dir {params.folder:q}"
-        " --size {params.size}"
-        " --format {params.format:q}"
-        " --quality {params.quality}"
-        " --output-dir {output:q}"
-        " --threads {threads}"
-        " 2> {log:q}"
-
-
 rule scan:
     """Table of an image set: one row a file, with its facts and what is wrong with it."""
     input:
         made_folder,
     output:
-        "results/{run}/images/{image_set}.parquet",
+        f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
     log:
         "results/{run}/logs/scan/{image_set}.log",
     benchmark:
         "results/{run}/benchmarks/scan/{image_set}.tsv"
+    wildcard_constraints:
+        image_set="|".join(STUDY.image_sets),
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -105,8 +74,8 @@ rule scan:
         mem_mb=grow(2000),
         runtime=grow(60),
     params:
-        folder=image_folder,
-        data_root=lambda wildcards: data_root(wildcards.image_set),
+        folder=source_folder_of("image_set"),
+        data_root=DATA,
         fingerprint=fingerprint,
         options=scan_options,
     shell:
@@ -118,6 +87,45 @@ rule scan:
         " --threads {threads}"
         " --output {output:q}"
         " 2> {log:q}"
+
+
+if config["align"]:
+
+    rule align:
+        """Re-encode an image set to the run's one size and format, files and table."""
+        input:
+            f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
+        output:
+            images="results/{run}/images/{image_set}.parquet",
+            files=directory("results/{run}/aligned/{image_set}"),
+        log:
+            "results/{run}/logs/align/{image_set}.log",
+        benchmark:
+            "results/{run}/benchmarks/align/{image_set}.tsv"
+        wildcard_constraints:
+            image_set="|".join(STUDY.image_sets),
+        conda:
+            "../../envs/cpu.yaml"
+        threads: 2
+        resources:
+            mem_mb=grow(2000),
+            runtime=grow(120),
+        params:
+            data_root=DATA,
+            size=config["align"]["size"],
+            format=config["align"]["format"],
+            quality=config["align"]["quality"],
+        shell:
+            "clipsieve align"
+            " --images {input:q}"
+            " --data-root {params.data_root:q}"
+            " --size {params.size}"
+            " --format {params.format}"
+            " --quality {params.quality}"
+            " --output-dir {output.files:q}"
+            " --output {output.images:q}"
+            " --threads {threads}"
+            " 2> {log:q}"
 
 
 rule split:

@@ -229,19 +229,23 @@ def edit_options(wildcards):
     ]
 
 
+def rewritten_base_files(base):
+    """The folder that an image set's files were rewritten to, where the run aligns them."""
+    return [data_root(base)] if config["align"] else []
+
+
 def perturbed_embeddings(wildcards):
+    """Every image set under one edit, in the order of `all_splits`."""
     stem = f"results/{RUN}/embeddings/{wildcards.encoder}"
-    return [
-        f"{stem}/{s}__test__{edit}.h5"
-        for edit in PERTURBATIONS
-        for s in STUDY.image_sets
-    ]
+    sets = [Path(path).stem for path in embeddings_of(*STUDY.generators)]
+    return [f"{stem}/{s}__test__{wildcards.edit}.h5" for s in sets]
 
 
-def perturbed_splits(wildcards):
-    stem = f"results/{RUN}/seed{wildcards.seed}/splits"
+def perturbed_scores(wildcards):
+    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/perturbed"
     return [
-        f"{stem}/{s}__test__{edit}.parquet"
+        f"{stem}/{edit}/{family}.parquet"
         for edit in PERTURBATIONS
-        for s in STUDY.image_sets
+        for family in ROBUST_FAMILIES
+        if family in STUDY.families(wildcards.encoder)
     ]

@@ -1,17 +1,20 @@
 """Perturbed images: test images for robustness, training images for concept directions (first seed).
 
-A perturbed image set is named <image set>__<purpose>__<edit>; it is scanned, divided and embedded by the same
-rules as any other. Required: image tables, splits. Provides: perturbed images, robustness curves.
+A perturbed image set is named <image set>__<purpose>__<edit>; its images keep the ids, groups and splits of their
+originals, and it is embedded by the same rule as any other. Required: image tables, splits, probes. Provides:
+perturbed images, robustness curves.
 """
 
 
 rule perturb:
-    """Apply one edit of the catalogue to an image set's test or training images."""
+    """Apply one edit of the catalogue to an image set's test or training images; each file is checked."""
     input:
+        rewritten=lambda wildcards: rewritten_base_files(wildcards.base),
         images="results/{run}/images/{base}.parquet",
         splits=f"results/{{run}}/seed{FIRST_SEED}/splits/{{base}}.parquet",
     output:
-        directory("results/{run}/perturbed/{base}__{purpose}__{edit}"),
+        images="results/{run}/images/{base}__{purpose}__{edit}.parquet",
+        files=temp(directory("results/{run}/perturbed/{base}__{purpose}__{edit}")),
     log:
         "results/{run}/logs/perturb/{base}__{purpose}__{edit}.log",
     benchmark:
@@ -26,30 +29,60 @@ rule perturb:
         runtime=grow(60),
     params:
         data_root=lambda wildcards: data_root(wildcards.base),
-        only=lambda wildcards: {"train": ["train", "val"], "test": ["test"]}[
-            wildcards.purpose
-        ],
         limit=perturb_limit,
     shell:
         "clipsieve perturb"
         " --images {input.images:q}"
         " --data-root {params.data_root:q}"
         " --perturbation {wildcards.edit}"
-        " --splits {input.splits:q}"
-        " --only {params.only}"
+        " --split-file {input.splits:q}"
+        " --only {wildcards.purpose}"
         " --limit {params.limit}"
-        " --output-dir {output:q}"
+        " --output-dir {output.files:q}"
+        " --output {output.images:q}"
+        " --threads {threads}"
+        " 2> {log:q}"
+
+
+rule transfer_perturbed:
+    """Logit of every probe of a family on every perturbed test image."""
+    input:
+        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
+        probes=family_probes,
+        embeddings=perturbed_embeddings,
+        splits=all_splits,
+        code=code("probes/apply.py", "cli/transfer.py"),
+    output:
+        "results/{run}/seed{seed}/{encoder}/perturbed/{edit}/{family}.parquet",
+    log:
+        "results/{run}/logs/transfer_perturbed/seed{seed}/{encoder}/{edit}/{family}.log",
+    benchmark:
+        "results/{run}/benchmarks/transfer_perturbed/seed{seed}/{encoder}/{edit}/{family}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(30),
+    shell:
+        "clipsieve transfer"
+        " --features {input.features:q}"
+        " --probes {input.probes:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " --output {output:q}"
         " 2> {log:q}"
 
 
 rule robustness:
     """Every metric under every perturbation of the test images, with intervals."""
     input:
+        clean=scores_of(*ROBUST_FAMILIES),
+        perturbed=perturbed_scores,
         features=features_of(*ROBUST_FAMILIES),
-        probes=probes_of(*ROBUST_FAMILIES),
-        scores=scores_of(*ROBUST_FAMILIES),
-        embeddings=perturbed_embeddings,
-        splits=perturbed_splits,
+        code=code("evaluation/*.py", "cli/robustness.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/robustness.parquet",
     log:
@@ -64,20 +97,20 @@ rule robustness:
         runtime=grow(60),
     params:
         families=FAMILY_OF,
+        sources=SOURCE_OF,
         resamples=lookup("evaluation/resamples", within=config),
+        interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
     shell:
         "clipsieve robustness"
         " --run {wildcards.run}"
-        " --encoder {wildcards.encoder}"
-        " --seed {wildcards.seed}"
+        " --clean {input.clean:q}"
+        " --perturbed {input.perturbed:q}"
         " --features {input.features:q}"
-        " --probes {input.probes:q}"
-        " --scores {input.scores:q}"
-        " --embeddings {input.embeddings:q}"
-        " --splits {input.splits:q}"
         " --families {params.families:q}"
+        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
+        " --interval {params.interval}"
         " --confidence {params.confidence}"
         " --threads {threads}"
         " --output {output:q}"

@@ -22,6 +22,7 @@ ENCODER_FACTS = json.dumps(
         for e in ENCODERS
     }
 )
+SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 FAMILY_OF = json.dumps({g: config["generators"][g]["family"] for g in STUDY.generators})
 SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 

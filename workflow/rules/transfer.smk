@@ -107,6 +107,7 @@ rule evaluate:
         " --searches {input.searches:q}"
         " --families {params.families:q}"
         " --sources {params.sources:q}"
+        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"

@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-root", type=Path, help="folder that the table's paths start from")
     add("--split-file", type=Path, help="splits of the set (clipsieve split), for --only")
     add("--only", choices=("train", "val", "test"), help="take the images of this split alone")
+    add(
+        "--limit",
+        type=int,
+        default=0,
+        help="images in all, taken in turn from the groups (default %(default)s: every image)",
+    )
     add("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
     add("--output-dir", type=Path, help="folder for the copies: their data root")
     add("--output", type=Path, help="image table of the copies to write (parquet)")
@@ -60,6 +66,10 @@ def run(args: argparse.Namespace) -> None:
     table = read_images(args.images)
     if args.only:
         table = _of_split(table, args.split_file, args.only)
+    if args.limit:
+        # the first image of every group, then the second of every group, ..
+        turn = table.groupby("group").cumcount()
+        table = table.loc[turn.sort_values(kind="stable").index[: args.limit]].sort_index()
 
     def change(picture: Any, row: dict[str, Any]) -> tuple[bytes, str]:
         digest = hashlib.sha256(f"{args.seed}:{row['image_id']}".encode()).digest()
