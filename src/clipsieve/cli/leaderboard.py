@@ -1,0 +1,103 @@
+"""Encoders and feature sets side by side, over all cells of the transfer matrix and all seeds.
+
+With several seeds: mean, spread and an interval of both the test images and the seeds; and how
+alike the selections are (Jaccard index of kept components or heads) against chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clipsieve.errors import UserError
+
+HELP = "compare encoders and feature sets over seeds"
+
+log = logging.getLogger("clipsieve")
+
+# <run>/seed<seed>/<encoder>/features/<family>.json
+_PLACE = re.compile(r"seed(?P<seed>\d+)/(?P<encoder>[a-z0-9_]+)/features/[a-z0-9_]+\.json$")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve leaderboard --means results/demo/seed*/*/means.parquet\n"
+        "    --features results/demo/seed*/*/features/components.json"
+        " --output results/demo/leaderboard.csv"
+    )
+    add = parser.add_argument
+    add("--means", nargs="+", required=True, metavar="PARQUET", help="of every encoder and seed")
+    add(
+        "--features",
+        nargs="*",
+        default=[],
+        metavar="JSON",
+        help="selected feature sets, in their place <run>/seed<seed>/<encoder>/features; their"
+        " stability over seeds is judged",
+    )
+    add("--output", required=True, metavar="CSV", help="the leaderboard")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Gather, and write the leaderboard."""
+    import pandas as pd
+
+    from clipsieve.evaluation.leaderboard import leaderboard
+    from clipsieve.files import replacing
+    from clipsieve.tables import read_table
+
+    needed = ("run", "encoder", "seed", "feature_set", "cells", "metric", "value", "low", "high")
+    parts = [read_table(path, needed) for path in args.means]
+    coverages = {note.get("confidence", 0.95) for _, note in parts}
+    if len(coverages) > 1:
+        raise UserError(f"--means: intervals of different coverage: {sorted(coverages)}")
+    table = leaderboard(
+        pd.concat([frame for frame, _ in parts], ignore_index=True),
+        _selections(args.features),
+        confidence=coverages.pop(),
+    )
+    with replacing(args.output) as temporary:
+        table.to_csv(temporary, index=False)
+    log.info("leaderboard: %d rows from %d tables", len(table), len(parts))
+
+
+def _selections(paths: Sequence[str]) -> dict[tuple[str, str], dict[int, tuple[list[Any], int]]]:
+    """What was selected: (encoder, feature set) -> seed -> (columns or heads, out of how many)."""
+    found: dict[tuple[str, str], dict[int, tuple[list[Any], int]]] = {}
+    for path in paths:
+        place = _PLACE.search(Path(path).absolute().as_posix())
+        if place is None:
+            raise UserError(f"{path}: not in a folder seed<seed>/<encoder>/features")
+        try:
+            entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: not JSON: {error.msg}") from None
+        for entry in entries:
+            draws = entry.get("draws") or []
+            if len(draws) != 1 or draws[0] is None:
+                continue
+            chosen = [tuple(one) if isinstance(one, list) else one for one in draws[0]]
+            total = int((entry.get("facts") or {}).get("columns", 0))
+            if entry.get("space") == "heads":
+                total = _heads_ranked(Path(path).parent.parent / "head_rankings")
+            key = (place["encoder"], str(entry["feature_set"]))
+            found.setdefault(key, {})[int(place["seed"])] = (chosen, total)
+    return found
+
+
+def _heads_ranked(folder: Path) -> int:
+    """Number of heads that were ranked; 0 where no ranking is there."""
+    from clipsieve.tables import read_table
+
+    for path in sorted(folder.glob("*.parquet")):
+        table, _ = read_table(path, ("layer", "head"))
+        return len(table[["layer", "head"]].drop_duplicates())
+    return 0
