@@ -4,9 +4,9 @@ The recipe is JSON; its method is one of
   cyclegan   a real network (photo to vintage); no parameters
   style      a real style network: style (0-25), strength (share in the mix, default 0.35)
   upsample   simulated decoder: decoder (transposed, nearest, bilinear), factor (default 2),
-             sharpen (default 0.5), unevenness (default 0.04)
+             sharpen (default 0.5), unevenness (default 0.02)
   denoise    simulated denoising: denoiser (tv, nlm, bilateral), noise (standard deviation in units
-             of the full range, default 0.15), steps (default 10)
+             of the full range, default 0.08), steps (default 10)
 Networks' weights are fetched once as data, with their hash pinned.
 
 A call that was stopped goes on where it was: finished pictures are kept when the recipe, the seed

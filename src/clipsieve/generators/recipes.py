@@ -6,9 +6,9 @@ A recipe names its method and the method's parameters:
     the real network photo-to-vintage;
 ``{"method": "style", "style": 14, "strength": 0.35}``
     a real style network, mixed with the photograph;
-``{"method": "upsample", "decoder": "transposed", "factor": 2, "sharpen": 0.5, "unevenness": 0.04}``
+``{"method": "upsample", "decoder": "transposed", "factor": 2, "sharpen": 0.5, "unevenness": 0.02}``
     simulated: the marks of a decoder's up-sampling;
-``{"method": "denoise", "denoiser": "tv", "noise": 0.15, "steps": 10}``
+``{"method": "denoise", "denoiser": "tv", "noise": 0.08, "steps": 10}``
     simulated: noise, then denoising in steps.
 """
 
@@ -45,11 +45,11 @@ _PARAMETERS: dict[str, dict[str, _Check]] = {
         "decoder": (None, lambda v: v in DECODERS, "one of " + ", ".join(DECODERS)),
         "factor": (2, lambda v: type(v) is int and 2 <= v <= 8, "a whole number from 2 to 8"),
         "sharpen": (0.5, lambda v: _number(v) and 0 <= v <= 5, "from 0 to 5"),
-        "unevenness": (0.04, lambda v: _number(v) and 0 <= v < 1, "from 0 to below 1"),
+        "unevenness": (0.02, lambda v: _number(v) and 0 <= v < 1, "from 0 to below 1"),
     },
     "denoise": {
         "denoiser": (None, lambda v: v in DENOISERS, "one of " + ", ".join(DENOISERS)),
-        "noise": (0.15, lambda v: _number(v) and 0 < v <= 1, "above 0 and at most 1"),
+        "noise": (0.08, lambda v: _number(v) and 0 < v <= 1, "above 0 and at most 1"),
         "steps": (10, lambda v: type(v) is int and 1 <= v <= 1000, "a whole number from 1 to 1000"),
     },
 }

@@ -28,7 +28,7 @@ def upsample(
     decoder: str,
     factor: int = 2,
     sharpen: float = 0.5,
-    unevenness: float = 0.04,
+    unevenness: float = 0.02,
 ) -> Picture:
     """Shrink a picture by area averages and decode it back to its size.
 
@@ -123,27 +123,26 @@ def _denoiser(name: str) -> Callable[[Picture, float], Picture]:
 def _total_variation(picture: Picture, level: float) -> Picture:
     from skimage.restoration import denoise_tv_chambolle
 
-    result = denoise_tv_chambolle(
-        picture, weight=0.8 * level, eps=1e-3, max_num_iter=40, channel_axis=-1
-    )
+    result = denoise_tv_chambolle(picture, weight=level, eps=1e-3, max_num_iter=20, channel_axis=-1)
     return np.asarray(result, dtype=np.float32)
 
 
 def _non_local_means(picture: Picture, level: float) -> Picture:
     import cv2
 
-    # OpenCV's form wants bytes; its filter strength is in grey levels.
-    grey_levels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    strength = 0.8 * 255 * level
-    result = cv2.fastNlMeansDenoisingColored(grey_levels, None, strength, strength, 5, 13)
-    return result.astype(np.float32) / 255
+    # OpenCV's form wants bytes. Noise reaches beyond black and white, so [-1/4, 5/4] is mapped to
+    # them: clipping would leave specks. The filter strength is in grey levels.
+    grey_levels = np.round(np.clip((picture + 0.25) / 1.5, 0, 1) * 255).astype(np.uint8)
+    strength = 255 * level / 1.5
+    result = cv2.fastNlMeansDenoising(grey_levels, None, strength, 5, 11)
+    return result.astype(np.float32) / np.float32(255) * np.float32(1.5) - np.float32(0.25)
 
 
 def _bilateral(picture: Picture, level: float) -> Picture:
     import cv2
 
     result: Picture = cv2.bilateralFilter(
-        np.ascontiguousarray(picture, dtype=np.float32), 7, 3.0 * level, 1.8
+        np.ascontiguousarray(picture, dtype=np.float32), 7, 6.0 * level, 2.0
     )
     return result
 
@@ -172,6 +171,8 @@ def _transposed(small: Picture, factor: int, unevenness: float) -> Picture:
     offsets = np.arange(1 - factor, factor)
     kernel = (1 - np.abs(offsets) / factor).astype(np.float32)
     kernel[offsets != 0] *= np.float32(1 - unevenness)
+    # Uneven, but of the right brightness on average.
+    kernel *= np.float32(factor / kernel.sum())
     full = cv2.sepFilter2D(spread, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
     height, width = small.shape[0] * factor, small.shape[1] * factor
     # The grid's samples sit in the middle of their blocks.

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """Return a picture as a PNG file: RGB, 8 bits, zlib level 6, no other chunk."""
-    return _saved(image, "PNG", compress_level=6)
+    """Return a picture as a PNG file: RGB, 8 bits, no other chunk, stored without compression.
+
+    So all files of one size in pixels have one size in bytes: how well a picture compresses (a
+    smooth one does better) stays out of the file facts.
+    """
+    return _saved(image, "PNG", compress_level=0)
 
 
 def jpeg_bytes(image: Image.Image, quality: int, *, subsampling: str = "4:2:0") -> bytes:
