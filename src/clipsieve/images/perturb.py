@@ -247,9 +247,9 @@ def _lossless(
 
 
 def _blur(sigma: float) -> Edit:
-    from scipy.ndimage import gaussian_filter
-
     def change(image: Image.Image, seed: int) -> Image.Image:
+        from scipy.ndimage import gaussian_filter
+
         return _picture(gaussian_filter(_samples(image), (sigma, sigma, 0), mode="reflect"))
 
     return _lossless(
@@ -323,9 +323,9 @@ def _noise(levels: int) -> Edit:
 
 
 def _sharpen(percent: int) -> Edit:
-    from scipy.ndimage import gaussian_filter
-
     def change(image: Image.Image, seed: int) -> Image.Image:
+        from scipy.ndimage import gaussian_filter
+
         samples = _samples(image)
         soft = gaussian_filter(samples, (1.0, 1.0, 0), mode="reflect")
         return _picture(samples + percent / 100 * (samples - soft))
