@@ -60,7 +60,7 @@ class Encoder:
         self.device = device
         self.identity = identity
         self._make_tokenizer = make_tokenizer
-        self._width, self._size = _sizes(model, spec)
+        self._width, self._size = _sizes(model, spec, self.image_size)
         self.heads_missing = tower.why_no_heads(model.visual)
         if self.heads_missing and spec.pooling != "cls_projected":
             raise UserError(
@@ -166,6 +166,8 @@ class Encoder:
                 f"encoder {self.spec.model_name}: its weights hold no text tower, so it can't"
                 " encode texts; leave out its text stages or choose weights with both towers"
             )
+        if not len(texts):
+            return np.empty((0, self.embedding_size), np.float32)
         return text_maths.encode_texts(self.model, self.tokenizer, texts, self.device, batch_size)
 
     @property
@@ -249,19 +251,15 @@ class Encoder:
         return error
 
 
-def _sizes(model: nn.Module, spec: EncoderSpec) -> tuple[int, int]:
+def _sizes(model: nn.Module, spec: EncoderSpec, image_size: tuple[int, int]) -> tuple[int, int]:
     """Return the width of the residual stream and the size of the embedding."""
     visual = model.visual
     joint = getattr(visual, "output_dim", None)
-    transformer = getattr(visual, "transformer", None)
-    width = getattr(transformer, "width", None)
     if joint is None:
-        # timm towers do not say their output size; one forward pass of the smallest kind does.
-        size = visual.preprocess_cfg["size"]
-        height, wide = (size, size) if isinstance(size, int) else size
+        # timm towers do not say how much they give; one forward pass does.
         parameter = next(visual.parameters())
         with torch.inference_mode():
-            probe = torch.zeros(1, 3, height, wide, dtype=parameter.dtype, device=parameter.device)
-            joint = model.encode_image(probe).shape[-1]
-    width = int(width or joint)
+            blank = torch.zeros(1, 3, *image_size, dtype=parameter.dtype, device=parameter.device)
+            joint = model.encode_image(blank).shape[-1]
+    width = int(getattr(getattr(visual, "transformer", None), "width", joint))
     return width, width if spec.pooling == "cls_hidden" else int(joint)

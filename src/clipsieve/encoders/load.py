@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import logging
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,7 @@ def load(spec: Mapping[str, Any]) -> Encoder:
     checked = parse_spec(spec)
     device = _device(checked.device)
     # Random initialisation draws from torch's global generator: leave it as it was.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*QuickGELU mismatch.*")
+    with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(checked.seed)
         model, weights_sha256, has_text = _model(checked)
     model.eval().requires_grad_(False).to(device)
@@ -69,6 +69,18 @@ def load(spec: Mapping[str, Any]) -> Encoder:
     )
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep open_clip's remarks on random weights to itself; what matters is refused by name here."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -94,8 +106,8 @@ def _model(spec: EncoderSpec) -> tuple[nn.Module, str | None, bool]:
     if name.startswith(_HUB) or (weights or "").startswith(_HUB):
         return _from_hub(spec), None, True
     if open_clip.get_model_config(name) is None:
-        close = [m for m in open_clip.list_models() if m.lower().startswith(name.lower()[:6])]
-        raise UserError(f"encoder model {name!r}: not in open_clip; such as {', '.join(close[:8])}")
+        close = difflib.get_close_matches(name, open_clip.list_models(), n=4, cutoff=0.0)
+        raise UserError(f"encoder model {name!r}: not in open_clip; near it: {', '.join(close)}")
     if weights is None:
         return _create(name, spec.precision), None, True
     if get_pretrained_cfg(name, weights) or not Path(weights).suffix:

@@ -17,7 +17,8 @@ def vocabulary_prompts(tokenizer: Any) -> tuple[list[str], np.ndarray]:
     """Decode every token of a tokenizer into a prompt.
 
     The paper's t_i is read as the decoded token written as a prompt. Tokens that mark the start,
-    end or padding of a prompt are left out. Byte fragments decode to the replacement character.
+    end or padding of a prompt are left out. Byte fragments and control characters become the
+    replacement character.
 
     Parameters
     ----------
@@ -33,7 +34,8 @@ def vocabulary_prompts(tokenizer: Any) -> tuple[list[str], np.ndarray]:
     inner = getattr(tokenizer, "tokenizer", tokenizer)
     size = getattr(inner, "vocab_size", None) or len(inner)
     special = set(getattr(inner, "all_special_ids", []))
-    prompts = [inner.decode([i]).strip() for i in range(int(size)) if i not in special]
+    decoded = (inner.decode([i]).strip() for i in range(int(size)) if i not in special)
+    prompts = ["".join(c if c.isprintable() else "\ufffd" for c in prompt) for prompt in decoded]
     return prompts, mark_duplicates(prompts)
 
 
@@ -75,8 +77,6 @@ def encode_texts(
     """
     import torch
 
-    if not texts:
-        return np.empty((0, 0), np.float32)
     pieces = [tokenizer(list(texts[k : k + 4096])) for k in range(0, len(texts), 4096)]
     tokens = torch.cat(pieces).numpy()
     unique, inverse = np.unique(tokens, axis=0, return_inverse=True)
