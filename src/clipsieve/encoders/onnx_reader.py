@@ -9,7 +9,6 @@ from the wire format (https://protobuf.dev/programming-guides/encoding/); field 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +48,7 @@ def read_onnx(path: str | Path) -> OnnxGraph:
         If the file is not a readable ONNX model with its weights inside.
     """
     try:
-        with (
-            open(path, "rb") as handle,
-            mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
-            view = memoryview(data)
-            try:
-                return _graph(view)
-            finally:
-                view.release()
+        return _graph(memoryview(Path(path).read_bytes()))
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise UserError(f"{path}: not a readable ONNX file ({error})") from error
 
