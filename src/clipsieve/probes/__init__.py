@@ -5,7 +5,7 @@ from __future__ import annotations
 from clipsieve.probes.grid import fit_probe
 from clipsieve.probes.newton import Fit, fit_logistic, fit_path
 from clipsieve.probes.probe import Probe
-from clipsieve.probes.residual import nearest_mean, residual, residual_feature
+from clipsieve.probes.residual import fit_nearest_mean, residual, residual_feature
 from clipsieve.probes.scores import accuracy, auc, best_threshold, log_loss, sigmoid
 
 __all__ = [
@@ -15,10 +15,10 @@ __all__ = [
     "auc",
     "best_threshold",
     "fit_logistic",
+    "fit_nearest_mean",
     "fit_path",
     "fit_probe",
     "log_loss",
-    "nearest_mean",
     "residual",
     "residual_feature",
     "sigmoid",

@@ -1,4 +1,4 @@
-"""What every fit refuses: wrong shapes, labels that are not 0 and 1, one class only, NaN, infinity."""
+"""What every fit refuses: wrong shapes, labels other than 0 and 1, one class, NaN, infinity."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
 """Fit a probe: hyperparameters by accuracy on val, then a refit on train and val.
 
-Two grids. `paper` is the 96 points of the paper's Appendix A.3, fitted by scikit-learn's own solvers
-and with their iteration limits, unconverged fits included. `fast` is C alone, each fit converged.
+Two grids. `paper` is the 96 points of the paper's Appendix A.3, with scikit-learn's solvers and
+their iteration limits, unconverged fits included. `fast` is C alone, each fit converged.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
 from clipsieve.probes.newton import fit_path
-from clipsieve.probes.probe import Probe
-from clipsieve.probes.scores import accuracy, auc, best_threshold, log_loss
+from clipsieve.probes.probe import Probe, judge
+from clipsieve.probes.scores import accuracy
 
 Floats = NDArray[Any]
 
@@ -59,7 +58,7 @@ class _Contest:
             self.best = point
 
     def settled(self, C: float) -> bool:
-        """True when no later point at `C` can win: a perfect score stands at this C or a smaller."""
+        """True when a perfect score stands at `C` or a smaller one: no later point can win."""
         return self.best is not None and self.best.score == 1.0 and self.best.C <= C
 
 
@@ -143,19 +142,14 @@ def fit_probe(
     else:
         raise UserError(f"the probe grid is {grid!r}; allowed: paper, fast")
     logits = chosen.val_logits.astype(np.float64)
-    threshold = best_threshold(logits, v)
+    threshold, scores = judge(logits, v)
     return Probe(
         coef=np.asarray(coef, dtype=np.float64),
         intercept=float(intercept),
         params=params,
         threshold=threshold,
         val_logits=logits,
-        val_scores={
-            "accuracy": chosen.score,
-            "accuracy_at_threshold": accuracy(logits, v, threshold),
-            "log_loss": log_loss(logits, v),
-            "auc": auc(logits, v),
-        },
+        val_scores=scores,
     )
 
 
@@ -175,7 +169,7 @@ def _choose_paper(
             coef, intercept, n_iter = _fit_lbfgs(X, y, C, max_iter, fit_intercept)
             contest.offer("lbfgs", C, max_iter, coef, intercept)
             if n_iter < max_iter:
-                break  # converged: the same fit for every larger limit, and the tie goes to this one
+                break  # converged: every larger limit gives this fit, and loses the tie
     # All values of C of saga side by side: the first k epochs of a run are the run limited to k.
     from clipsieve.probes.saga import start
 

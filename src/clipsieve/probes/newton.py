@@ -1,7 +1,7 @@
 """The converged logistic regression, by Newton's method.
 
-Minimises  sum_i log(1 + exp(-s_i x_i . w)) + |w|^2 / (2 C)  with s_i = +1 (real) or -1 (generated),
-the objective of scikit-learn's LogisticRegression divided by C. The optimum is unique, so the result
+Minimises  sum_i log(1 + exp(-s_i x_i . w)) + |w|^2 / (2 C),  s_i = +1 (real) or -1 (generated): the
+objective of scikit-learn's LogisticRegression divided by C. The optimum is unique, so the result
 depends on no starting point, no solver and no iteration limit.
 
 A factored Hessian serves several steps (chord steps) as long as each shrinks the Newton decrement
@@ -17,12 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.probes.checks import check_C, check_labels, check_matrix
-from clipsieve.probes.scores import sigmoid
 
 Floats = NDArray[np.float64]
 
 _MAX_STEPS = 500
-_KEEP_FACTOR = 0.2  # keep the factored Hessian while a step shrinks the decrement below this share
 
 
 @dataclass
@@ -34,87 +32,110 @@ class Fit:
     n_iter: int
 
 
+class _Hessian:
+    """X^T diag(q (1 - q)) X + diag(penalty), factored; formed in float32 while that is enough."""
+
+    def __init__(self, X: Floats, penalty: Floats, rough: NDArray[np.float32] | None) -> None:
+        self._X, self._penalty, self._rough = X, penalty, rough
+        self._diagonal = np.diag_indices(X.shape[1])
+        self._factor: Any = None
+
+    def refine(self) -> bool:
+        """Form the next Hessians in float64; False when they were already."""
+        was_rough, self._rough = self._rough is not None, None
+        return was_rough
+
+    def factorise(self, q: Floats) -> None:
+        from scipy.linalg.lapack import dpotrf
+
+        weight = np.sqrt(q * (1.0 - q))
+        rows: NDArray[Any] = self._X if self._rough is None else self._rough
+        scaled = rows * weight.astype(rows.dtype)[:, None]
+        H = (scaled.T @ scaled).astype(np.float64, copy=False)
+        H[self._diagonal] += self._penalty
+        self._factor, info = dpotrf(H.T, lower=0)
+        if info != 0:
+            # Rounding, or an unpenalised column on a saturated fit: a slightly longer diagonal
+            # still gives a direction of descent.
+            H[self._diagonal] += 1e-6 * np.trace(H) / len(H)
+            self._factor, _ = dpotrf(H.T, lower=0)
+
+    def solve(self, gradient: Floats) -> Floats:
+        from scipy.linalg.lapack import dpotrs
+
+        return np.asarray(dpotrs(self._factor, gradient, lower=0)[0])
+
+
 def minimise(
     X: Floats,
-    y: NDArray[np.int64],
     penalty: Floats,
     start: Floats | None = None,
     *,
     rough: NDArray[np.float32] | None = None,
+    keep: float = 0.2,
     tol: float = 1e-10,
 ) -> tuple[Floats, int]:
-    """Return the optimum of sum of log-losses + sum_j penalty_j w_j^2 / 2, and the steps taken.
+    """Return the w that minimises sum_i log(1 + exp(-x_i . w)) + sum_j penalty_j w_j^2 / 2.
 
     Parameters
     ----------
-    X : float64 [n, D]
-    y : int64 [n], 0 or 1, both present.
-    penalty : float64 [D]. 1/C for weights, 0 for an intercept column; D <= n if it holds zeros.
+    X : float64 [n, D]. Rows of label 1, and negated rows of label 0.
+    penalty : float64 [D]. 1/C for weights, 0 for an intercept column.
     start : float64 [D], optional. Where to begin; zeros by default.
     rough : float32 [n, D], optional. The same matrix: Hessians are then formed in float32, which
         changes the path, not where it ends (gradients stay in float64).
+    keep : float. A factored Hessian is kept while a step with it shrinks the decrement below this
+        share. Large where a factorisation costs much more than a step.
     tol : float. Stop when the Newton decrement is below tol * (1 + sqrt(objective)).
+
+    Returns
+    -------
+    w : float64 [D]
+    steps : int
     """
-    from scipy.linalg import cho_factor, cho_solve
-
     w = np.zeros(X.shape[1]) if start is None else start.astype(np.float64)
-    target = y.astype(np.float64)
-    sign = np.where(y == 1, -1.0, 1.0)
-    diagonal = np.diag_indices(X.shape[1])
+    hessian = _Hessian(X, penalty, rough)
 
-    def objective(z: Floats, v: Floats) -> float:
-        return float(np.logaddexp(0.0, sign * z).sum() + 0.5 * (penalty * v) @ v)
+    def evaluate(at: Floats) -> tuple[Floats, float]:
+        """Return q_i = 1 / (1 + exp(x_i . w)), the chance given to the wrong label; the objective."""
+        margin: Floats = X @ at
+        small = np.exp(-np.abs(margin))
+        q: Floats = np.where(margin > 0, small, 1.0) / (1.0 + small)
+        loss = np.log1p(small).sum() - np.minimum(margin, 0.0).sum()
+        return q, float(loss + 0.5 * ((penalty * at) @ at))
 
-    def factor(p: Floats) -> Any:
-        weight = np.sqrt(p * (1.0 - p))
-        if rough is not None:
-            scaled = rough * weight.astype(np.float32)[:, None]
-            H = (scaled.T @ scaled).astype(np.float64)
-        else:
-            exact = X * weight[:, None]
-            H = exact.T @ exact
-        H[diagonal] += penalty
-        try:
-            return cho_factor(H, overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError:
-            # Only an unpenalised column on a saturated fit, or rounding, comes here.
-            H[diagonal] += 1e-7 * np.trace(H) / len(H)
-            return cho_factor(H, check_finite=False)
-
-    z = X @ w
-    value = objective(z, w)
-    cholesky: Any = None
+    q, value = evaluate(w)
+    age = -1  # steps taken with the current factor; -1: there is none
     decrement = np.inf
     for step in range(1, _MAX_STEPS + 1):
-        p = sigmoid(z)
-        gradient = X.T @ (p - target) + penalty * w
-        fresh = cholesky is None
-        if fresh:
-            cholesky = factor(p)
-        move = cho_solve(cholesky, gradient, check_finite=False)
-        before, decrement = decrement, float(np.sqrt(max(gradient @ move, 0.0)))
-        if not fresh and decrement > _KEEP_FACTOR * before:
-            cholesky = factor(p)
-            fresh = True
-            move = cho_solve(cholesky, gradient, check_finite=False)
-            decrement = float(np.sqrt(max(gradient @ move, 0.0)))
-        done = decrement <= tol * (1.0 + np.sqrt(value))
+        gradient = penalty * w - X.T @ q
+        before = decrement
+        while True:
+            if age < 0:
+                hessian.factorise(q)
+                age = 0
+            move = hessian.solve(gradient)
+            decrement = float(np.sqrt(max(float(gradient @ move), 0.0)))
+            done = decrement <= tol * (1.0 + np.sqrt(value))
+            if done or age == 0 or decrement <= keep * before:
+                break
+            if age == 1 and before < 1e-2:
+                # A fresh factor this close to the optimum does better unless it is too rough.
+                hessian.refine()
+            age = -1
+        if done:
+            return w - move, step
         scale = 1.0
         while True:
             w_next = w - scale * move
-            z_next = X @ w_next
-            value_next = objective(z_next, w_next)
+            q_next, value_next = evaluate(w_next)
             # Rounding alone may raise the objective once the decrement is tiny.
             slack = 1e-12 * (1.0 + value)
-            if value_next <= value - 1e-4 * scale * decrement**2 + slack or scale < 1e-6:
+            if value_next <= value - 1e-4 * scale * decrement**2 + slack or scale < 1e-9:
                 break
             scale *= 0.5
-        w, z, value = w_next, z_next, value_next
-        if done:
-            return w, step
-        if scale < 1.0:
-            cholesky = None  # far from the optimum: the Hessian is out of date
-            decrement = np.inf
+        w, q, value = w_next, q_next, value_next
+        age = age + 1 if scale == 1.0 else -1
     return w, _MAX_STEPS
 
 
@@ -151,9 +172,9 @@ def fit_path(
 ) -> list[Fit]:
     """Fit one logistic regression for each value of C, each to convergence.
 
-    Each fit starts from the one before it. With fewer rows than columns the problem is solved in the
-    row space: X = T Q^T with orthonormal columns Q (an LQ factorisation) leaves n columns T, the
-    same penalty and the same optimum, w = Q v.
+    Each fit starts from the one before it. With fewer rows than columns the problem is solved in
+    the row space: X = T Q^T with orthonormal columns Q (an LQ factorisation) leaves n columns T,
+    the same penalty and the same optimum, w = Q v.
 
     Parameters, errors: as `fit_logistic`; `Cs` is a list of C, best in increasing order.
     """
@@ -165,17 +186,20 @@ def fit_path(
     if n < D:
         from scipy.linalg import qr
 
-        basis, T = qr(matrix.T, mode="economic", check_finite=False, overwrite_a=False)
+        basis, T = qr(matrix.T, mode="economic", check_finite=False)
         matrix = np.ascontiguousarray(T.T)
     columns = matrix.shape[1]
     if fit_intercept:
         matrix = np.column_stack([matrix, np.ones(n)])
+    matrix *= np.where(labels == 1, 1.0, -1.0)[:, None]
+    rough = matrix.astype(np.float32)
     w: Floats | None = None
     fits = []
     for C in strengths:
         penalty = np.full(matrix.shape[1], 1.0 / C)
         penalty[columns:] = 0.0
-        w, steps = minimise(matrix, labels, penalty, w)
+        keep = 0.2 if columns < 256 else 0.6
+        w, steps = minimise(matrix, penalty, w, rough=rough, keep=keep)
         coef = w[:columns] if basis is None else basis @ w[:columns]
         intercept = float(w[columns]) if fit_intercept else 0.0
         fits.append(Fit(coef=coef.copy(), intercept=intercept, n_iter=steps))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.probes.checks import check_matrix
-from clipsieve.probes.scores import sigmoid
+from clipsieve.probes.scores import accuracy, auc, best_threshold, log_loss, sigmoid
 
 
 @dataclass
@@ -36,6 +36,11 @@ class Probe:
     val_logits: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     val_scores: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def val_accuracy(self) -> float:
+        """Accuracy on val at logit 0 of the fit on train alone; NaN when there was no val."""
+        return self.val_scores.get("accuracy", float("nan"))
+
     def logits(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return coef . x + intercept for every row, float64 [n].
 
@@ -55,3 +60,14 @@ class Probe:
     def predict(self, X: ArrayLike, threshold: float = 0.0) -> NDArray[np.int64]:
         """Return labels, int64 [n]: 1 (real) where the logit is above `threshold`, else 0."""
         return (self.logits(X) > threshold).astype(np.int64)
+
+
+def judge(val_logits: NDArray[Any], y_val: NDArray[np.int64]) -> tuple[float, dict[str, float]]:
+    """Return the threshold with the best accuracy on val, and the scores of `Probe.val_scores`."""
+    threshold = best_threshold(val_logits, y_val)
+    return threshold, {
+        "accuracy": accuracy(val_logits, y_val),
+        "accuracy_at_threshold": accuracy(val_logits, y_val, threshold),
+        "log_loss": log_loss(val_logits, y_val),
+        "auc": auc(val_logits, y_val),
+    }

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
-from clipsieve.probes.probe import Probe
+from clipsieve.probes.probe import Probe, judge
 
 Floats = NDArray[np.float64]
 
@@ -85,18 +85,45 @@ def residual_feature(
     return product[:, None]
 
 
-def nearest_mean(X: ArrayLike, y: ArrayLike) -> Probe:
+def fit_nearest_mean(
+    X_train: ArrayLike, y_train: ArrayLike, X_val: ArrayLike, y_val: ArrayLike
+) -> Probe:
     """Return the nearest-class-mean classifier in the form of a probe (a control).
 
-    A row is called real when it is nearer (Euclidean) to the mean of the real rows, which is linear:
-    coef = mean_real - mean_generated, intercept = (|mean_generated|^2 - |mean_real|^2) / 2. The
-    logit is half the difference of squared distances; it is no calibrated probability.
+    A row is called real when it is nearer (Euclidean) to the mean of the real rows, which is
+    linear: coef = mean_real - mean_generated, intercept = (|mean_generated|^2 - |mean_real|^2) / 2.
+    The logit is half the difference of the squared distances; it is no calibrated probability. As
+    for every probe, the coefficients come from train and val together, threshold and scores on val
+    from train alone.
 
-    Parameters, errors: `X` [n, D] and `y` [n] of training rows, as `residual`.
+    Parameters
+    ----------
+    X_train, X_val : [n, D].
+    y_train, y_val : [n]. 0 = generated, 1 = real.
+
+    Raises
+    ------
+    UserError
+        For shapes, labels or values that no fit can use.
     """
-    generated, real = _class_means(X, y)
+    X = check_matrix(X_train, "X_train")
+    V = check_matrix(X_val, "X_val", columns=X.shape[1])
+    y = check_labels(y_train, "y_train", rows=len(X))
+    v = check_labels(y_val, "y_val", rows=len(V))
+    coef, intercept = _between_means(X, y)
+    logits = V.astype(np.float64) @ coef + intercept
+    coef, intercept = _between_means(np.concatenate([X, V]), np.concatenate([y, v]))
+    threshold, scores = judge(logits, v)
     return Probe(
-        coef=real - generated,
-        intercept=float(generated @ generated - real @ real) / 2.0,
-        params={"solver": "nearest_mean", "n_iter": 0, "converged": True},
+        coef=coef,
+        intercept=intercept,
+        params={"solver": "nearest_mean", "fit_intercept": True, "n_iter": 0, "converged": True},
+        threshold=threshold,
+        val_logits=logits,
+        val_scores=scores,
     )
+
+
+def _between_means(X: ArrayLike, y: ArrayLike) -> tuple[Floats, float]:
+    generated, real = _class_means(X, y)
+    return real - generated, float(generated @ generated - real @ real) / 2.0

@@ -1,10 +1,11 @@
 """SAGA for several values of C at once, bit for bit the iterates of scikit-learn's solver.
 
-scikit-learn's `saga` draws its samples from a generator seeded by `random_state` alone, so fits that
-differ in C only visit the same rows in the same order, and a fit limited to k epochs is the first k
-epochs of a longer one. All values of C therefore run side by side ("lanes"), each with exactly the
-floating-point operations, in the order, of the reference; what is shared is the walk over the rows,
-and independent lanes fill the processor's pipelines.
+scikit-learn's `saga` draws its samples from a generator seeded by `random_state` alone, so fits
+that differ in C only visit the same rows in the same order, and a fit limited to k epochs is the
+first k epochs of a longer one. All values of C therefore run side by side ("lanes"), each with
+exactly the floating-point operations of the reference, in its order; what is shared is the walk
+over the rows, and independent lanes fill the processor's pipelines. (Equal to the last bit where
+scikit-learn was compiled without fused multiply-add, as its builds for x86-64 are.)
 
 Reference: Defazio, Bach, Lacoste-Julien (2014), SAGA, arXiv:1407.0202.
 """

@@ -1,4 +1,4 @@
-"""Scores of logits against labels: accuracy, log-loss, AUC, and the threshold with best accuracy."""
+"""Scores of logits against labels: accuracy, log-loss, AUC, the threshold with best accuracy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def auc(logits: NDArray[Any], y: NDArray[Any]) -> float:
     n_generated = len(z) - n_real
     if not n_real or not n_generated:
         return float("nan")
-    values, place, counts = np.unique(z, return_inverse=True, return_counts=True)
+    _, place, counts = np.unique(z, return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2.0  # mean rank of each value
     wins = ranks[place[real]].sum() - n_real * (n_real + 1) / 2.0
     return float(wins / (n_real * n_generated))

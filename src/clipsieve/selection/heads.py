@@ -1,0 +1,215 @@
+"""Rank attention heads: a probe on each head's output, trained on one set of rows, scored on another.
+
+The output of head (l, h) in the residual stream is E = W_O^h z, `width` numbers of rank d_head. With
+W_O^h = Q R, Q with orthonormal columns, a probe on E under an L2 penalty is the same problem as one
+on R z: for weights u on E, u . E = (Q^T u) . R z, and the part of u outside the span of Q costs penalty
+and changes no logit, so it is zero. Same optimum, same logits, d_head columns instead of `width`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clipsieve.errors import UserError
+from clipsieve.probes.checks import check_C, check_labels
+from clipsieve.probes.newton import minimise
+from clipsieve.probes.scores import accuracy, auc, log_loss
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeadRanking:
+    """Scores of every head on the scoring rows.
+
+    Attributes
+    ----------
+    accuracy, log_loss, auc : float64 [L, H]. At logit 0; mean in nats; ties counted half.
+    order : int64 [L * H, 2]. (layer, head), best first: by accuracy, then lower log-loss, then
+        lower layer, then lower head.
+    """
+
+    accuracy: Floats
+    log_loss: Floats
+    auc: Floats
+    order: NDArray[np.int64]
+
+    def best(self, k: int) -> list[tuple[int, int]]:
+        """Return the best `k` heads as (layer, head); UserError when there are fewer."""
+        if not 1 <= k <= len(self.order):
+            raise UserError(f"the number of best heads is {k}; allowed: 1 to {len(self.order)}")
+        return [(int(layer), int(head)) for layer, head in self.order[:k]]
+
+
+def rank_heads(
+    Z_train: ArrayLike,
+    y_train: ArrayLike,
+    Z_val: ArrayLike,
+    y_val: ArrayLike,
+    basis: ArrayLike,
+    *,
+    C: float = 1.0,
+    fit_intercept: bool = False,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> HeadRanking:
+    """Score a converged probe on every head's output and rank the heads (paper, Section 4).
+
+    Parameters
+    ----------
+    Z_train, Z_val : float32 or float64 [n, L, H, d_head]. Cached CLS contexts of rows of the
+        generator trained on, and of the one scored on.
+    y_train, y_val : [n]. 0 = generated, 1 = real.
+    basis : [L, H, d_out, d_head]. The factor R of each head's W_O^h = Q R; or of any other map from the
+        cached numbers, such as the projection to the joint space.
+    C : float. Inverse strength of the L2 penalty, as in scikit-learn.
+    fit_intercept : bool. Add an unpenalised intercept.
+    threads : int. Heads worked on at once; every head's arithmetic is the same for any number, as
+        long as the matrix library's own threads stay fixed (here: one each).
+    progress : callable, optional. Called with (heads done, heads in all).
+
+    Returns
+    -------
+    HeadRanking
+
+    Raises
+    ------
+    UserError
+        For shapes that do not match, NaN or infinity, labels other than 0 and 1, one class only.
+    """
+    train, val = _check_contexts(Z_train, "Z_train"), _check_contexts(Z_val, "Z_val")
+    if val.shape[1:] != train.shape[1:]:
+        raise UserError(
+            f"Z_val has heads {list(val.shape[1:])} and Z_train {list(train.shape[1:])}; "
+            "they must be equal [L, H, d_head]"
+        )
+    R = _check_basis(basis, train.shape[1:])
+    y = check_labels(y_train, "y_train", rows=len(train))
+    v = check_labels(y_val, "y_val", rows=len(val))
+    C = check_C(C)
+    if threads < 1:
+        raise UserError(f"threads is {threads}; it must be at least 1")
+    layers, heads = train.shape[1:3]
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+
+    def score(place: tuple[int, int]) -> tuple[float, float, float]:
+        layer, head = place
+        logits = _fit_head(
+            train[:, layer, head], y, val[:, layer, head], R[layer, head], C, fit_intercept
+        )
+        return accuracy(logits, v), log_loss(logits, v), auc(logits, v)
+
+    scores = np.empty((len(places), 3))
+    # The matrices are small: one thread a head beats many threads on one head.
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        results = map(score, places) if threads == 1 else pool.map(score, places)
+        for done, result in enumerate(results, start=1):
+            scores[done - 1] = result
+            if progress is not None:
+                progress(done, len(places))
+    # Places are in (layer, head) order already, so a stable sort ends every tie.
+    order = np.lexsort((scores[:, 1], -scores[:, 0]))
+    shape = (layers, heads)
+    return HeadRanking(
+        accuracy=scores[:, 0].reshape(shape),
+        log_loss=scores[:, 1].reshape(shape),
+        auc=scores[:, 2].reshape(shape),
+        order=np.array(places, dtype=np.int64)[order],
+    )
+
+
+def head_features(
+    Z: ArrayLike, basis: ArrayLike, heads: Sequence[tuple[int, int]] | None = None
+) -> Floats:
+    """Return R z of the chosen heads side by side: what a probe on concatenated outputs E sees.
+
+    Parameters
+    ----------
+    Z : [n, k, d_head], the cached contexts of k chosen heads; or, with `heads`, [n, L, H, d_head].
+    basis : [k, d_out, d_head] in the same order; or, with `heads`, [L, H, d_out, d_head].
+    heads : sequence of (layer, head), optional. Which heads to take, in this order.
+
+    Returns
+    -------
+    float64 [n, k * d_out]
+
+    Raises
+    ------
+    UserError
+        For shapes that do not match, NaN or infinity, or a head that does not exist.
+    """
+    contexts, R = np.asarray(Z), np.asarray(basis)
+    if heads is not None:
+        contexts = _check_contexts(contexts, "Z")
+        layers, count = contexts.shape[1:3]
+        for layer, head in heads:
+            if not (0 <= layer < layers and 0 <= head < count):
+                raise UserError(
+                    f"there is no head {(int(layer), int(head))}; layers go from 0 to {layers - 1}, "
+                    f"heads from 0 to {count - 1}"
+                )
+        R = _check_basis(R, contexts.shape[1:])
+        index = tuple(np.array(list(heads), dtype=np.int64).reshape(-1, 2).T)
+        contexts, R = contexts[:, index[0], index[1]], R[index]
+    if contexts.ndim != 3 or R.ndim != 3 or R.shape[0::2] != contexts.shape[1:]:
+        raise UserError(
+            f"Z has shape {list(contexts.shape)} and basis {list(R.shape)}; they must be "
+            "[n, k, d_head] and [k, d_out, d_head]"
+        )
+    if not (np.isfinite(contexts).all() and np.isfinite(R).all()):
+        raise UserError("the heads or their basis hold NaN or infinity; all must be finite")
+    wide = contexts.astype(np.float64).transpose(1, 0, 2)
+    outputs = wide @ R.astype(np.float64).transpose(0, 2, 1)  # [k, n, d_out]
+    return np.ascontiguousarray(outputs.transpose(1, 0, 2).reshape(len(contexts), -1))
+
+
+def _fit_head(
+    z_train: NDArray[Any],
+    y: NDArray[np.int64],
+    z_val: NDArray[Any],
+    R: Floats,
+    C: float,
+    fit_intercept: bool,
+) -> Floats:
+    """Return logits of the scoring rows for one head."""
+    features = z_train.astype(np.float64) @ R.T
+    size = features.shape[1]
+    if fit_intercept:
+        features = np.column_stack([features, np.ones(len(features))])
+    features *= np.where(y == 1, 1.0, -1.0)[:, None]
+    penalty = np.full(features.shape[1], 1.0 / C)
+    penalty[size:] = 0.0
+    w, _ = minimise(features, penalty, rough=features.astype(np.float32), tol=1e-8)
+    logits = z_val.astype(np.float64) @ (R.T @ w[:size])
+    return np.asarray(logits + w[size] if fit_intercept else logits)
+
+
+def _check_contexts(Z: ArrayLike, name: str) -> NDArray[Any]:
+    contexts = np.asarray(Z)
+    if contexts.ndim != 4 or 0 in contexts.shape:
+        raise UserError(f"{name} has shape {list(contexts.shape)}; it must be [n, L, H, d_head]")
+    if contexts.dtype.kind not in "fiu":
+        raise UserError(f"{name} has dtype {contexts.dtype}; it must hold numbers")
+    if not np.isfinite(contexts.sum(dtype=np.float64)) and not np.isfinite(contexts).all():
+        raise UserError(f"{name} holds NaN or infinity; all values must be finite")
+    return contexts
+
+
+def _check_basis(basis: ArrayLike, heads: tuple[int, ...]) -> Floats:
+    R = np.asarray(basis, dtype=np.float64)
+    if R.ndim != 4 or (R.shape[0], R.shape[1], R.shape[3]) != tuple(heads):
+        raise UserError(
+            f"the head basis has shape {list(R.shape)}; for heads {list(heads)} it must be "
+            f"[{heads[0]}, {heads[1]}, d_out, {heads[2]}]"
+        )
+    if not np.isfinite(R).all():
+        raise UserError("the head basis holds NaN or infinity; all values must be finite")
+    return R
