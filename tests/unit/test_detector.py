@@ -162,6 +162,8 @@ def test_verdicts_are_those_of_the_probes_on_the_embedded_files(
         expected = np.mean([run.logits[kind, t, path.parent.name][int(path.stem)] for t in trains])
         assert result["logit"] == pytest.approx(expected, rel=1e-4, abs=1e-4)
         assert result["path"] == str(path)
+        at_threshold = "real" if expected > read_detector(detector).threshold else "generated"
+        assert result["label_at_threshold"] == at_threshold
     probes = [read_probes(run.root / f"p/{kind}/{t}.npz")[0] for t in trains]
     assert read_detector(detector).threshold == pytest.approx(
         np.mean([p.threshold for p in probes])

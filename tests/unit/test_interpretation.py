@@ -20,6 +20,7 @@ from clipsieve.interpretation.nearest import (
     probe_direction,
 )
 from clipsieve.interpretation.nulls import (
+    Comparison,
     above_null,
     compare,
     covariance,
@@ -200,6 +201,33 @@ def test_permuted_differences_equal_a_plain_loop():
         np.testing.assert_allclose(row, X[shuffled].mean(axis=0) - X[~shuffled].mean(axis=0))
 
 
+def test_a_mark_needs_both_nulls():
+    def with_p(*p: float) -> Comparison:
+        return Comparison(np.zeros(len(p)), np.array(p), np.array(p))
+
+    random = with_p(0.01, 0.01, 0.2, 0.05)
+    assert above_null(random, None, 0).tolist() == [True, True, False, True]
+    many = with_p(0.01, 0.06, 0.01, 0.05)
+    assert above_null(random, many, 99).tolist() == [True, False, False, True]
+    # Of 4 draws the smallest p is 0.2: every draw must be beaten.
+    few = with_p(0.2, 0.4, 0.2, 0.2)
+    assert above_null(random, few, 4).tolist() == [True, False, False, True]
+
+
+def test_equal_keys_mean_equal_draws():
+    rng = np.random.default_rng(17)
+    material = Meaningless(rng.normal(size=(60, 6)), draws=8, seed=0)
+    columns = (1, 4)
+    one = Direction("probe", "a", "components/x--y", np.ones(6), columns)
+    two = Direction("residual", "b", "residual_components/x--y", np.ones(6), columns)
+    whole = Direction("probe", "a", "all", np.ones(6))
+    assert material.random_key(one) == material.random_key(two) != material.random_key(whole)
+    np.testing.assert_array_equal(material.random(one), material.random(two))
+    # Those on some columns are the same draws without the other columns.
+    part = material.random(whole) * np.isin(np.arange(6), columns)
+    np.testing.assert_allclose(material.random(one), unit_rows(part), atol=1e-12)
+
+
 def planted(seed: int = 11) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     embeddings = cone(rng, 400, 32)
@@ -288,6 +316,14 @@ def test_edits_are_marked_in_both_signs_and_corrected_for_their_number():
     }
     assert marked.set_index("direction").loc["away", "cosine"] == pytest.approx(-1)
     assert (table["p"] >= table["p_single"]).all()
+    assert table["above_null"].equals(table["p"] <= 0.05)
+    # Many edits: by chance some lie near for one edit alone, which doesn't mark them.
+    crowd = rng.normal(size=(60, 20))
+    many = explain_with_edits(
+        directions[2:], [str(e) for e in range(60)], crowd, [9] * 60, material
+    )
+    assert (many["p_single"] <= 0.05).any()
+    assert not many["above_null"].any()
     assert table["n"].tolist() == [5, 6, 7, 8] * 3
 
 
