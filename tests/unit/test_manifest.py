@@ -85,7 +85,7 @@ def test_real_images_have_no_generator(tmp_path: Path) -> None:
     ("label", "make", "said"),
     [
         (1, None, "does not exist"),
-        (1, [], "no images"),
+        (1, [], "no real images in"),
         (1, ["bad.png"], "none of its 1 files can be used"),
     ],
 )

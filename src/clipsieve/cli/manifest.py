@@ -99,6 +99,11 @@ def run(args: argparse.Namespace) -> None:
         metadata=metadata,
         real_values=[value.strip() for value in args.real_values.split(",") if value.strip()],
     )
+    if not chosen:
+        kind = "generated" if args.label == 0 else "real"
+        raise UserError(
+            f"image set {args.image_set}: no {kind} images in {args.folder} (layout {args.layout})"
+        )
     log.info("%s: %d files in %s", args.image_set, len(chosen), args.folder)
     facts = manifest.scan(
         args.folder, chosen, threads=args.threads, progress=_progress(args.image_set, len(chosen))
