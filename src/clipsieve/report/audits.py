@@ -37,12 +37,13 @@ def shortcut_alert(shortcuts: pd.DataFrame, facts: Facts) -> str | None:
         return None
     worst = bad.sort_values("accuracy").iloc[-1]
     listed = ", ".join(facts.title(g) for g in names)
+    strongest = str(worst["strongest_fact"]).replace("_", " ")
     return (
         f"File facts alone separate real from generated for {len(names)} of"
         f" {shortcuts['generator'].nunique()} generators ({listed}): up to"
         f" {number(worst['accuracy'])} accuracy without looking at one pixel; the strongest fact is"
-        f" {str(worst['strongest_fact']).replace('_', ' ')}. A detector's score on these may come from how the files were"
-        " saved. Re-encode both classes alike (the key align of the config) and compare."
+        f" {strongest}. A detector's score on these may come from how the files were saved."
+        " Re-encode both classes alike (the key align of the config) and compare."
     )
 
 
@@ -127,6 +128,11 @@ def _detectors(paths: Sequence[Path], facts: Facts) -> dict[str, dict[str, float
     return found
 
 
+def leaks_in_words(count: int) -> str:
+    """Return `1 pair of images stands` or `5 pairs of images stand`."""
+    return "1 pair of images stands" if count == 1 else f"{count} pairs of images stand"
+
+
 def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
     """Build the page of the leakage audit: every pair of images that two splits share."""
     table = read_tables("leakage", inputs["leakage"]).drop(columns="file_stem")
@@ -174,9 +180,7 @@ def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Pa
     sections.append(Section("Images in each split", tables=[split_table(manifest, facts)]))
     alerts = []
     if len(table):
-        alerts.append(
-            f"{len(table)} pairs of images stand in two splits: test scores are too good."
-        )
+        alerts.append(f"{leaks_in_words(len(table))} in two splits: test scores are too good.")
     page = Page(
         registry.TITLES["leakage"],
         [

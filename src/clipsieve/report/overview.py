@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.report import registry
-from clipsieve.report.audits import shortcut_alert, split_table
+from clipsieve.report.audits import leaks_in_words, shortcut_alert, split_table
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import CONTROLS, family_of, leading, with_kinds
 from clipsieve.report.page import Page, Section, number
@@ -30,9 +30,7 @@ def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
     if inputs["leakage"]:
         leaks = read_tables("leakage", inputs["leakage"])
         if len(leaks):
-            alerts.append(
-                f"{len(leaks)} pairs of images stand in two splits: see the leakage audit."
-            )
+            alerts.append(f"{leaks_in_words(len(leaks))} in two splits: see the leakage audit.")
     seeds = sorted(set(means["seed"]))
     shown = envelope(means, ["encoder", "feature_set"])
     chosen = shown[~shown["feature_set"].map(family_of).isin(CONTROLS)]

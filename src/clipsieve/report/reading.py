@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
+from clipsieve.report.registry import INPUTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ def read_tables(name: str, paths: Sequence[str | Path]) -> pd.DataFrame:
     filled = [f for f in frames if len(f)] or frames[:1]
     table = pd.concat(filled, ignore_index=True)
     for key, value in (("run", ""), ("seed", 0), ("encoder", "")):
-        if key not in table.columns:
+        if key not in table.columns and (key != "encoder" or "{encoder}" in INPUTS[name]):
             table[key] = value
     return table
 

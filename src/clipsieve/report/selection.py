@@ -17,6 +17,7 @@ from clipsieve.report.frames import (
     over_seeds,
     rows_of,
     unordered,
+    with_kinds,
 )
 from clipsieve.report.page import (
     Cell,
@@ -83,7 +84,7 @@ def controls_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
         seeds=seeds,
     )
     columns = ("run", "encoder", "seed", "feature_set", "control", "metric", "value")
-    return page, leading(table, columns)
+    return page, leading(with_kinds(table, facts), columns)
 
 
 def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
@@ -260,7 +261,7 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
         encoders=encoders,
         seeds=seeds,
     )
-    return page, tidy
+    return page, with_kinds(tidy, facts)
 
 
 _SELECTED = {"components", "heads"}
