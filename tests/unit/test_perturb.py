@@ -67,7 +67,7 @@ CANNOT_CHANGE_BLACK = (
 )
 def test_a_picture_on_which_nothing_can_change_is_an_error(name: str) -> None:
     black = Image.new("RGB", (64, 64))
-    with pytest.raises(perturb.EditError, match="changed nothing"):
+    with pytest.raises(perturb.NoEffectError, match="changed nothing"):
         perturb.apply(name, black)
     assert not pixels(perturb.apply(name, black, verify=False)[0]).any()
 
@@ -157,6 +157,20 @@ def test_grid_stands_in_the_spectrum_at_its_period(photo: Image.Image) -> None:
     assert peak in {(28, 0), (84, 0), (0, 37), (0, 111)}
 
 
+def test_a_grid_is_found_whatever_grid_was_there(photo: Image.Image) -> None:
+    samples = pixels(photo)
+    against = np.cos(np.pi * np.arange(samples.shape[1]))[None, :, None] * -6
+    marked = Image.fromarray(np.clip(samples + against, 0, 255).astype(np.uint8))
+    assert perturb.apply("grid_2", marked)[1] == ".png"
+    white = Image.new("RGB", (64, 64), (255, 255, 255))
+    assert perturb.apply("grid_2", white)[1] == ".png"
+
+
+def test_a_grey_picture_has_no_saturation(photo: Image.Image) -> None:
+    with pytest.raises(perturb.NoEffectError):
+        perturb.apply("saturation_50", photo.convert("L"))
+
+
 def test_unknown_name() -> None:
     with pytest.raises(UserError, match="perturbation 'jpeg_96' is unknown; allowed: jpeg_95"):
         perturb.apply("jpeg_96", Image.new("RGB", (8, 8)))
@@ -229,9 +243,18 @@ def test_perturb_verb(scanned: Path, capsys: pytest.CaptureFixture[str]) -> None
     for row in table.itertuples():
         assert (scanned / "out" / row.path).stat().st_size == row.bytes
         assert row.path.endswith(".jpg")
-    # All images, a perturbation that black can't show: only that one is let through unchecked.
+    # All images: the black one can't be blurred and says so, the broken one keeps its row.
     assert main(["perturb", *common, *output, "--perturbation", "blur_1"]) == 0
-    assert len(pd.read_parquet(scanned / "out.parquet")) == 11
+    blurred = pd.read_parquet(scanned / "out.parquet").set_index("image_id")
+    assert len(blurred) == 11
+    assert blurred.loc["real/black.png", "problem"] == "blur_1 changed nothing"
+    assert blurred.loc["real/broken.png", "problem"].startswith("not an image")
+    assert blurred["problem"].isna().sum() == 9
+    # A second one that can't be blurred is more than one in ten.
+    Image.new("RGB", (96, 96)).save(scanned / "root/set/p0.png")
+    capsys.readouterr()
+    assert main(["perturb", *common, *output, "--perturbation", "blur_1"]) == 2
+    assert "blur_1 did nothing to 2 of 10 images" in capsys.readouterr().err
     assert main(["perturb", *common, *output, "--perturbation", "nope"]) == 2
     assert main(["perturb", *common, *output, "--perturbation", "blur_1", "--only", "val"]) == 2
     capsys.readouterr()

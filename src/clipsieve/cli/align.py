@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
         lambda picture, row: (
             aligned(picture, size=args.size, file_format=args.format, quality=args.quality),
             FORMATS[args.format],
+            None,
         ),
         data_root=args.data_root,
         output_root=args.output_dir,

@@ -1,8 +1,9 @@
 """Write copies of a set's images under one perturbation of the catalogue, each checked.
 
 The check reads the written bytes back: a JPEG's quantisation tables must be those of its quality, a
-blur must have lowered the fine detail, and a copy that equals its original is an error. Pictures of
-one colour, on which most perturbations can do nothing, are written without the check.
+blur must have lowered the fine detail, and so on. A picture to which the perturbation can do
+nothing (a grey one has no saturation) gets the reason in the column problem of the new table; when
+that is more than one picture in ten, or a file is not what it should be, the call fails.
 --perturbation list prints the catalogue.
 """
 
@@ -19,6 +20,9 @@ from clipsieve.errors import UserError
 log = logging.getLogger("clipsieve")
 
 HELP = "write perturbed, checked copies of images (JPEG, blur, noise, ...)"
+
+#: Share of pictures to which a perturbation may do nothing.
+ALLOWED_FAILURES = 0.1
 
 _EPILOG = """example:
   clipsieve perturb --images images/progan.parquet --data-root images --perturbation jpeg_50 \\
@@ -53,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.cli.split import read_images
     from clipsieve.files import replacing
     from clipsieve.images import perturb
+    from clipsieve.images.manifest import usable
     from clipsieve.images.rewrite import rewrite
 
     if args.perturbation == "list":
@@ -71,15 +76,14 @@ def run(args: argparse.Namespace) -> None:
         turn = table.groupby("group").cumcount()
         table = table.loc[turn.sort_values(kind="stable").index[: args.limit]].sort_index()
 
-    def change(picture: Any, row: dict[str, Any]) -> tuple[bytes, str]:
+    def change(picture: Any, row: dict[str, Any]) -> tuple[bytes, str, str | None]:
         digest = hashlib.sha256(f"{args.seed}:{row['image_id']}".encode()).digest()
+        seed = int.from_bytes(digest[:8], "big")
         try:
-            return perturb.apply(
-                args.perturbation,
-                picture,
-                seed=int.from_bytes(digest[:8], "big"),
-                verify=not row["is_constant"],
-            )
+            return *perturb.apply(args.perturbation, picture, seed=seed), None
+        except perturb.NoEffectError as error:
+            data, suffix = perturb.apply(args.perturbation, picture, seed=seed, verify=False)
+            return data, suffix, str(error)
         except perturb.EditError as error:
             raise UserError(f"{row['path']}: {error}") from None
 
@@ -90,9 +94,24 @@ def run(args: argparse.Namespace) -> None:
         output_root=args.output_dir,
         threads=args.threads,
     )
+    _check_failures(written, len(usable(table)), args.perturbation)
     log.info("%s: %d images under %s", args.images.stem, len(written), args.perturbation)
     with replacing(args.output) as temporary:
         written.to_parquet(temporary, index=False)
+
+
+def _check_failures(written: Any, attempted: int, name: str) -> None:
+    """Name the pictures on which a perturbation did nothing; refuse when they are many."""
+    failed = written[written["problem"].notna() & written["sha256"].notna()]
+    failed = failed[failed["problem"].str.startswith(name)]
+    for row in failed.head(5).itertuples():
+        log.warning("%s: %s", row.path, row.problem)
+    if len(failed) > ALLOWED_FAILURES * attempted:
+        first = failed.iloc[0]
+        raise UserError(
+            f"perturbation {name} did nothing to {len(failed)} of {attempted} images, as"
+            f" {first['path']} ({first['problem']}); at most one in ten may be so"
+        )
 
 
 def _of_split(table: Any, split_file: Path | None, only: str) -> Any:

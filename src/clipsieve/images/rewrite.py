@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-#: A picture, its row of the table -> the new file's bytes and suffix.
-Change = Callable[["Image.Image", "dict[str, Any]"], tuple[bytes, str]]
+#: A picture, its row of the table -> the new file's bytes, suffix, and why it can't be used, if so.
+Change = Callable[["Image.Image", "dict[str, Any]"], tuple[bytes, str, str | None]]
 
 
 def rewrite(
@@ -65,14 +65,15 @@ def rewrite(
     def one(row: dict[str, Any]) -> dict[str, Any]:
         try:
             picture = decode(data_root / row["path"])
-        except ImageProblem as problem:
-            raise UserError(f"{data_root / row['path']}: {problem.reason}") from None
-        data, suffix = change(picture, row)
+        except ImageProblem as damage:
+            raise UserError(f"{data_root / row['path']}: {damage.reason}") from None
+        data, suffix, problem = change(picture, row)
         path = str(PurePosixPath(row["path"]).with_suffix(suffix))
         with replacing(output_root / path) as temporary:
             temporary.write_bytes(data)
         facts = facts_of_bytes(data)
-        return {**row, **{name: getattr(facts, name) for name in _FACTS}, "path": path}
+        new = {name: getattr(facts, name) for name in _FACTS}
+        return {**row, **new, "path": path, "problem": problem or facts.problem}
 
     rows = []
     _refuse_clashes(good)
@@ -97,7 +98,6 @@ _FACTS = (
     "jpeg_quality",
     "perceptual_hash",
     "is_constant",
-    "problem",
 )
 
 
