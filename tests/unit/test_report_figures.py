@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.legend import Legend
 
 from clipsieve.cli import main
 from clipsieve.errors import UserError
@@ -150,16 +151,29 @@ def test_forest_marks_follow_the_interval_of_the_difference(demo):
         assert (drawn[round(row.difference, 9)] != "white") == clear
 
 
-def test_labels_stay_inside_the_picture(demo, tmp_path):
-    path = tmp_path / "figure3.svg"
+def overlapping(texts, renderer):
+    """Return the first two texts that are drawn over each other, if any."""
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts if t.get_text()]
+    for k, (first, a) in enumerate(boxes):
+        for second, b in boxes[k + 1 :]:
+            wide = min(a.x1, b.x1) - max(a.x0, b.x0)
+            high = min(a.y1, b.y1) - max(a.y0, b.y0)
+            if wide > 0.5 and high > 0.5:
+                return first, second
+    return None
+
+
+@pytest.mark.parametrize("name", ["figure3", "figure6", "forest"])
+def test_titles_and_labels_are_not_drawn_over_each_other(demo, name):
     with style():
-        figure = build_figure("figure3", demo.inputs, facts_of(demo))
-        save(figure, path)
+        figure = build_figure(name, demo.inputs, facts_of(demo))
+        figure.canvas.draw()
         renderer = figure.canvas.get_renderer()
-        box = figure.get_tightbbox(renderer)
-    size = ET.parse(path).getroot().attrib
-    width = float(re.match(r"[\d.]+", size["width"])[0])
-    assert width >= 72 * (box.width - 0.01)
+        titles = [ax.title for ax in figure.axes] + [ax._left_title for ax in figure.axes]
+        titles += [t for legend in figure.findobj(Legend) for t in legend.get_texts()]
+        assert overlapping([*titles, figure._suptitle, figure._supxlabel], renderer) is None
+        for ax in figure.axes:
+            assert overlapping(ax.get_yticklabels(), renderer) is None
 
 
 def gallery(made, **options):

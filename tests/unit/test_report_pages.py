@@ -360,7 +360,7 @@ def test_selection_overlap_is_the_jaccard_index(demo):
     section = text[text.index("CLIP ViT-B/16: how stable") :]
     shown = re.search(r"components two seeds, one pair (\d+) ([\d.]+)", section)
     assert int(shown[1]) == len(found)
-    assert float(shown[2]) == pytest.approx(np.mean(found), abs=5e-4)
+    assert float(shown[2]) == pytest.approx(np.mean(found), abs=6e-4)
 
 
 def test_over_seeds_is_the_plain_mean():
