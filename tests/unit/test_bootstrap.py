@@ -14,6 +14,7 @@ from clipsieve.evaluation.bootstrap import (
     resample_weights,
     strata_of,
 )
+from clipsieve.evaluation.cells import cell_intervals
 from clipsieve.evaluation.influence import cell_influence
 from clipsieve.evaluation.matrix import layout_of, transfer_matrix
 from clipsieve.evaluation.metrics import METRICS, cell_metrics
@@ -167,3 +168,30 @@ def test_influence_gives_the_variance_of_the_replicates() -> None:
         n = len(groups)
         spread = matrix.replicates[accuracy][:, own].var(axis=-1)
         np.testing.assert_allclose(squares * n / (n - 1), spread, rtol=0.05)
+
+
+def test_studentized_interval_of_a_share_is_wilsons_nearly() -> None:
+    n, right = 200, 188
+    x = np.r_[np.ones(right), np.zeros(n - right)]
+    strata = strata_of(np.arange(n), np.zeros(n, int), np.zeros(n, int))
+    weights = resample_weights(strata, 20_000, 1).astype(np.float64)
+    replicates = (x @ weights / weights.sum(axis=0))[None]
+    low, high = interval(np.array([x.mean()]), replicates, method="studentized", logit=True)
+    wilson = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert (low[0], high[0]) == pytest.approx((wilson.low, wilson.high), abs=0.005)
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca", "studentized"])
+def test_every_metric_of_every_kind_of_interval_holds_its_value(method: str) -> None:
+    images, scores = small_run()
+    scores.logits[0] += np.where(images.label == 1, 9, -9)  # one perfect probe
+    layout = layout_of(images, resamples=300, seed=1)
+    matrix = transfer_matrix(scores, layout)
+    low, high = cell_intervals(matrix, layout, confidence=0.95, method=method)  # type: ignore[arg-type]
+    smooth = [k for k, name in enumerate(METRICS) if not name.startswith("tpr")]
+    assert (low[smooth] <= matrix.values[smooth] + 1e-9).all()
+    assert (matrix.values[smooth] <= high[smooth] + 1e-9).all()
+    perfect = matrix.values[: METRICS.index("ece"), 0]
+    np.testing.assert_array_equal(perfect, 1)
+    # 14 photographs of each source are right: that says no more than a tail of 0.025 ^ (1 / 14)
+    assert low[METRICS.index("accuracy"), 0] == pytest.approx(np.full(3, 0.025 ** (1 / 14)))

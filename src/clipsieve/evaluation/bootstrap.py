@@ -130,6 +130,7 @@ def interval(
     method: Interval = "percentile",
     influence: Floats | None = None,
     freedom: int | None = None,
+    logit: bool = False,
 ) -> tuple[Floats, Floats]:
     """Bootstrap intervals of many statistics at once.
 
@@ -151,6 +152,9 @@ def interval(
     freedom
         Degrees of freedom. Quantile levels are widened by the ratio of Student's t to the normal
         quantile, which matters below about 50 groups. None for no widening.
+    logit
+        Whether the statistics are shares: ``studentized`` then works on log(x / (1 - x)), with the
+        standard deviation carried over by the derivative.
 
     Returns
     -------
@@ -164,8 +168,10 @@ def interval(
     ordered = np.sort(replicates, axis=-1)
     broken = ~np.isfinite(ordered[..., -1])
     if method == "studentized":
-        spread = ordered.std(axis=-1, ddof=1)
+        spread = ordered.std(axis=-1, ddof=1, dtype=np.float64)
         low, high = values + z * spread, values - z * spread
+        if logit:
+            low, high = _on_logit_scale(values, z * spread)
     else:
         shift: Floats = np.zeros(values.shape)
         skew: Floats = np.zeros(values.shape)
@@ -182,6 +188,18 @@ def interval(
             for q in (z, -z)
         )
     return np.where(broken, np.nan, low), np.where(broken, np.nan, high)
+
+
+def _on_logit_scale(values: Floats, reach: Floats) -> tuple[Floats, Floats]:
+    """Add -+ reach (negative) to shares on the scale of log(x / (1 - x)); 0 and 1 stay."""
+    certain = (values < 1e-9) | (values > 1 - 1e-9)
+    inside = np.where(certain, 0.5, values)
+    steps = np.where(certain, 0.0, reach) / (inside * (1 - inside))
+    odds = inside / (1 - inside)
+    # 1 / (1 + e^-x) written for odds; a huge step gives 0 or 1
+    with np.errstate(over="ignore"):
+        low, high = 1 / (1 + np.exp(-steps) / odds), 1 / (1 + np.exp(steps) / odds)
+    return np.where(certain, values, low), np.where(certain, values, high)
 
 
 def exact_bound(value: Floats, n: int, confidence: float) -> tuple[Floats, Floats]:

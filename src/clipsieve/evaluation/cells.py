@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsieve.evaluation.bootstrap import (
-    Interval,
-    centred,
-    degrees_of_freedom,
-    exact_bound,
-    interval,
-)
+from clipsieve.evaluation.bootstrap import Interval, centred, degrees_of_freedom
+from clipsieve.evaluation.intervals import metric_intervals
 from clipsieve.evaluation.matrix import Layout, Matrix
 from clipsieve.evaluation.metrics import METRICS
 
@@ -30,7 +25,7 @@ def cell_table(
     families: Mapping[str, str],
     *,
     confidence: float = 0.95,
-    method: Interval = "percentile",
+    method: Interval = "studentized",
 ) -> pd.DataFrame:
     """Write a matrix as rows: the columns of docs/formats.md but for run, encoder and seed.
 
@@ -96,64 +91,19 @@ def cell_intervals(
         full[..., groups] = influence
         part = centred(full, layout.strata)[..., groups]
         for j, at in enumerate(own):
-            mine = layout.groups_of(matrix.test[at], layout.source[matrix.test[at]])
-            low[:, :, at], high[:, :, at] = interval(
+            test, source = matrix.test[at], layout.source[matrix.test[at]]
+            both = layout.groups_of(test, source)
+            low[:, :, at], high[:, :, at] = metric_intervals(
                 matrix.values[:, :, at],
                 matrix.replicates[:, :, at],
+                {
+                    "real": len(layout.groups_of(source)),
+                    "generated": len(layout.groups_of(test)),
+                    "both": len(both),
+                },
                 confidence=confidence,
                 method=method,
                 influence=part[:, :, j],
-                freedom=degrees_of_freedom(layout.strata, mine),
+                freedom=degrees_of_freedom(layout.strata, both),
             )
-    for at, test in enumerate(matrix.test):
-        real = len(layout.groups_of(layout.source[test]))
-        generated = len(layout.groups_of(test))
-        both = len(layout.groups_of(test, layout.source[test]))
-        bound_shares(
-            matrix.values[:, :, at],
-            low[:, :, at],
-            high[:, :, at],
-            {"real": real, "generated": generated, "both": both},
-            confidence,
-        )
     return low, high
-
-
-# A share that is 0 or 1 in every image is 0 or 1 in every resample; how many groups said so bounds
-# it. An AUC of 1 is a share too: of groups taken in pairs, one real and one generated image each.
-_WITNESSES = {
-    "accuracy": "both",
-    "accuracy_at_val_threshold": "both",
-    "balanced_accuracy": "fewer",
-    "accuracy_real": "real",
-    "accuracy_generated": "generated",
-    "auc": "pairs",
-    "average_precision": "pairs",
-    "tpr_at_fpr_1": "generated",
-    "tpr_at_fpr_5": "generated",
-}
-
-
-def bound_shares(
-    values: Array, low: Array, high: Array, groups: Mapping[str, int], confidence: float
-) -> None:
-    """Replace, in place, the empty intervals of shares that are exactly 0 or 1.
-
-    Parameters
-    ----------
-    values, low, high
-        Shape [M, ...].
-    groups
-        Number of groups with real images (``real``), with generated ones, and with any (``both``).
-    confidence
-        Coverage.
-    """
-    fewer = min(groups["real"], groups["generated"])
-    witnesses = {**groups, "fewer": fewer, "pairs": max(1, fewer // 2)}
-    for m, metric in enumerate(METRICS):
-        if metric not in _WITNESSES:
-            continue
-        certain = (values[m] == 0) | (values[m] == 1)
-        bounds = exact_bound(values[m], witnesses[_WITNESSES[metric]], confidence)
-        low[m] = np.where(certain, np.fmin(bounds[0], low[m]), low[m])
-        high[m] = np.where(certain, np.fmax(bounds[1], high[m]), high[m])

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.evaluation import bootstrap
-from clipsieve.evaluation.cells import bound_shares
 from clipsieve.evaluation.controls import rank_among
+from clipsieve.evaluation.intervals import difference_intervals, metric_intervals
 from clipsieve.evaluation.means import LESS_IS_BETTER, Means
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.significance import SignFlips, bootstrap_p
@@ -128,17 +128,16 @@ class Comparer:
         if mine.replicates is None or mine.influence is None:
             nothing = np.full(len(METRICS), np.nan)
             return nothing, nothing
-        low, high = bootstrap.interval(
+        sides = {"real": mine.class_groups[k][0], "generated": mine.class_groups[k][1]}
+        return metric_intervals(
             values,
             mine.replicates[:, k],
+            {**sides, "both": len(mine.groups[k])},
             confidence=self.confidence,
             method=self.method,
             influence=mine.influence[:, k],
             freedom=self._freedom(mine.groups[k]),
         )
-        sides = {"real": mine.class_groups[k][0], "generated": mine.class_groups[k][1]}
-        bound_shares(values, low, high, {**sides, "both": len(mine.groups[k])}, self.confidence)
-        return low, high
 
     def _difference(
         self, mine: Means, other: Means | None, k: int, *, single: bool
@@ -158,7 +157,7 @@ class Comparer:
         replicates = mine.replicates[:, k] - other.replicates[:, k]
         influence = mine.influence[:, k] - other.influence[:, k]
         freedom = self._freedom(mine.groups[k])
-        low, high = bootstrap.interval(
+        low, high = difference_intervals(
             difference,
             replicates,
             confidence=self.confidence,

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from clipsieve.errors import UserError
 from clipsieve.evaluation.bootstrap import (
     degrees_of_freedom,
-    interval,
     resample_weights,
     strata_of,
 )
-from clipsieve.evaluation.cells import bound_shares
+from clipsieve.evaluation.intervals import metric_intervals
 from clipsieve.evaluation.metrics import METRICS, cell_metrics
 from clipsieve.evaluation.roles import EVALUATION, FITTING, require_splits
 
@@ -164,14 +163,14 @@ def _scored(
     weights = resample_weights(strata, resamples, seed)[group]
     plain, drawn = cell_metrics(logits, label), cell_metrics(logits, label, weights=weights)
     values = np.array([plain[name][0] for name in METRICS])
-    low, high = interval(
+    sides = {name: len(set(group[label == k])) for name, k in (("real", 1), ("generated", 0))}
+    low, high = metric_intervals(
         values,
         np.stack([drawn[name] for name in METRICS]),
+        {**sides, "both": len(strata.of_group)},
         confidence=confidence,
         freedom=degrees_of_freedom(strata, np.unique(group)),
     )
-    sides = {name: len(set(group[label == k])) for name, k in (("real", 1), ("generated", 0))}
-    bound_shares(values, low, high, {**sides, "both": len(strata.of_group)}, confidence)
     at = {name: METRICS.index(name) for name in ("accuracy", "auc")}
     return {
         "accuracy": values[at["accuracy"]],

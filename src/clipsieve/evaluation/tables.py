@@ -58,7 +58,7 @@ class Options:
     """
 
     resamples: int = 2000
-    interval: bootstrap.Interval = "percentile"
+    interval: bootstrap.Interval = "studentized"
     confidence: float = 0.95
     flips: int = 20_000
     seed: int = 0
