@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from clipsieve.errors import UserError
 from clipsieve.files import hash_of
 from clipsieve.selection import greedy_checkpoint
-from clipsieve.selection.greedy_newton import fit
-from clipsieve.selection.greedy_problem import Problem
+from clipsieve.selection.greedy_newton import approach, fit
+from clipsieve.selection.greedy_problem import Floats, Problem
 from clipsieve.selection.greedy_step import Step, decide, score_of
 
 VERSION = 1  # raised when a search would give another list
@@ -204,7 +204,8 @@ def search(
     for record in side.steps[:total] if side else []:
         initial = float(record["initial"])
         steps.append(replayed(record))
-        w = problem.remove(problem.position(steps[-1].column), steps[-1].w)
+        problem.remove(problem.position(steps[-1].column), np.zeros(problem.width))
+        w = steps[-1].w
     # a step's work goes with the square of the columns in use
     work = np.cumsum([0.0] + [float(problem.width - i) ** 2 for i in range(total - len(steps))])
     resumed = len(steps)
@@ -213,14 +214,16 @@ def search(
         initial = score_of(problem, incumbent, score)
     while len(steps) < total:
         step = decide(problem, incumbent, score=score, tie=tie)
-        w = problem.remove(problem.position(step.column), step.w)
+        position = problem.position(step.column)
+        start = problem.remove(position, step.w)
+        w = approach(problem, start, incumbent.metric.without(position))
         incumbent = fit(problem, w)
         step.log_loss = -score_of(problem, incumbent, "log_loss")
         if score == "log_loss":
             step.score = -step.log_loss
         steps.append(step)
         if side is not None:
-            side.add(recorded(len(steps) - 1, step, initial))
+            side.add(recorded(len(steps) - 1, step, initial, w))
         if progress is not None:
             elapsed = time.perf_counter() - begun
             done = work[len(steps) - resumed]
@@ -228,10 +231,10 @@ def search(
     return initial, steps
 
 
-def recorded(number: int, step: Step, initial: float) -> dict[str, Any]:
+def recorded(number: int, step: Step, initial: float, w: Floats) -> dict[str, Any]:
     """Return a step as a record of the side file."""
     record = {name: getattr(step, name) for name in RECORDED}
-    return record | {"step": number, "initial": initial, "w": greedy_checkpoint.pack(step.w)}
+    return record | {"step": number, "initial": initial, "w": greedy_checkpoint.pack(w)}
 
 
 def replayed(record: dict[str, Any]) -> Step:

@@ -38,7 +38,7 @@ def error_bound(gradient: Floats, length: float, shrink: Floats | float) -> Floa
     `length` is max_i ||x_i||_A; `shrink` is a factor by which the Hessian at u is at least that
     multiple of H. Infinite where the bound does not apply.
     """
-    ratio = np.asarray(gradient) / np.maximum(shrink, 1e-300)
+    ratio = np.minimum(gradient, 1e150) / np.maximum(shrink, 1e-150)
     argument = length * ratio
     # -ln(1 - L r)/L = r + ..., computed so that tiny arguments keep their digits
     safe = np.minimum(argument, 0.999999)
@@ -91,15 +91,25 @@ class Metric:
             norm = min(norm, 1.0 / float(problem.lam.min()))
         return cls(inverse, weight, trust, norm)
 
+    def without(self, position: int) -> Metric:
+        """Return the metric of the columns but one, in the order that `Problem.remove` leaves."""
+        a, last = self.inverse, len(self.inverse) - 1
+        pivot = a[:, position] / np.sqrt(a[position, position])
+        rest = a[:last, :last].copy(order="F")
+        if position != last:
+            rest[:, position] = rest[position, :] = a[:last, last]
+            rest[position, position] = a[last, last]
+            pivot[position] = pivot[last]
+        rest = blas.dger(-1.0, pivot[:last], pivot[:last], a=rest, overwrite_a=1)
+        return Metric(rest, self.weight, self.trust, self.norm)
+
     def least_ratio(self, weight: Floats) -> Floats:
         """Return, per column of `weight` [n, k], the least ratio of a row's curvature to H's."""
         used = self.weight > 0
-        if used.all():
-            ratio = weight / self.weight[:, None]
-        else:
-            ratio = weight[used] / self.weight[used][:, None]
-        low = ratio.min(axis=0, initial=1.0)
-        return np.minimum(low, 1.0) * self.trust
+        if not used.all():
+            weight = weight[used]
+        low = (weight / self.weight[used][:, None]).min(axis=0, initial=1.0)
+        return low * self.trust
 
 
 def mirror(a: Floats) -> None:
@@ -119,17 +129,18 @@ class Fit:
     w: Floats  # [d]
     margin: Floats  # [n] signed training logits
     wrong: Floats  # [n]
+    weight: Floats  # [n] curvatures at w; the metric's differ by the lag
     metric: Metric
     gradient: float  # bound on ||gradient||_A, rounding included
     rounding: float  # the part of it that rounding alone can make
-    lag: float  # largest relative difference between the metric's curvatures and those at w
 
 
 def rounding_of(problem: Problem, metric: Metric, w: Floats, wrong: Floats) -> float:
     """Return the A-norm of a gradient that rounding alone can leave."""
-    logit = float(np.linalg.norm(w)) * float(np.sqrt(metric.weight @ problem.train_norm**2))
-    total = (wrong * problem.train_norm) @ (wrong * problem.train_norm) + np.sum((problem.lam * w) ** 2)
-    return SAFETY * EPS * (logit + np.sqrt(metric.norm * float(total)) + 1e-3)
+    rows = problem.train_norm**2
+    logit = float(np.linalg.norm(w)) * float(np.sqrt(metric.weight @ rows))
+    total = float(wrong**2 @ rows + np.sum((problem.lam * w) ** 2))
+    return SAFETY * EPS * (logit + np.sqrt(metric.norm * total))
 
 
 def objective(problem: Problem, w: Floats, margin: Floats) -> float:
@@ -137,34 +148,68 @@ def objective(problem: Problem, w: Floats, margin: Floats) -> float:
     return float(np.logaddexp(0.0, -margin).sum() + 0.5 * (problem.lam @ (w * w)))
 
 
-def fit(problem: Problem, w: Floats, *, target: float = 1e-10, max_lag: float = 0.02) -> Fit:
-    """Minimise the probe's loss from `w` [d]: Newton, with the metric kept while it serves.
+def lag_of(metric: Metric, weight: Floats) -> float:
+    """Return the root mean square relative difference of the metric's curvatures from `weight`."""
+    used = metric.weight > 0
+    own = metric.weight[used]
+    square = float(np.sum((weight[used] - own) ** 2 / own))
+    return float(np.sqrt(square / max(float(own.sum()), 1e-300)))
 
-    A step with the old metric costs three matrix-vector products, a new metric about a thousand;
-    so the metric is renewed only where steps with it stop shrinking the gradient tenfold, or where
-    the curvatures at the optimum differ by more than `max_lag` from its own.
+
+def approach(problem: Problem, w: Floats, metric: Metric) -> Floats:
+    """Take steps from `w` [d] with a nearby problem's metric while they shrink the gradient.
+
+    Each costs three matrix-vector products; a metric made where they end needs no renewal.
+    """
+    before = np.inf
+    best = w
+    for _ in range(6):
+        wrong, _weight = curvature(blas.dgemv(1.0, problem.x, w))
+        gradient = problem.lam * w - blas.dgemv(1.0, problem.x, wrong, trans=1)
+        step = blas.dgemv(1.0, metric.inverse, gradient)
+        size = float(gradient @ step)
+        if not size < 0.25 * before:
+            break
+        best, before = w, size
+        if size < 1e-10:
+            break
+        w = w - step
+    return best
+
+
+def fit(problem: Problem, w: Floats, *, accuracy: float = 1e-10, max_lag: float = 1e-3) -> Fit:
+    """Minimise the probe's loss from `w` [d]: Newton, with a metric kept while it serves.
+
+    A step with the old metric costs three matrix-vector products, a new metric about a thousand. So
+    it is renewed only where it has stopped shrinking the gradient fast, or where the curvatures at
+    the optimum differ from its own by more than `max_lag`. The end is a gradient `accuracy` times
+    the coefficients in the metric's norm, or all rounding.
     """
     x, lam = problem.x, problem.lam
     margin = blas.dgemv(1.0, x, w)
     wrong, weight = curvature(margin)
-    metric = Metric.at(problem, weight)
     value = objective(problem, w, margin)
+    metric = Metric.at(problem, weight)
     before = np.inf
     for _ in range(500):
         gradient = lam * w - blas.dgemv(1.0, x, wrong, trans=1)
         step = blas.dgemv(1.0, metric.inverse, gradient)
         size = float(np.sqrt(max(float(gradient @ step), 0.0)))
+        length = float(np.sqrt(metric.weight @ margin**2 + lam @ (w * w)))
         rounding = rounding_of(problem, metric, w, wrong)
-        stale = size > 0.1 * before
-        settled = size <= max(target, rounding) or (stale and size <= 64 * rounding)
-        lag = relative_lag(metric, weight)
-        if settled and lag <= max_lag:
-            break
-        if settled or (stale and lag > 1e-6):
+        lag = lag_of(metric, weight)
+        slow = size > 0.2 * before
+        settled = size <= max(accuracy * length, rounding) or (slow and size <= 64 * rounding)
+        if lag > max_lag and (settled or slow):
             metric, before = Metric.at(problem, weight), np.inf
             continue
-        if stale and np.isfinite(before) and size > before:
-            break  # rounding stops it: the bound below says how far it came
+        if settled:
+            break
+        if slow and lag > 1e-6:
+            metric, before = Metric.at(problem, weight), np.inf
+            continue
+        if size > before:
+            break  # rounding stops it: the bound says how far it came
         move = blas.dgemv(1.0, x, step)
         scale = 1.0
         while True:
@@ -183,10 +228,4 @@ def fit(problem: Problem, w: Floats, *, target: float = 1e-10, max_lag: float = 
             continue
         w, margin, value, before = attempt, tried, tried_value, size
         wrong, weight = curvature(margin)
-    return Fit(w, margin, wrong, metric, size + rounding, rounding, lag)
-
-
-def relative_lag(metric: Metric, weight: Floats) -> float:
-    """Return the largest relative difference between `weight` and the metric's curvatures."""
-    used = metric.weight > 0
-    return float(np.max(np.abs(weight[used] / metric.weight[used] - 1.0), initial=0.0))
+    return Fit(w, margin, wrong, weight, metric, size + rounding, rounding)

@@ -30,6 +30,10 @@ class Problem:
     column: Ints  # [D'] the caller's column at each position, -1 for the intercept
     train_norm: Floats  # [n] 2-norm of each row over all columns
     val_norm: Floats  # [m]
+    train_single: NDArray[np.float32]  # `train / train_scale`
+    val_single: NDArray[np.float32]
+    train_scale: float  # a power of two near the largest entry
+    val_scale: float
     first: int  # 1 with an intercept, else 0
     width: int  # columns in use, intercept included
 
@@ -56,6 +60,7 @@ class Problem:
         train *= np.where(y_train, 1.0, -1.0)[:, None]
         penalty = np.full(width, 1.0 / C)
         penalty[:first] = 0.0
+        train_scale, val_scale = power_of_two(train), power_of_two(val)
         return cls(
             train=train,
             val=val,
@@ -64,6 +69,10 @@ class Problem:
             column=np.arange(width, dtype=np.int64) - first,
             train_norm=np.sqrt(np.einsum("ij,ij->i", train, train)),
             val_norm=np.sqrt(np.einsum("ij,ij->i", val, val)),
+            train_single=np.asfortranarray(train / train_scale, dtype=np.float32),
+            val_single=np.asfortranarray(val / val_scale, dtype=np.float32),
+            train_scale=train_scale,
+            val_scale=val_scale,
             first=first,
             width=width,
         )
@@ -77,6 +86,16 @@ class Problem:
     def v(self) -> Floats:
         """Scoring rows of the columns in use, [m, width]."""
         return self.val[:, : self.width]
+
+    @property
+    def x_single(self) -> NDArray[np.float32]:
+        """`x / train_scale` in single precision."""
+        return self.train_single[:, : self.width]
+
+    @property
+    def v_single(self) -> NDArray[np.float32]:
+        """`v / val_scale` in single precision."""
+        return self.val_single[:, : self.width]
 
     @property
     def lam(self) -> Floats:
@@ -99,6 +118,8 @@ class Problem:
             self,
             train=np.asfortranarray(self.train[:, keep]),
             val=self.val[:, :0],
+            train_single=self.train_single[:, :0],
+            val_single=self.val_single[:, :0],
             penalty=self.penalty[keep],
             column=self.column[keep],
             width=self.width - 1,
@@ -107,7 +128,7 @@ class Problem:
     def remove(self, position: int, w: Floats) -> Floats:
         """Take a column out of use; return the coefficients `w` [width] in the new order [width - 1]."""
         last = self.width - 1
-        for rows in (self.train, self.val):
+        for rows in (self.train, self.val, self.train_single, self.val_single):
             rows[:, position] = rows[:, last]
         self.penalty[position] = self.penalty[last]
         self.column[position] = self.column[last]
@@ -115,3 +136,9 @@ class Problem:
         w[position] = w[last]
         self.width = last
         return w[:last]
+
+
+def power_of_two(rows: Floats) -> float:
+    """Return the power of two just above the largest entry (1 for zeros)."""
+    largest = max(float(rows.max(initial=0.0)), -float(rows.min(initial=0.0)))
+    return float(2.0 ** np.ceil(np.log2(largest))) if largest > 0 else 1.0

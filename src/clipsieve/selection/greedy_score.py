@@ -62,22 +62,23 @@ def auc_at_precision(logits: Floats, half: Floats, real: Flags) -> Floats:
 
 
 def log_loss_bounds(
-    logits: Floats, error: Floats, rounding: Floats, real: Flags, length: Floats
+    logits: Floats, real: Flags, error: Floats, length: Floats, blur: Floats, norm: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Return the mean log-loss of each candidate and bounds on the converged refit's.
+    """Return the mean log-loss of each candidate's logits and bounds on the converged refit's.
 
-    `error` [k] bounds ||e||_H, `rounding` [m] the logits' rounding, `length` [m] is ||v||_A.
-    The loss is convex with curvature at most 1/4 a row: it lies between its tangent at the
-    candidate and that plus `mean (v . e)^2 / 8`.
+    Logit i of candidate k is off by at most `length_i error_k` (`length` [m] is ||v||_A, `error`
+    [k] bounds ||e||_H) and `norm_i blur_k` (rounding). The loss is convex with curvature at most
+    1/4 a row: it lies above its tangent, and at most `mean (v . e)^2 / 8` above that.
     """
     margin = np.where(real[:, None], logits, -logits)
-    wrong = np.exp(-np.logaddexp(0.0, margin))
-    loss = np.logaddexp(0.0, -margin).mean(axis=0)
-    slope = (length @ wrong) / len(logits)
-    noise = (rounding @ wrong) / len(logits) + 8 * np.finfo(float).eps * loss
-    bend = float(length @ length) / (8 * len(logits))
+    small = np.exp(-np.abs(margin))
+    wrong = np.where(margin > 0, small, 1.0) / (1.0 + small)
+    rows = len(logits)
+    loss = (np.log1p(small) + np.maximum(-margin, 0.0)).mean(axis=0)
     finite = np.where(np.isfinite(error), error, 0.0)
-    low = loss - slope * finite - noise
-    high = loss + slope * finite + bend * finite**2 + noise
-    endless = ~np.isfinite(error)
-    return loss, np.where(endless, 0.0, low), np.where(endless, np.inf, high)
+    slope = (length @ wrong) / rows * finite + (norm @ wrong) / rows * blur
+    slope += 8 * np.finfo(float).eps * loss
+    bend = ((length @ length) * finite**2 + (norm @ norm) * blur**2) / (4 * rows)
+    endless = ~np.isfinite(error) | (blur >= 1e300)
+    low = np.where(endless, 0.0, loss - slope)
+    return loss, low, np.where(endless, np.inf, loss + slope + bend)

@@ -7,26 +7,18 @@ end are refined together until the winner is alone, or rounding leaves no more t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from clipsieve.selection import greedy_score
-from clipsieve.selection.greedy_newton import (
-    EPS,
-    SAFETY,
-    TINY,
-    Fit,
-    curvature,
-    error_bound,
-    fit,
-    taylor_gap,
-)
+from clipsieve.selection.greedy_newton import EPS, SAFETY, Fit, curvature, error_bound, fit
 from clipsieve.selection.greedy_problem import Floats, Ints, Problem
+from clipsieve.selection.greedy_screen import BLOCK, Candidates, Refined, moved, screen
 
-BLOCK = 256  # columns worked on at once: bounds the memory of the [rows, columns] temporaries
+FRONT = 16  # candidates refined first: the likely winners, whose scores rule the others out
 
 
 @dataclass
@@ -40,85 +32,6 @@ class Step:
     w: Floats  # the winner's coefficients, its own position included (0 there)
     refined: int  # how many refinements of a candidate the step took
     log_loss: float = np.nan  # on the scoring rows, known once the winner's refit is the incumbent
-
-
-@dataclass
-class Candidates:
-    """Every removable column's candidate; arrays over candidates are indexed alike."""
-
-    position: Ints  # [k]
-    logits: Floats  # [m, k]
-    error: Floats  # [k] bound on ||w* - u||_H
-    final: NDArray[np.bool_]  # [k] no pass can lessen the error
-    length: Floats  # [m] ||v||_A
-    row_length: Floats  # [n] ||x||_A
-    rounding: Floats  # [m] rounding of a logit
-    kept: dict[int, Refined] = field(default_factory=dict)  # by candidate index
-    passes: int = 0
-
-    def half(self, which: Ints) -> Floats:
-        """Return how far the logits of candidates `which` may be off, [m, len(which)]."""
-        error = np.minimum(self.error[which], 1e300)
-        return self.length[:, None] * error + self.rounding[:, None]
-
-
-@dataclass
-class Refined:
-    """A candidate that has its own coefficients."""
-
-    u: Floats  # [d]
-    margin: Floats  # [n]
-    wrong: Floats  # [n]
-
-
-def screen(problem: Problem, incumbent: Fit) -> Candidates:
-    """Give every candidate's logits and error bound from the incumbent alone."""
-    metric = incumbent.metric
-    a, w = metric.inverse, incumbent.w
-    x, v, first = problem.x, problem.v, problem.first
-    diagonal = np.einsum("ii->i", a)
-    scale = w / diagonal
-    distance = np.abs(w) / np.sqrt(diagonal)
-    va = blas.dgemm(1.0, v, a)
-    length = np.sqrt(np.maximum(np.einsum("ij,ij->i", va, v), 0.0))
-    logits = va[:, first:]
-    logits *= -scale[first:]
-    logits += blas.dgemv(1.0, v, w)[:, None]
-
-    # x'dw for every row and candidate, in blocks: only its largest and its 4th moment are kept
-    row_square = np.zeros(len(x))
-    reach = np.empty(problem.width)
-    moment = np.empty(problem.width)
-    for start in range(0, problem.width, BLOCK):
-        stop = min(start + BLOCK, problem.width)
-        xa = blas.dgemm(1.0, x, a[:, start:stop])
-        row_square += np.einsum("ij,ij->i", xa, x[:, start:stop])
-        reach[start:stop] = np.maximum(xa.max(axis=0), -xa.min(axis=0)) * np.abs(scale[start:stop])
-        np.multiply(xa, xa, out=xa)
-        np.multiply(xa, xa, out=xa)
-        moment[start:stop] = metric.weight @ xa * scale[start:stop] ** 4
-    row_length = np.sqrt(np.maximum(row_square, 0.0))
-
-    left_out = metric.weight == 0
-    gradient = incumbent.gradient + incumbent.lag * distance
-    safe = np.maximum(reach, 1e-300)
-    with np.errstate(over="ignore", invalid="ignore"):
-        gap = taylor_gap(np.minimum(safe, 300.0)) / np.minimum(safe, 300.0) ** 2
-        gradient += (1 + incumbent.lag) * gap * np.sqrt(moment)
-        if left_out.any():  # rows outside the metric: |change of s| <= s' (e^t - 1) <= TINY e^t
-            gradient += float(row_length[left_out].sum()) * TINY * np.exp(np.minimum(reach, 700.0))
-        shrink = np.exp(-np.minimum(reach, 700.0)) * (1 - min(incumbent.lag, 0.5)) * metric.trust
-        error = error_bound(gradient, float(row_length.max(initial=0.0)), shrink)
-    rounding = SAFETY * EPS * problem.val_norm * np.linalg.norm(w)
-    return Candidates(
-        position=np.arange(first, problem.width),
-        logits=logits,
-        error=error[first:],
-        final=np.zeros(problem.width - first, dtype=bool),
-        length=length,
-        row_length=row_length,
-        rounding=rounding,
-    )
 
 
 def refine(problem: Problem, incumbent: Fit, candidates: Candidates, which: Ints) -> None:
@@ -174,7 +87,8 @@ def refine_block(problem: Problem, incumbent: Fit, candidates: Candidates, which
     noise = incumbent.rounding
     length = float(candidates.row_length.max(initial=0.0))
     error = error_bound(left + noise, length, metric.least_ratio(weight))
-    candidates.logits[:, which] -= blas.dgemm(1.0, problem.v, step)
+    candidates.logits[:, which] = blas.dgemm(1.0, problem.v, u)
+    candidates.blur[which] = SAFETY * EPS * np.sqrt(np.einsum("ij,ij->j", u, u))
 
     for c, j in enumerate(which):
         if error[c] < np.inf and (left[c] <= 0.5 * size[c] or left[c] <= noise):
@@ -190,7 +104,7 @@ def alone(problem: Problem, incumbent: Fit, candidates: Candidates, j: int) -> N
     own = int(candidates.position[j])
     rest = np.delete(np.arange(problem.width), own)
     reduced = problem.without(own)
-    result = fit(reduced, incumbent.w[rest], target=0.0)
+    result = fit(reduced, incumbent.w[rest], accuracy=0.0)
     metric = result.metric
     square = np.zeros(len(reduced.x))
     for start in range(0, len(rest), BLOCK):
@@ -198,27 +112,31 @@ def alone(problem: Problem, incumbent: Fit, candidates: Candidates, j: int) -> N
         xa = blas.dgemm(1.0, reduced.x, metric.inverse[:, start:stop])
         square += np.einsum("ij,ij->i", xa, reduced.x[:, start:stop])
     length = float(np.sqrt(max(square.max(initial=0.0), 0.0)))
-    shrink = (1 - min(result.lag, 0.5)) * metric.trust
+    shrink = float(metric.least_ratio(result.weight[:, None])[0])
     error = float(error_bound(np.array(result.gradient), length, shrink))
-    wrong, weight = curvature(result.margin)
     # from the candidate's own metric to the shared one
-    ratio = float(incumbent.metric.least_ratio(weight[:, None])[0])
+    ratio = float(incumbent.metric.least_ratio(result.weight[:, None])[0])
     full = np.zeros(problem.width)
     full[rest] = result.w
     candidates.error[j] = error / np.sqrt(ratio) if ratio > 0 else np.inf
     candidates.logits[:, j] = blas.dgemv(1.0, problem.v, full)
+    candidates.blur[j] = SAFETY * EPS * float(np.linalg.norm(full))
     candidates.final[j] = True
-    candidates.kept[j] = Refined(full, result.margin, wrong)
+    candidates.kept[j] = Refined(full, result.margin, result.wrong)
 
 
-def moved(incumbent: Fit, positions: Ints) -> Floats:
-    """Return the incumbent moved along its Hessian to where one coefficient is zero, [d, k]."""
-    a = incumbent.metric.inverse
-    u = incumbent.w[:, None] - a[:, positions] * (
-        incumbent.w[positions] / a[positions, positions]
+def loss_bounds(
+    problem: Problem, candidates: Candidates, which: Ints
+) -> tuple[Floats, Floats, Floats]:
+    """Return the log-loss of candidates `which` as they stand, and bounds on the refits'."""
+    return greedy_score.log_loss_bounds(
+        candidates.logits[:, which],
+        problem.val_real,
+        candidates.error[which],
+        candidates.length,
+        candidates.blur[which],
+        candidates.norm,
     )
-    u[positions, np.arange(len(positions))] = 0.0
-    return u
 
 
 def score_bounds(
@@ -229,13 +147,11 @@ def score_bounds(
     Of a candidate that no pass can better, logits within their rounding of each other (AUC) or of 0
     (accuracy) count as equal, which closes the interval.
     """
-    logits, real = candidates.logits[:, which], problem.val_real
     proved = np.ones(len(which), dtype=bool)
     if score == "log_loss":
-        _, low, high = greedy_score.log_loss_bounds(
-            logits, candidates.error[which], candidates.rounding, real, candidates.length
-        )
+        _, low, high = loss_bounds(problem, candidates, which)
         return -high, -low, proved
+    logits, real = candidates.logits[:, which], problem.val_real
     bounds, at_precision = {
         "accuracy": (greedy_score.accuracy_bounds, greedy_score.accuracy_at_precision),
         "auc": (greedy_score.auc_bounds, greedy_score.auc_at_precision),
@@ -250,23 +166,27 @@ def score_bounds(
     return low, high, proved
 
 
+def front(which: Ints, rank: Floats, whole: bool) -> Ints:
+    """Return all of `which`, or just the few of least `rank`: what they prove may spare the rest."""
+    if whole or len(which) <= 2 * FRONT:
+        return which
+    return np.sort(which[np.argsort(rank, kind="stable")[:FRONT]])
+
+
 def least_log_loss(
     problem: Problem, incumbent: Fit, candidates: Candidates, tied: Ints
 ) -> tuple[Ints, bool]:
-    """Return those of `tied` whose log-loss nothing separates from the least, and if they are several."""
+    """Return those of `tied` that nothing separates from the least log-loss, and if they are many."""
+    whole = False
     while True:
-        _, low, high = greedy_score.log_loss_bounds(
-            candidates.logits[:, tied],
-            candidates.error[tied],
-            candidates.rounding,
-            problem.val_real,
-            candidates.length,
-        )
-        tied = tied[low <= high.min()]
-        open_ = tied[~candidates.final[tied]]
-        if len(tied) == 1 or len(open_) == 0:
+        loss, low, high = loss_bounds(problem, candidates, tied)
+        near = low <= high.min()
+        tied, loss = tied[near], loss[near]
+        open_ = ~candidates.final[tied]
+        if len(tied) == 1 or not open_.any():
             return tied, len(tied) > 1
-        refine(problem, incumbent, candidates, open_)
+        refine(problem, incumbent, candidates, front(tied[open_], loss[open_], whole))
+        whole = True
 
 
 def decide(problem: Problem, incumbent: Fit, *, score: str, tie: str) -> Step:
@@ -274,16 +194,16 @@ def decide(problem: Problem, incumbent: Fit, *, score: str, tie: str) -> Step:
     candidates = screen(problem, incumbent)
     every = np.arange(len(candidates.position))
     low, high, exact = score_bounds(problem, candidates, every, score)
+    whole = False
     while True:
         best = low.max()
         open_ = np.flatnonzero((high >= best) & (low < high) & ~candidates.final)
-        if score == "log_loss" and np.count_nonzero(high >= best) == 1:
-            open_ = open_[:0]
-        if len(open_) == 0:
+        if len(open_) == 0 or (score == "log_loss" and np.count_nonzero(high >= best) == 1):
             break
+        open_ = front(open_, -(low[open_] + high[open_]), whole)
         refine(problem, incumbent, candidates, open_)
-        low[open_], high[open_], settled = score_bounds(problem, candidates, open_, score)
-        exact[open_] = settled
+        low[open_], high[open_], exact[open_] = score_bounds(problem, candidates, open_, score)
+        whole = True
     tied = np.flatnonzero(high >= best)
     ruled = bool((~exact[tied]).any()) if score != "log_loss" else len(tied) > 1
     ties = len(tied)
@@ -310,13 +230,13 @@ def decide(problem: Problem, incumbent: Fit, *, score: str, tie: str) -> Step:
 def score_of(problem: Problem, incumbent: Fit, score: str) -> float:
     """Return the score of the incumbent itself, in the units of `greedy_score`."""
     logits = blas.dgemv(1.0, problem.v, incumbent.w)[:, None]
-    rounding = SAFETY * EPS * problem.val_norm * float(np.linalg.norm(incumbent.w))
-    real = problem.val_real
+    blur = np.array([SAFETY * EPS * float(np.linalg.norm(incumbent.w))])
+    norm, real = problem.val_norm, problem.val_real
     if score == "log_loss":
-        zero = np.zeros(1)
-        return -float(
-            greedy_score.log_loss_bounds(logits, zero, rounding, real, np.zeros(len(logits)))[0][0]
-        )
-    if score == "auc":
-        return float(greedy_score.auc_at_precision(logits, rounding[:, None], real)[0])
-    return float(greedy_score.accuracy_at_precision(logits, rounding[:, None], real)[0])
+        loss = greedy_score.log_loss_bounds(logits, real, np.zeros(1), norm, blur, norm)[0]
+        return -float(loss[0])
+    at_precision = {
+        "accuracy": greedy_score.accuracy_at_precision,
+        "auc": greedy_score.auc_at_precision,
+    }[score]
+    return float(at_precision(logits, norm[:, None] * blur, real)[0])
