@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
@@ -109,6 +109,7 @@ labels = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6)), min_size=1, m
 
 
 @given(labels, st.integers(0, 5))
+@settings(deadline=None)
 def test_shuffled_labels_keep_counts_and_groups(pairs, seed):
     y = np.array([a for a, _ in pairs])
     groups = np.array([f"g{b}" for _, b in pairs])

@@ -86,6 +86,7 @@ few = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_siz
 
 
 @given(few)
+@settings(deadline=None)
 def test_scores_are_scikit_learns(rows):
     z = np.array([a / 2 for a, _ in rows])
     y = np.array([int(b) for _, b in rows])
@@ -98,7 +99,7 @@ def test_scores_are_scikit_learns(rows):
 
 
 @given(few)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_threshold_is_the_best_of_all_and_zero_when_that_is_as_good(rows):
     z = np.array([a / 2 for a, _ in rows])
     y = np.array([int(b) for _, b in rows])

@@ -1,0 +1,188 @@
+"""Probes and head ranking against scikit-learn: seconds in one run, on seeded synthetic embeddings.
+
+    python -m bench.probes [--quick]
+
+Every comparison uses one thread of the matrix library on both sides and the median of its repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, for a check in seconds")
+    print(json.dumps(run(parser.parse_args().quick), indent=2))
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Measure everything; `quick` takes small sizes."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {"grid": grid(quick), "fast": fast(quick), "heads": heads(quick)}
+
+
+def embeddings(
+    rng: np.random.Generator, sizes: list[int], D: int, norm: float, shift: float
+) -> list[Any]:
+    """Return X and y for each size: rows of one norm, a decaying spectrum, two outlying columns."""
+    basis = np.linalg.qr(rng.standard_normal((D, D)))[0]
+    mean = rng.standard_normal(D)
+    mean[[D // 200, D // 20]] *= 6.0
+    mean *= 2.0 / np.linalg.norm(mean)
+    direction = rng.standard_normal(D)
+    direction *= shift / np.linalg.norm(direction)
+    found: list[Any] = []
+    for n in sizes:
+        y = np.arange(n) % 2
+        X = (rng.standard_normal((n, D)) / np.sqrt(np.arange(1, D + 1))) @ basis
+        X += mean + (y - 0.5)[:, None] * direction
+        found += [X * (norm / np.linalg.norm(X, axis=1, keepdims=True)), y]
+    return found
+
+
+def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    begin = time.perf_counter()
+    value = call()
+    return time.perf_counter() - begin, value
+
+
+def grid(quick: bool) -> list[dict[str, Any]]:
+    """The 96 points: `fit_probe` against the plain loop, with equal parameters and coefficients."""
+    from sklearn.linear_model import LogisticRegression
+
+    from clipsieve.probes import fit_probe
+    from clipsieve.probes.grid import CS, MAX_ITERS, SOLVERS
+
+    n, n_val, D = (200, 100, 48) if quick else (1396, 600, 768)
+    rows = []
+    for norm, shift in ((10.0, 0.15), (10.0, 1.0)):
+        X, y, V, v = embeddings(np.random.default_rng(1), [n, n_val], D, norm, shift)
+        fit_probe(X[:20], y[:20], V[:20], v[:20])  # compiled code is loaded outside the measurement
+
+        def plain(X=X, y=y, V=V, v=v) -> Any:  # type: ignore[no-untyped-def]
+            best: Any = None
+            for solver in SOLVERS:
+                for C in CS:
+                    for max_iter in MAX_ITERS:
+                        model = LogisticRegression(
+                            solver=solver, C=C, max_iter=max_iter, fit_intercept=False,
+                            random_state=0,
+                        ).fit(X, y)  # fmt: skip
+                        score = model.score(V, v)
+                        if best is None or (-score, C) < (-best[0], best[2]):
+                            best = score, solver, C, max_iter
+            model = LogisticRegression(
+                solver=best[1], C=best[2], max_iter=best[3], fit_intercept=False, random_state=0
+            )
+            return best, model.fit(np.concatenate([X, V]), np.concatenate([y, v]))
+
+        ours, probe = seconds(lambda d=(X, y, V, v): fit_probe(*d))
+        theirs, (best, model) = seconds(plain)
+        rows.append(
+            {
+                "n": n, "n_val": n_val, "D": D, "norm": norm, "val_accuracy": probe.val_accuracy,
+                "chosen": list(best[1:]), "fits": probe.params["fits"],
+                "seconds": ours, "plain_seconds": theirs, "ratio": theirs / ours,
+                "same": bool(
+                    np.array_equal(model.coef_[0], probe.coef)
+                    and best[1:] == tuple(probe.params[k] for k in ("solver", "C", "max_iter"))
+                ),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def fast(quick: bool) -> dict[str, Any]:
+    """The fast grid against the paper's: time, choice of C, accuracy on rows of neither."""
+    from clipsieve.probes import accuracy, fit_probe
+
+    n, n_val, D, draws = (200, 100, 48, 4) if quick else (1396, 600, 768, 12)
+    times: dict[str, list[float]] = {"paper": [], "fast": []}
+    different, gains = 0, []
+    for draw in range(draws):
+        rng = np.random.default_rng([2, draw])
+        shift = float(rng.uniform(0.05, 0.25))
+        X, y, V, v, T, t = embeddings(rng, [n, n_val, 600], D, 10.0, shift)
+        probes = {}
+        for name in times:
+            took, probes[name] = seconds(lambda g=name, d=(X, y, V, v): fit_probe(*d, grid=g))
+            times[name].append(took)
+        different += probes["paper"].params["C"] != probes["fast"].params["C"]
+        test = {name: accuracy(probe.logits(T), t) for name, probe in probes.items()}
+        gains.append(test["fast"] - test["paper"])
+    return {
+        "n": n, "n_val": n_val, "D": D, "draws": draws,
+        "paper_seconds": float(np.median(times["paper"])),
+        "fast_seconds": float(np.median(times["fast"])),
+        "ratio": float(np.median(times["paper"]) / np.median(times["fast"])),
+        "different_C": different,
+        "test_accuracy_fast_minus_paper_mean": float(np.mean(gains)),
+        "test_accuracy_fast_minus_paper_worst": float(np.min(gains)),
+    }  # fmt: skip
+
+
+def heads(quick: bool) -> dict[str, Any]:
+    """Head ranking against scikit-learn on the full-width outputs E (sampled heads, scaled up)."""
+    from sklearn.linear_model import LogisticRegression
+
+    from clipsieve.selection import rank_heads
+
+    layers, count, d, width, n, n_val = (3, 4, 16, 64, 200, 100) if quick else (
+        24, 16, 64, 1024, 1396, 600,
+    )  # fmt: skip
+    rng = np.random.default_rng(3)
+    y, v = np.arange(n) % 2, np.arange(n_val) % 2
+    scale = rng.uniform(0.1, 1.5, (layers, count, 1)).astype(np.float32)
+    mix = rng.standard_normal((layers, count, d, d), dtype=np.float32) / np.float32(np.sqrt(d))
+    direction = rng.standard_normal((layers, count, d)) * rng.uniform(0, 0.15, (layers, count, 1))
+
+    def contexts(labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        z = rng.standard_normal((layers, count, len(labels), d), dtype=np.float32) @ mix
+        z = z.transpose(2, 0, 1, 3) + ((labels - 0.5)[:, None, None, None] * direction + 0.3)
+        return np.ascontiguousarray(z * scale, dtype=np.float32)
+
+    Z, Zv = contexts(y), contexts(v)
+    W = rng.standard_normal((layers, count, width, d)) / np.sqrt(width)
+    R = np.linalg.qr(W, mode="r")
+    one = sorted(seconds(lambda: rank_heads(Z, y, Zv, v, R))[0] for _ in range(3))[1]
+    two = sorted(seconds(lambda: rank_heads(Z, y, Zv, v, R, threads=2))[0] for _ in range(3))[1]
+    ranking = rank_heads(Z, y, Zv, v, R)
+    places = [(i, h) for i in range(layers) for h in range(count)]
+    sample = [places[i] for i in rng.choice(len(places), min(24, len(places)), replace=False)]
+    took, loss_gap, iterations = [], 0.0, []
+    for layer, head in sample:
+        E, Ev = (z[:, layer, head].astype(np.float64) @ W[layer, head].T for z in (Z, Zv))
+        model = LogisticRegression(fit_intercept=False, max_iter=10000)
+        spent, _ = seconds(lambda m=model, e=(E, y): m.fit(*e))
+        took.append(spent)
+        iterations.append(int(model.n_iter_[0]))
+        logits = model.decision_function(Ev)
+        loss = np.mean(np.logaddexp(0, np.where(v == 1, -logits, logits)))
+        loss_gap = max(loss_gap, abs(loss - ranking.log_loss[layer, head]))
+    theirs = float(np.mean(took)) * len(places)
+    return {
+        "layers": layers, "heads": count, "d_head": d, "width": width, "n": n, "n_val": n_val,
+        "seconds_1_thread": one, "seconds_2_threads": two,
+        "sklearn_seconds": theirs, "sklearn_heads_sampled": len(sample),
+        "sklearn_median_iterations": float(np.median(iterations)),
+        "ratio_1_thread": theirs / one, "ratio_2_threads": theirs / two,
+        "largest_log_loss_gap": float(loss_gap),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
