@@ -465,6 +465,24 @@ def test_an_empty_table_does_not_change_the_others(tmp_path, demo):
     assert read_tables("leakage", [empty, *demo.inputs["leakage"]]).empty
 
 
+def test_robustness_levels_stand_from_mild_to_strong_whatever_the_file_says(tmp_path):
+    plain = tmp_path / "a" / "seed0" / "clip_b16" / "robustness.parquet"
+    named = tmp_path / "b" / "seed0" / "clip_b16" / "robustness.parquet"
+    numbers = {"feature_set": "all", "metric": "accuracy", "low": 0.6, "high": 0.8, "n": 90}
+    rows = [("none", "none", 0.0), ("jpeg_50", "jpeg", 50.0), ("jpeg_95", "jpeg", 5.0)]
+    frame = pd.DataFrame(rows, columns=["perturbation", "family", "level"]).assign(**numbers)
+    frame = frame.assign(value=[0.8, 0.7, 0.75])
+    other = frame.assign(perturbation=frame["family"], level=[0.0, 50.0, 95.0])
+    for path, table in ((named, frame), (plain, other.drop(columns="family"))):
+        path.parent.mkdir(parents=True)
+        table.to_parquet(path)
+    facts = parse_facts(None, None)
+    text, _ = read_page(build_table("robustness", {"robustness": [named]}, facts)[1])
+    assert text.index("jpeg 95 0.750") < text.index("jpeg 50 0.700")
+    text, _ = read_page(build_table("robustness", {"robustness": [plain]}, facts)[1])
+    assert text.index("untouched 0.800") < text.index("jpeg 50 0.700") < text.index("jpeg 95 0.750")
+
+
 def test_the_registry_is_consistent():
     for names in (*registry.TABLES.values(), *registry.FIGURES.values(), registry.GALLERY):
         assert set(names) <= set(registry.INPUTS)

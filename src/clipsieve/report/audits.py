@@ -29,9 +29,16 @@ SEPARATING = 0.75
 _SHOWN_LEAKS = 200
 
 
+def _separates(shortcuts: pd.DataFrame) -> pd.Series:
+    """Return the audit's own verdict by row; accuracy and interval where it gives none."""
+    if "separates" in shortcuts.columns:
+        return shortcuts["separates"].astype(bool)
+    return (shortcuts["accuracy"] >= SEPARATING) & (shortcuts["low"] > 0.5)
+
+
 def shortcut_alert(shortcuts: pd.DataFrame, facts: Facts) -> str | None:
     """Return the warning of a run whose file facts alone separate the classes, else None."""
-    bad = shortcuts[(shortcuts["accuracy"] >= SEPARATING) & (shortcuts["low"] > 0.5)]
+    bad = shortcuts[_separates(shortcuts)]
     names = facts.order(bad["generator"])
     if not names:
         return None
@@ -57,10 +64,11 @@ def shortcuts_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
     facts_of = table.groupby("generator")["strongest_fact"].agg(
         lambda s: ", ".join(dict.fromkeys(s))
     )
+    warned = set(table.loc[_separates(table), "generator"])
     rows = []
     for generator in facts.order(records):
         r = records[generator]
-        flagged = r["accuracy"] >= SEPARATING and r["low"] > 0.5
+        flagged = generator in warned
         rows.append(
             [
                 generator_cell(facts, generator),
@@ -100,8 +108,8 @@ def shortcuts_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
         facts,
         alerts=[alert] if alert else [],
         notes=[
-            f"Warned of: accuracy of {SEPARATING} or more with an interval above 0.5."
-            + (" Averages over seeds; bounds too." if len(seeds) > 1 else "")
+            "Marked: the generators for which the audit says that file facts separate the classes"
+            + (" (with some seed). Averages over seeds; bounds too." if len(seeds) > 1 else ".")
         ],
         run=str(table["run"].iloc[0]) if len(table) else "",
         seeds=seeds,

@@ -23,6 +23,7 @@ from clipsieve.report.plot import (
     short_title,
 )
 from clipsieve.report.reading import confidence_of, origin, parquet_metadata, read_tables
+from clipsieve.report.robustness import read_robustness
 from clipsieve.report.transfer import metric_title
 
 if TYPE_CHECKING:
@@ -118,19 +119,16 @@ def _pair_panel(
 
 def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     """Draw each metric against the strength of each perturbation, a line a feature set."""
-    table = read_tables("robustness", inputs["robustness"])
+    table = read_robustness(inputs["robustness"])
     encoders = facts.order_encoders(table["encoder"])
     metrics = list(dict.fromkeys(table["metric"]))
-    # A panel a sort of edit; `none`, the untouched images, is the first point of each.
-    table = table.assign(
-        perturbation=table["family"].where(table["perturbation"] != "none", "none")
-    )
-    perturbations = [p for p in dict.fromkeys(table["perturbation"]) if p != "none"]
+    # A panel a sort of edit; the untouched images are the first point of each.
+    perturbations = [p for p in dict.fromkeys(table["family"]) if p != "none"]
     if not perturbations:
         raise UserError("robustness: no perturbation in --robustness")
     shown = over_seeds(
         table,
-        ["encoder", "feature_set", "perturbation", "level", "metric"],
+        ["encoder", "feature_set", "family", "label", "metric"],
         ["value", "low", "high", "n"],
     )
     sets = order_feature_sets(list(shown["feature_set"]))
@@ -150,7 +148,7 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
         ax.set_title(perturbation.replace("_", " "))
     for ax, perturbation in zip(axes[-1], perturbations, strict=True):
         levels = _levels(shown, perturbation)
-        ax.set_xticks(range(len(levels) + 1), ["none", *(f"{v:g}" for v in levels)], rotation=45)
+        ax.set_xticks(range(len(levels) + 1), ["none", *levels], rotation=45)
     handles = _handles(sets, colours, dashes, facts)
     figure.legend(handles=handles, loc="outside right upper", fontsize=7.5)
     n = sorted({int(v) for v in shown["n"].dropna()})
@@ -165,9 +163,9 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
     return figure
 
 
-def _levels(shown: pd.DataFrame, perturbation: str) -> list[float]:
-    """Return a perturbation's levels from weak to strong: the order of the file."""
-    return list(dict.fromkeys(shown.loc[shown["perturbation"] == perturbation, "level"]))
+def _levels(shown: pd.DataFrame, perturbation: str) -> list[str]:
+    """Return the labels of a sort of edit from weak to strong."""
+    return list(dict.fromkeys(shown.loc[shown["family"] == perturbation, "label"]))
 
 
 def _curve(
@@ -178,12 +176,12 @@ def _curve(
     colours: Mapping[str, str],
     dashes: Mapping[str, str],
 ) -> None:
-    chosen = part[part["perturbation"] == perturbation]
+    chosen = part[part["family"] == perturbation]
     if not len(chosen):
         return
-    start = part[part["perturbation"] == "none"]
-    place = {level: i + 1 for i, level in enumerate(_levels(part, perturbation))}
-    x = [0] * min(1, len(start)) + [place[v] for v in chosen["level"]]
+    start = part[part["family"] == "none"]
+    place = {label: i + 1 for i, label in enumerate(_levels(part, perturbation))}
+    x = [0] * min(1, len(start)) + [place[v] for v in chosen["label"]]
 
     def column(name: str) -> list[float]:
         return [*start[name].head(1).astype(float), *chosen[name].astype(float)]

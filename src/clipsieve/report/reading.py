@@ -46,9 +46,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "shortcuts": ("generator", "accuracy", "auc", "low", "high", "n", "strongest_fact"),
     "leaderboard": ("encoder", "feature_set", "metric", "value", "low", "high"),
     "scores": ("feature_set", "draw", "train", "image_id", "label", "logit"),
-    "robustness": (
-        *("feature_set", "perturbation", "family", "level", "metric", "value", "low", "high", "n"),
-    ),
+    "robustness": ("feature_set", "perturbation", "level", "metric", "value", "low", "high", "n"),
 }
 
 

@@ -17,12 +17,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def read_robustness(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read robustness tables; rows get `family` (sort of edit), `label` (its strength in words).
+
+    Where the files name no family, `perturbation` is the sort of edit and `level` its strength.
+    The untouched images are the family `none`. Milder edits come first where the files say.
+    """
+    table = read_tables("robustness", paths)
+    if "family" in table.columns:
+        table["label"] = [
+            str(edit).removeprefix(f"{family}_").replace("_", ".")
+            for edit, family in zip(table["perturbation"], table["family"], strict=True)
+        ]
+        place = {f: i for i, f in enumerate(dict.fromkeys(table["family"]))}
+        order = table.assign(place=table["family"].map(place))
+        table = table.loc[order.sort_values(["place", "level"], kind="stable").index]
+    else:
+        table["family"] = table["perturbation"]
+        table["label"] = [f"{level:g}" for level in table["level"]]
+    table.loc[table["perturbation"] == "none", "family"] = "none"
+    return table.reset_index(drop=True)
+
+
 def robustness_page(
     inputs: Mapping[str, Sequence[Path]], facts: Facts
 ) -> tuple[Page, pd.DataFrame]:
     """Build the page: a row a perturbation, a column a feature set, a table a metric."""
-    table = read_tables("robustness", inputs["robustness"]).drop(columns="file_stem")
-    keys = ["encoder", "metric", "perturbation", "family", "level", "feature_set"]
+    table = read_robustness(inputs["robustness"]).drop(columns="file_stem")
+    keys = ["encoder", "metric", "family", "label", "feature_set"]
     shown = over_seeds(table, keys, ["value", "low", "high", "n"])
     seeds = sorted(set(table["seed"]))
     sections = []
@@ -51,28 +73,29 @@ def robustness_page(
         seeds=seeds,
     )
     columns = ("run", "encoder", "seed", "feature_set", "perturbation", "family", "level", "metric")
+    table = table.drop(columns="label")
     return page, leading(with_kinds(table, facts), columns)
 
 
 def _rows(part: pd.DataFrame, facts: Facts) -> Table:
     sets = order_feature_sets(list(part["feature_set"]))
-    found = {(r["perturbation"], r["feature_set"]): r for r in rows_of(part)}
-    edits = {r["perturbation"]: r for r in rows_of(part)}
-    order = sorted(edits, key=lambda e: e != "none")
+    found = {(r["family"], r["label"], r["feature_set"]): r for r in rows_of(part)}
+    start = {f: r for (family, _, f), r in found.items() if family == "none"}
+    edits = list(dict.fromkeys((family, label) for family, label, _ in found))
     rows = []
-    for edit in order:
-        untouched = edit == "none"
+    for edit in sorted(edits, key=lambda e: e[0] != "none"):
+        untouched = edit[0] == "none"
         row = [
-            Cell("untouched" if untouched else str(edits[edit]["family"]).replace("_", " ")),
-            Cell("" if untouched else f"{edits[edit]['level']:g}", css="num", tip=edit),
+            Cell("untouched" if untouched else edit[0].replace("_", " ")),
+            Cell("" if untouched else edit[1], css="num"),
         ]
         for feature_set in sets:
-            cell = found.get((edit, feature_set))
-            start = found.get(("none", feature_set))
+            cell = found.get((*edit, feature_set))
             if cell is None:
                 row.append(Cell(css="num"))
                 continue
-            change = "" if start is None else number(cell["value"] - start["value"], sign=True)
+            clean = start.get(feature_set)
+            change = "" if clean is None else number(cell["value"] - clean["value"], sign=True)
             row.append(
                 Cell(
                     number(cell["value"]),
@@ -81,7 +104,7 @@ def _rows(part: pd.DataFrame, facts: Facts) -> Table:
                     css="num strong" if untouched else "num",
                 )
             )
-        counts = [c["n"] for s in sets if (c := found.get((edit, s))) is not None]
+        counts = [c["n"] for s in sets if (c := found.get((*edit, s))) is not None]
         rows.append([*row, Cell(integer(max(counts)), css="num")])
     columns = [("Perturbation", "", ""), ("level", "num", "")]
     columns += [(facts.feature_set_title(s), "num", s) for s in sets]
