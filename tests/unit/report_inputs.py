@@ -441,8 +441,18 @@ def _shortcuts(made: Made, seed: int, rng: Any) -> None:
 def _leaderboard(made: Made) -> None:
     means = pd.concat([pd.read_parquet(p) for p in made.inputs["means"]])
     board = means[(means["cells"] == "all") & means["metric"].isin(["accuracy", "auc"])]
-    columns = ["encoder", "feature_set", "metric", "value", "low", "high", "n_cells", "n"]
-    board[columns].to_csv(made.add("leaderboard", made.root / "leaderboard.csv"), index=False)
+    columns = [
+        *("run", "encoder", "feature_set", "metric", "value", "low", "high", "worst", "worst_test"),
+        *("baseline", "difference", "difference_low", "difference_high", "p_holm", "n_cells", "n"),
+    ]
+    board = board.groupby(["encoder", "feature_set", "metric"]).first().reset_index()[columns]
+    board = board.assign(seeds=len(made.seeds), sd_over_seeds=0.01 if len(made.seeds) > 1 else None)
+    selected = board["feature_set"].str.startswith("components/")
+    board["selected"] = np.where(selected, 9.0, np.nan)
+    board["selected_from"] = np.where(selected, 60.0, np.nan)
+    board["jaccard"] = np.where(selected & (len(made.seeds) > 1), 0.3, np.nan)
+    board["jaccard_by_chance"] = np.where(selected & (len(made.seeds) > 1), 0.08, np.nan)
+    board.to_csv(made.add("leaderboard", made.root / "leaderboard.csv"), index=False)
 
 
 def _manifest(made: Made, rng: Any) -> None:

@@ -15,6 +15,7 @@ from clipsieve.report.page import (
     Section,
     Table,
     feature_set_cell,
+    generator_cell,
     integer,
     interval,
     number,
@@ -25,77 +26,133 @@ from clipsieve.report.transfer import metric_title
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = {"run", "encoder", "seed", "feature_set", "metric", "value", "low", "high"}
-
 
 def leaderboard_page(
     inputs: Mapping[str, Sequence[Path]], facts: Facts
 ) -> tuple[Page, pd.DataFrame]:
-    """Build the page of the leaderboard: encoders and feature sets, best first, with intervals."""
+    """Build the page of the leaderboard: a section a metric, a row an encoder and feature set."""
     table = read_tables("leaderboard", inputs["leaderboard"]).drop(columns="file_stem")
-    extra = [c for c in table.columns if c not in _COLUMNS]
     sections: list[Section] = []
     for metric in dict.fromkeys(table["metric"]):
-        part = table[table["metric"] == metric].sort_values("value", ascending=metric == "ece")
-        left, right = float(part["low"].min()), float(part["high"].max())
-        rows = []
-        for place, row in enumerate(rows_of(part), 1):
-            rows.append(
-                [
-                    Cell(str(place), css="num quiet"),
-                    Cell(facts.encoder_title(str(row["encoder"])), tip=str(row["encoder"])),
-                    feature_set_cell(
-                        facts,
-                        str(row["feature_set"]),
-                        "quiet" if family_of(str(row["feature_set"])) in CONTROLS else "",
-                    ),
-                    Cell(
-                        number(row["value"]),
-                        sub=interval(row["low"], row["high"]),
-                        css="num strong",
-                    ),
-                    Cell(bar=(row["low"], row["value"], row["high"], left, right)),
-                    *(_plain(row[c]) for c in extra),
-                ]
-            )
-        columns = [
-            ("", "num", ""),
-            ("Encoder", "", ""),
-            ("Feature set", "", ""),
-            (metric_title(str(metric)), "num", "interval below"),
-            (f"{number(left, 2)} to {number(right, 2)}", "", "the interval, drawn"),
-            *(
-                (c.replace("_", " "), "num" if part[c].dtype.kind in "fiu" else "", c)
-                for c in extra
-            ),
-        ]
-        sections.append(
-            Section(
-                f"Mean {metric_title(str(metric))}",
-                tables=[Table(columns, rows)],
-                folded=bool(sections),
-            )
+        # Least is best in the calibration error alone; the file's own order breaks ties.
+        part = table[table["metric"] == metric].sort_values(
+            "value", ascending=metric == "ece", kind="stable"
         )
+        title = f"Mean {metric_title(str(metric))} on generators not trained on"
+        sections.append(
+            Section(title, tables=[_rows(part, str(metric), facts)], folded=bool(sections))
+        )
+    runs = [str(r) for r in dict.fromkeys(table["run"]) if r]
     page = Page(
         registry.TITLES["leaderboard"],
-        ["Encoders and feature sets of this run, the best first."],
+        ["Encoders and feature sets of this run, the best first. Controls are in grey."],
         sections,
         facts,
         notes=[
             "Rows with overlapping intervals are not told apart by this run. Feature sets that were"
-            " selected on a pair are averages over other cells than those that were not: compare"
-            " by difference, not by place."
+            " selected on a pair are means over other cells than those that were not: compare them"
+            " by Δ, the difference to all columns over the same cells, not by place.",
+            "With several seeds, intervals cover the test images and the seeds together; overlap is"
+            " the Jaccard index of what was selected under two seeds, beside that of random choices.",
         ],
-        run=str(table["run"].iloc[0]) if len(table) and table["run"].iloc[0] else "",
+        run=", ".join(runs),
         encoders=facts.order_encoders(table["encoder"]),
     )
-    return page, with_kinds(table, facts)
+    return page, _with_worst_kind(table, facts)
 
 
-def _plain(value: Any) -> Cell:
-    """Return a cell for a column that this page knows nothing of."""
-    if value is None or value != value:
+def _with_worst_kind(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    if "worst_test" not in table.columns:
+        return with_kinds(table, facts)
+    marked = with_kinds(table.assign(test=table["worst_test"]), facts).drop(columns="test")
+    return marked.rename(columns={"test_kind": "worst_test_kind"})
+
+
+def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
+    left, right = float(part["low"].min()), float(part["high"].max())
+    stable = "jaccard" in part.columns and part["jaccard"].notna().any()
+    sized = "selected" in part.columns and part["selected"].notna().any()
+    rows = []
+    for place, row in enumerate(rows_of(part), 1):
+        control = "quiet" if family_of(str(row["feature_set"])) in CONTROLS else ""
+        spread = row.get("sd_over_seeds")
+        more = f", sd {number(spread)}" if _known(spread) else ""
+        cells = [
+            Cell(str(place), css="num quiet"),
+            Cell(facts.encoder_title(str(row["encoder"])), tip=str(row["encoder"]), css=control),
+            feature_set_cell(facts, str(row["feature_set"]), control),
+            Cell(
+                number(row["value"]),
+                sub=interval(row["low"], row["high"]) + more,
+                css="num strong",
+            ),
+            Cell(bar=(row["low"], row["value"], row["high"], left, right)),
+            _difference(row),
+            _worst(row, facts),
+        ]
+        if sized:
+            cells.append(_size(row))
+        if stable:
+            cells.append(
+                Cell(
+                    number(row["jaccard"]) if _known(row["jaccard"]) else "",
+                    sub=f"chance {number(row.get('jaccard_by_chance'))}"
+                    if _known(row["jaccard"])
+                    else "",
+                    css="num",
+                )
+            )
+        cells += [
+            Cell(integer(row[c]) if c in row else "", css="num") for c in ("seeds", "n_cells", "n")
+        ]
+        rows.append(cells)
+    columns = [
+        ("", "num", ""),
+        ("Encoder", "", ""),
+        ("Feature set", "", ""),
+        (metric_title(metric), "num", "interval below"),
+        (f"{number(left, 2)} to {number(right, 2)}", "", "the interval, drawn"),
+        ("Δ", "num", "difference to all columns over the same cells, interval below"),
+        ("worst generator", "", "the test generator with the worst mean"),
+    ]
+    if sized:
+        columns.append(("columns", "num", "selected, out of how many"))
+    if stable:
+        columns.append(("overlap", "num", "Jaccard index of two seeds' selections"))
+    columns += [("seeds", "num", ""), ("cells", "num", ""), ("images", "num", "test images")]
+    return Table(columns, rows)
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value
+
+
+def _difference(row: Mapping[str, Any]) -> Cell:
+    if not _known(row.get("difference")):
+        return Cell(css="num")
+    low, high = row.get("difference_low"), row.get("difference_high")
+    better = _known(low) and low > 0
+    worse = _known(high) and high < 0
+    if row["metric"] == "ece":
+        better, worse = worse, better
+    return Cell(
+        number(row["difference"], sign=True),
+        sub=interval(low, high, sign=True),
+        css="num good" if better else "num warn" if worse else "num",
+    )
+
+
+def _worst(row: Mapping[str, Any], facts: Facts) -> Cell:
+    if not isinstance(row.get("worst_test"), str):
         return Cell()
-    if isinstance(value, float):
-        return Cell(integer(value) if value.is_integer() else number(value), css="num")
-    return Cell(integer(value), css="num") if isinstance(value, int) else Cell(str(value))
+    named = generator_cell(facts, row["worst_test"], css="wide")
+    return Cell(named.text, number(row["worst"]), named.tip, named.css, named.badge)
+
+
+def _size(row: Mapping[str, Any]) -> Cell:
+    if not _known(row["selected"]):
+        return Cell(css="num")
+    whole = float(row["selected"]).is_integer()
+    size = integer(row["selected"]) if whole else number(row["selected"], 1)
+    total = row.get("selected_from")
+    return Cell(size, sub=f"of {integer(total)}" if _known(total) else "", css="num")
