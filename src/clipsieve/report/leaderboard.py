@@ -69,14 +69,16 @@ def _with_worst_kind(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
 
 
 def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
-    left, right = float(part["low"].min()), float(part["high"].max())
-    stable = "jaccard" in part.columns and part["jaccard"].notna().any()
+    # Shuffled labels stand at chance: with them on the scale the others would lie in a heap.
+    scale = part[part["feature_set"].map(family_of) != "shuffled"] if len(part) > 1 else part
+    left, right = float(scale["low"].min()), float(scale["high"].max())
     sized = "selected" in part.columns and part["selected"].notna().any()
     rows = []
     for place, row in enumerate(rows_of(part), 1):
         control = "quiet" if family_of(str(row["feature_set"])) in CONTROLS else ""
         spread = row.get("sd_over_seeds")
-        more = f", sd {number(spread)}" if _known(spread) else ""
+        seeds = row.get("seeds")
+        more = f"; {integer(seeds)} seeds, sd {number(spread)}" if _known(spread) else ""
         cells = [
             Cell(str(place), css="num quiet"),
             Cell(facts.encoder_title(str(row["encoder"])), tip=str(row["encoder"]), css=control),
@@ -92,19 +94,9 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
         ]
         if sized:
             cells.append(_size(row))
-        if stable:
-            cells.append(
-                Cell(
-                    number(row["jaccard"]) if _known(row["jaccard"]) else "",
-                    sub=f"chance {number(row.get('jaccard_by_chance'))}"
-                    if _known(row["jaccard"])
-                    else "",
-                    css="num",
-                )
-            )
-        cells += [
-            Cell(integer(row[c]) if c in row else "", css="num") for c in ("seeds", "n_cells", "n")
-        ]
+        cells.append(
+            Cell(integer(row.get("n_cells")), sub=f"{integer(row.get('n'))} images", css="num")
+        )
         rows.append(cells)
     columns = [
         ("", "num", ""),
@@ -116,11 +108,9 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
         ("worst generator", "", "the test generator with the worst mean"),
     ]
     if sized:
-        columns.append(("columns", "num", "selected, out of how many"))
-    if stable:
-        columns.append(("overlap", "num", "Jaccard index of two seeds' selections"))
-    columns += [("seeds", "num", ""), ("cells", "num", ""), ("images", "num", "test images")]
-    return Table(columns, rows)
+        columns.append(("columns", "num", "selected, out of how many; overlap of two seeds below"))
+    columns.append(("cells", "num", "cells in the mean, test images below"))
+    return Table(columns, rows, compact=True)
 
 
 def _known(value: Any) -> bool:
@@ -131,8 +121,8 @@ def _difference(row: Mapping[str, Any]) -> Cell:
     if not _known(row.get("difference")):
         return Cell(css="num")
     low, high = row.get("difference_low"), row.get("difference_high")
-    better = _known(low) and low > 0
-    worse = _known(high) and high < 0
+    better = low is not None and bool(low > 0)
+    worse = high is not None and bool(high < 0)
     if row["metric"] == "ece":
         better, worse = worse, better
     return Cell(
@@ -155,4 +145,12 @@ def _size(row: Mapping[str, Any]) -> Cell:
     whole = float(row["selected"]).is_integer()
     size = integer(row["selected"]) if whole else number(row["selected"], 1)
     total = row.get("selected_from")
-    return Cell(size, sub=f"of {integer(total)}" if _known(total) else "", css="num")
+    overlap = row.get("jaccard")
+    return Cell(
+        f"{size} of {integer(total)}" if _known(total) else size,
+        sub=f"overlap {number(overlap, 2)}" if _known(overlap) else "",
+        tip=f"overlap by chance {number(row.get('jaccard_by_chance'), 2)}"
+        if _known(overlap)
+        else "",
+        css="num",
+    )
