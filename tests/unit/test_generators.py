@@ -53,6 +53,15 @@ def test_crops_are_parts_of_the_photograph() -> None:
     assert np.abs(np.asarray(cut[4], float) - half[3:227, 5:229]).max() <= 1.0
 
 
+def test_crops_of_nothing_are_left_out() -> None:
+    samples = np.full((460, 470, 3), 128, dtype=np.uint8)
+    assert list(photographs.crops(Image.fromarray(samples))) == []
+    samples[:224, :224:2] = 160
+    cut = list(photographs.crops(Image.fromarray(samples)))
+    assert len(cut) == 1
+    assert np.array_equal(np.asarray(cut[0]), samples[:224, :224])
+
+
 def test_spread_takes_evenly() -> None:
     assert photographs.spread([5, 1, 3], 0) == [5, 1, 3]
     assert photographs.spread([5, 1, 3], 99) == [5, 1, 3]

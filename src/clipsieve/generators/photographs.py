@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CROP = 224
 #: Neighbouring crops share at most this part of their width.
 OVERLAP = 0.1
+#: A crop whose grey levels (0 to 255) have a smaller standard deviation shows next to nothing.
+LEAST_DEVIATION = 12.0
 
 
 @dataclass(frozen=True)
@@ -165,10 +167,11 @@ def positions(length: int, *, crop: int = CROP, overlap: float = OVERLAP) -> lis
 def crops(image: Image.Image, *, crop: int = CROP) -> Iterator[Image.Image]:
     """Cut a photograph: a grid of crops at its own scale, then one at half of it.
 
-    The second scale shows whole things rather than parts, and is free of the traces that a
-    photograph's own JPEG file left. Where the half has no room for a crop there is none.
+    Crops of plain sky or wall are left out: networks that normalise each picture blow up the
+    nothing in them. The second scale shows whole things rather than parts, and is nearly free of
+    the traces that a photograph's own JPEG file left; a small photograph has none.
     """
-    from PIL import Image
+    from PIL import Image, ImageStat
 
     for scaled in (
         image,
@@ -176,7 +179,9 @@ def crops(image: Image.Image, *, crop: int = CROP) -> Iterator[Image.Image]:
     ):
         for top in positions(scaled.height, crop=crop):
             for left in positions(scaled.width, crop=crop):
-                yield scaled.crop((left, top, left + crop, top + crop))
+                part = scaled.crop((left, top, left + crop, top + crop))
+                if ImageStat.Stat(part.convert("L")).stddev[0] >= LEAST_DEVIATION:
+                    yield part
 
 
 def spread(counts: list[int], limit: int) -> list[int]:
