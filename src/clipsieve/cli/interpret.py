@@ -93,6 +93,7 @@ def check_null_arguments(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Explain the directions, and write the rows."""
+    import numpy as np
     from threadpoolctl import threadpool_limits
 
     from clipsieve import store
@@ -108,9 +109,10 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--top {args.top}: at least 1")
     stored = store.read_texts(args.texts)
     keep = first_of_each(stored.duplicate_of)
-    goals = unit_rows(stored.embedding[keep])
+    goals = stored.embedding[keep]
     if args.centre:
-        goals = goals - goals.mean(axis=0)
+        units = unit_rows(goals)
+        goals = (units - units.mean(axis=0)).astype(np.float32)
     with threadpool_limits(args.threads):
         material = read_material(
             embeddings=args.embeddings, splits=args.splits, probes=args.probes,

@@ -66,7 +66,7 @@ def explain_with_texts(
     """
     import pandas as pd
 
-    goals = np.asarray(embeddings)
+    goals = unit_rows(embeddings, np.float32)
     # Directions with the same null stand together, so that one null at a time is in memory.
     keys = [(meaningless.random_key(d), meaningless.shuffled_key(d)) for d in directions]
     order = sorted(range(len(directions)), key=lambda i: repr(keys[i]))

@@ -50,10 +50,13 @@ class Null:
 
 
 def unit_rows(X: ArrayLike, dtype: type[np.floating] = np.float64) -> NDArray:
-    """Return `X` [n, D] with rows of length 1; a row of zeros stays zeros."""
-    rows = np.asarray(X, dtype=np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0).astype(dtype)
+    """Return `X` [n, D] in `dtype` with rows of length 1; a row of zeros stays zeros."""
+    rows = np.asarray(X)
+    # Texts come and stay in float32: a copy in float64 would cost more than the products.
+    rows = rows if rows.dtype == dtype else rows.astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return np.asarray(rows * scale.astype(rows.dtype), dtype=dtype)
 
 
 def covariance(X: ArrayLike) -> NDArray[np.float64]:
