@@ -62,7 +62,8 @@ def gather_evidence(
     rate : float, default 0.05
         Largest share of real images called generated, and of generated called real.
     resamples, confidence, seed
-        Of the bootstrap over groups, as in the evaluation.
+        Of the bootstrap over groups; the defaults are those of the evaluation, so that a detector
+        of one generator says of itself what the run's cells say.
 
     Returns
     -------
@@ -180,8 +181,11 @@ def _expected(
     seed: int,
 ) -> dict[str, Any]:
     """Mean over generators of the cells of the detector's row, with group-bootstrap intervals."""
-    from clipsieve.evaluation.bootstrap import interval
+    from clipsieve.evaluation.bootstrap import degrees_of_freedom
+    from clipsieve.evaluation.cells import cell_intervals
+    from clipsieve.evaluation.intervals import metric_intervals
     from clipsieve.evaluation.matrix import layout_of, transfer_matrix
+    from clipsieve.evaluation.means import mean_over_cells
     from clipsieve.evaluation.metrics import METRICS
     from clipsieve.evaluation.scores import Scores
 
@@ -190,23 +194,26 @@ def _expected(
         "detector", 0, ["detector"], np.where(used, logits, np.nan)[None], np.array([threshold])
     )
     matrix = transfer_matrix(row, layout)
-    assert matrix.replicates is not None
-    found: dict[str, Any] = {"per_generator": {}}
+    lows, highs = cell_intervals(matrix, layout, confidence=confidence, method="studentized")
+    means = mean_over_cells(matrix, {"all": np.ones((1, len(matrix.test)), bool)}, layout)
+    assert means.replicates is not None
+    assert means.influence is not None
+    n_real, n_generated = means.class_groups[0]
+    low, high = metric_intervals(
+        means.values[:, 0],
+        means.replicates[:, 0],
+        {"real": n_real, "generated": n_generated, "both": len(means.groups[0])},
+        confidence=confidence,
+        influence=means.influence[:, 0],
+        freedom=degrees_of_freedom(layout.strata, means.groups[0]),
+    )
+    found: dict[str, Any] = {"per_generator": {name: {} for name in matrix.test}}
     for metric in REPORTED:
-        at = METRICS.index(metric)
-        values, replicates = matrix.values[at, 0], matrix.replicates[at, 0].astype(np.float64)
-        every = np.concatenate([values, [values.mean()]])
-        low, high = interval(
-            every,
-            np.concatenate([replicates, replicates.mean(axis=0)[None]]),
-            confidence=confidence,
-        )
-        for j, name in enumerate([*matrix.test, None]):
-            entry = {"value": float(every[j]), "low": _or_none(low[j]), "high": _or_none(high[j])}
-            if name is None:
-                found[metric] = entry
-            else:
-                found["per_generator"].setdefault(name, {})[metric] = entry
+        m = METRICS.index(metric)
+        found[metric] = _entry(means.values[m, 0], low[m], high[m])
+        for j, name in enumerate(matrix.test):
+            entry = _entry(matrix.values[m, 0, j], lows[m, 0, j], highs[m, 0, j])
+            found["per_generator"][name][metric] = entry
     at = METRICS.index("accuracy_at_val_threshold")
     worst = int(np.argmin(matrix.values[at, 0]))
     return found | {
@@ -218,5 +225,10 @@ def _expected(
     }
 
 
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _entry(value: float, low: float, high: float) -> dict[str, float | None]:
+    """Return a metric with its interval, JSON-able: None where there is no interval."""
+    ends = {"low": low, "high": high}
+    return {
+        "value": float(value),
+        **{name: float(end) if np.isfinite(end) else None for name, end in ends.items()},
+    }

@@ -14,10 +14,11 @@ from clipsieve import store
 from clipsieve.cli import main
 from clipsieve.detector import Detector, file_warnings, read_detector
 from clipsieve.encoders import load_encoder
+from clipsieve.feature_sets import FeatureSet, write_feature_sets
 from clipsieve.images.facts import file_facts
 from clipsieve.probes import fit_probe, residual, residual_feature
 from clipsieve.probes.files import StoredProbe, read_probes, write_probes
-from clipsieve.tables import write_table
+from clipsieve.tables import read_table, write_table
 
 SETS = ("real", "one", "two", "three")
 N = 40
@@ -191,6 +192,25 @@ def test_what_it_says_of_itself_is_counted_on_generators_that_are_new_to_it(run:
     assert sum(shares) == pytest.approx(1.0)
     assert stored.facts["training"]["formats"] == {"PNG": {"generated": 20, "real": 20}}
     assert stored.facts["calibration"]["ece_after_cross_fitted"] is not None
+
+
+def test_a_detector_of_one_generator_says_of_itself_what_the_cells_say(run: Run):
+    features = run.root / "f/all.json"
+    write_feature_sets(features, [FeatureSet("all", "all")])
+    tables = [f"--{name}={run.root / name}.parquet" for name in ("means", "controls", "optimism")]
+    status = main(
+        ["evaluate", "--run", "r", "--scores", str(run.root / "scores/all.parquet"),
+         "--features", str(features), "--families", json.dumps(dict.fromkeys(SETS[1:], "gan")),
+         "--resamples", "200", "--cells", str(run.root / "cells.parquet"), *tables]
+    )  # fmt: skip
+    assert status == 0
+    cells = read_table(run.root / "cells.parquet")[0].set_index(["train", "test", "metric"])
+    expected = read_detector(run.export("all", "one")).facts["expected"]["per_generator"]
+    for name in ("two", "three"):
+        for metric, entry in expected[name].items():
+            for column in ("value", "low", "high"):
+                cell = cells.loc[("one", name, metric), column]
+                assert entry[column] == pytest.approx(cell, abs=1e-6), (name, metric, column)
 
 
 def test_trained_on_all_generators_it_says_that_none_was_held_out(

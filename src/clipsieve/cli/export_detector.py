@@ -107,9 +107,8 @@ def run(args: argparse.Namespace) -> None:
     }
     scores = read_scores(args.scores, sources)
     evidence = gather_evidence(
-        scores, probes[0].feature_set, trains, rate=args.rate, resamples=args.resamples,
-        seed=scores.seed,
-    )  # fmt: skip
+        scores, probes[0].feature_set, trains, rate=args.rate, resamples=args.resamples
+    )
     mean = rows.embedding.mean(axis=0, dtype=np.float64)
     training = training_facts(rows_of(images, rows))
     training["likeness"] = float(np.quantile(likeness(rows.embedding, mean), 0.001))
