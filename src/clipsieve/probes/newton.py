@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_C, check_labels, check_matrix
 
 Floats = NDArray[np.float64]
@@ -36,14 +37,22 @@ class _Hessian:
     """X^T diag(q (1 - q)) X + diag(penalty), factored; formed in float32 while that is enough."""
 
     def __init__(self, X: Floats, penalty: Floats, rough: NDArray[np.float32] | None) -> None:
-        self._X, self._penalty, self._rough = X, penalty, rough
+        self._X, self._penalty = X, penalty
         self._diagonal = np.diag_indices(X.shape[1])
         self._factor: Any = None
+        # float32 is off by about 1e-6 of the largest eigenvalue, at most |X|^2 / 4; that must stay
+        # below what the penalty adds.
+        limit = 2.5e-7 * float(np.vdot(X, X))
+        weakest = float(penalty[penalty > 0].min(initial=np.inf))
+        self._rough = rough if weakest > limit else None
 
-    def refine(self) -> bool:
-        """Form the next Hessians in float64; False when they were already."""
-        was_rough, self._rough = self._rough is not None, None
-        return was_rough
+    @property
+    def exact(self) -> bool:
+        return self._rough is None
+
+    def refine(self) -> None:
+        """Form the next Hessians in float64."""
+        self._rough = None
 
     def factorise(self, q: Floats) -> None:
         from scipy.linalg.lapack import dpotrf
@@ -54,11 +63,17 @@ class _Hessian:
         H = (scaled.T @ scaled).astype(np.float64, copy=False)
         H[self._diagonal] += self._penalty
         self._factor, info = dpotrf(H.T, lower=0)
-        if info != 0:
+        if info != 0 and not self.exact:
+            self.refine()
+            return self.factorise(q)
+        longer = 1e-15 * float(np.trace(H))
+        while info != 0 and np.isfinite(longer):
             # Rounding, or an unpenalised column on a saturated fit: a slightly longer diagonal
             # still gives a direction of descent.
-            H[self._diagonal] += 1e-6 * np.trace(H) / len(H)
-            self._factor, _ = dpotrf(H.T, lower=0)
+            H[self._diagonal] += longer
+            self._factor, info = dpotrf(H.T, lower=0)
+            longer *= 10.0
+        return None
 
     def solve(self, gradient: Floats) -> Floats:
         from scipy.linalg.lapack import dpotrs
@@ -86,7 +101,8 @@ def minimise(
         changes the path, not where it ends (gradients stay in float64).
     keep : float. A factored Hessian is kept while a step with it shrinks the decrement below this
         share. Large where a factorisation costs much more than a step.
-    tol : float. Stop when the Newton decrement is below tol * (1 + sqrt(objective)).
+    tol : float. Stop when the Newton decrement is below tol * (1 + sqrt(objective)), or when
+        rounding lets it shrink no further.
 
     Returns
     -------
@@ -107,6 +123,7 @@ def minimise(
     q, value = evaluate(w)
     age = -1  # steps taken with the current factor; -1: there is none
     decrement = np.inf
+    stalled = 0  # exact Newton steps in a row that shrank a small decrement no more
     for step in range(1, _MAX_STEPS + 1):
         gradient = penalty * w - X.T @ q
         before = decrement
@@ -123,7 +140,11 @@ def minimise(
                 # A fresh factor this close to the optimum does better unless it is too rough.
                 hessian.refine()
             age = -1
-        if done:
+        if age == 0 and hessian.exact and before < 1e-2 and decrement > 0.5 * before:
+            stalled += 1
+        else:
+            stalled = 0
+        if done or stalled == 3:
             return w - move, step
         scale = 1.0
         while True:
@@ -181,6 +202,8 @@ def fit_path(
     matrix = check_matrix(X, "X").astype(np.float64)
     labels = check_labels(y, "y", rows=len(matrix))
     strengths = [check_C(C) for C in Cs]
+    if not np.isfinite(np.vdot(matrix, matrix)):
+        raise UserError("the values of X are too large to square; scale its columns down")
     n, D = matrix.shape
     basis = None
     if n < D:
