@@ -8,7 +8,7 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
 from clipsieve.errors import UserError
-from clipsieve.selection import head_features, rank_heads
+from clipsieve.selection import fit_heads, head_features, rank_heads
 
 LAYERS, HEADS, SIZE, WIDTH = 3, 4, 8, 48
 
@@ -74,6 +74,17 @@ def test_threads_change_no_bit_and_progress_counts_every_head(data):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
+def test_one_fit_ranks_on_several_sets_and_gives_logits(data):
+    Z, y, Zv, v, _, R = data
+    probes = fit_heads(Z, y, R, C=0.05, fit_intercept=True)
+    for rows, labels in ((Zv, v), (Zv[10:], v[10:])):
+        expected = rank_heads(Z, y, rows, labels, R, C=0.05, fit_intercept=True)
+        np.testing.assert_array_equal(probes.rank(rows, labels).log_loss, expected.log_loss)
+    np.testing.assert_allclose(
+        probes.logits(Zv)[1, 2], reference(data, 1, 2, 0.05, True), rtol=1e-5, atol=1e-6
+    )
+
+
 def test_projected_outputs_rank_by_their_own_basis(data):
     Z, y, Zv, v, W, _ = data
     P = np.random.default_rng(3).standard_normal((5, WIDTH))  # joint space smaller than d_head
@@ -110,7 +121,7 @@ def test_unusable_input_is_refused_by_name(data):
     hole[3, 0, 0, 0] = np.nan
     for arguments, words in (
         ((hole, y, Zv, v, R), "Z_train holds NaN"),
-        ((Z, y, Zv[:, :2], v, R), "must be equal"),
+        ((Z, y, Zv[:, :2], v, R), "Z_val has heads"),
         ((Z, y, Zv, v, R[:2]), "head basis has shape"),
         ((Z, np.ones_like(y), Zv, v, R), "y_train holds one class only"),
         ((Z[:, 0], y, Zv, v, R), "Z_train has shape"),

@@ -1,6 +1,20 @@
 """Which columns and heads a probe should keep: greedy elimination, head ranking, controls."""
 
 from clipsieve.selection.greedy import GreedyResult, greedy_elimination
-from clipsieve.selection.heads import HeadRanking, head_features, rank_heads
+from clipsieve.selection.heads import (
+    HeadProbes,
+    HeadRanking,
+    fit_heads,
+    head_features,
+    rank_heads,
+)
 
-__all__ = ["GreedyResult", "HeadRanking", "greedy_elimination", "head_features", "rank_heads"]
+__all__ = [
+    "GreedyResult",
+    "HeadProbes",
+    "HeadRanking",
+    "fit_heads",
+    "greedy_elimination",
+    "head_features",
+    "rank_heads",
+]

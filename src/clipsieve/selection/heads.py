@@ -47,6 +47,53 @@ class HeadRanking:
         return [(int(layer), int(head)) for layer, head in self.order[:k]]
 
 
+@dataclass(frozen=True)
+class HeadProbes:
+    """One converged probe for each head, applied to cached contexts z directly.
+
+    Attributes
+    ----------
+    coef : float64 [L, H, d_head]. R^T w, so that coef . z = w . R z.
+    intercept : float64 [L, H]. 0 without an intercept.
+    """
+
+    coef: Floats
+    intercept: Floats
+
+    def logits(self, Z: ArrayLike) -> Floats:
+        """Return the logit of every row and head, float64 [L, H, n]; Z is [n, L, H, d_head]."""
+        contexts = _check_contexts(Z, "Z", heads=self.coef.shape)
+        found = np.empty((*self.coef.shape[:2], len(contexts)))
+        for place in np.ndindex(*self.coef.shape[:2]):
+            found[place] = contexts[:, *place].astype(np.float64) @ self.coef[place]
+        return found + self.intercept[:, :, None]
+
+    def rank(self, Z: ArrayLike, y: ArrayLike) -> HeadRanking:
+        """Score every head on rows Z [n, L, H, d_head] with labels y [n], and rank the heads.
+
+        Raises
+        ------
+        UserError
+            As `rank_heads`.
+        """
+        contexts = _check_contexts(Z, "Z_val", heads=self.coef.shape)
+        labels = check_labels(y, "y_val", rows=len(contexts))
+        logits = self.logits(contexts)
+        layers, heads = logits.shape[:2]
+        scores = np.empty((3, layers, heads))
+        for place in np.ndindex(layers, heads):
+            z = logits[place]
+            scores[:, *place] = accuracy(z, labels), log_loss(z, labels), auc(z, labels)
+        # Places in (layer, head) order and a stable sort: that ends every tie.
+        order = np.lexsort((scores[1].ravel(), -scores[0].ravel()))
+        return HeadRanking(
+            accuracy=scores[0],
+            log_loss=scores[1],
+            auc=scores[2],
+            order=np.stack(np.divmod(order, heads), axis=-1),
+        )
+
+
 def rank_heads(
     Z_train: ArrayLike,
     y_train: ArrayLike,
@@ -61,18 +108,14 @@ def rank_heads(
 ) -> HeadRanking:
     """Score a converged probe on every head's output and rank the heads (paper, Section 4).
 
+    The same as `fit_heads(...).rank(Z_val, y_val)`; use that to score one fit on several sets.
+
     Parameters
     ----------
     Z_train, Z_val : float32 or float64 [n, L, H, d_head]. Cached CLS contexts of rows of the
         generator trained on, and of the one scored on.
     y_train, y_val : [n]. 0 = generated, 1 = real.
-    basis : [L, H, d_out, d_head]. The factor R of each head's W_O^h = Q R; or of any other map from the
-        cached numbers, such as the projection to the joint space.
-    C : float. Inverse strength of the L2 penalty, as in scikit-learn.
-    fit_intercept : bool. Add an unpenalised intercept.
-    threads : int. Heads worked on at once; every head's arithmetic is the same for any number, as
-        long as the matrix library's own threads stay fixed (here: one each).
-    progress : callable, optional. Called with (heads done, heads in all).
+    basis, C, fit_intercept, threads, progress : as `fit_heads`.
 
     Returns
     -------
@@ -83,47 +126,71 @@ def rank_heads(
     UserError
         For shapes that do not match, NaN or infinity, labels other than 0 and 1, one class only.
     """
-    train, val = _check_contexts(Z_train, "Z_train"), _check_contexts(Z_val, "Z_val")
-    if val.shape[1:] != train.shape[1:]:
-        raise UserError(
-            f"Z_val has heads {list(val.shape[1:])} and Z_train {list(train.shape[1:])}; "
-            "they must be equal [L, H, d_head]"
-        )
+    train = _check_contexts(Z_train, "Z_train")
+    val = _check_contexts(Z_val, "Z_val", heads=train.shape[1:])
+    v = check_labels(y_val, "y_val", rows=len(val))
+    probes = fit_heads(
+        train, y_train, basis,
+        C=C, fit_intercept=fit_intercept, threads=threads, progress=progress,
+    )  # fmt: skip
+    return probes.rank(val, v)
+
+
+def fit_heads(
+    Z_train: ArrayLike,
+    y_train: ArrayLike,
+    basis: ArrayLike,
+    *,
+    C: float = 1.0,
+    fit_intercept: bool = False,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> HeadProbes:
+    """Fit a converged probe on every head's output.
+
+    Parameters
+    ----------
+    Z_train : float32 or float64 [n, L, H, d_head]. Cached CLS contexts.
+    y_train : [n]. 0 = generated, 1 = real.
+    basis : [L, H, d_out, d_head]. The factor R of each head's W_O^h = Q R; or of any other map from
+        the cached numbers, such as the projection to the joint space.
+    C : float. Inverse strength of the L2 penalty, as in scikit-learn.
+    fit_intercept : bool. Add an unpenalised intercept.
+    threads : int. Heads worked on at once. Each head's arithmetic is the same for any number: the
+        matrix library is held to one thread.
+    progress : callable, optional. Called with (heads done, heads in all).
+
+    Returns
+    -------
+    HeadProbes
+
+    Raises
+    ------
+    UserError
+        As `rank_heads`.
+    """
+    train = _check_contexts(Z_train, "Z_train")
     R = _check_basis(basis, train.shape[1:])
     y = check_labels(y_train, "y_train", rows=len(train))
-    v = check_labels(y_val, "y_val", rows=len(val))
     C = check_C(C)
     if threads < 1:
         raise UserError(f"threads is {threads}; it must be at least 1")
-    layers, heads = train.shape[1:3]
+    layers, heads, size = train.shape[1:]
     places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    coef, intercept = np.empty((layers, heads, size)), np.zeros((layers, heads))
 
-    def score(place: tuple[int, int]) -> tuple[float, float, float]:
-        layer, head = place
-        logits = _fit_head(
-            train[:, layer, head], y, val[:, layer, head], R[layer, head], C, fit_intercept
-        )
-        return accuracy(logits, v), log_loss(logits, v), auc(logits, v)
+    def fit(place: tuple[int, int]) -> None:
+        coef[place], intercept[place] = _fit_head(train[:, *place], y, R[place], C, fit_intercept)
 
-    scores = np.empty((len(places), 3))
     # The matrices are small: one thread a head beats many threads on one head.
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        results = map(score, places) if threads == 1 else pool.map(score, places)
-        for done, result in enumerate(results, start=1):
-            scores[done - 1] = result
+        steps = map(fit, places) if threads == 1 else pool.map(fit, places)
+        for done, _ in enumerate(steps, start=1):
             if progress is not None:
                 progress(done, len(places))
-    # Places are in (layer, head) order already, so a stable sort ends every tie.
-    order = np.lexsort((scores[:, 1], -scores[:, 0]))
-    shape = (layers, heads)
-    return HeadRanking(
-        accuracy=scores[:, 0].reshape(shape),
-        log_loss=scores[:, 1].reshape(shape),
-        auc=scores[:, 2].reshape(shape),
-        order=np.array(places, dtype=np.int64)[order],
-    )
+    return HeadProbes(coef=coef, intercept=intercept)
 
 
 def head_features(
@@ -172,15 +239,9 @@ def head_features(
 
 
 def _fit_head(
-    z_train: NDArray[Any],
-    y: NDArray[np.int64],
-    z_val: NDArray[Any],
-    R: Floats,
-    C: float,
-    fit_intercept: bool,
-) -> Floats:
-    """Return logits of the scoring rows for one head."""
-    features = z_train.astype(np.float64) @ R.T
+    z: NDArray[Any], y: NDArray[np.int64], R: Floats, C: float, fit_intercept: bool
+) -> tuple[Floats, float]:
+    features = z.astype(np.float64) @ R.T
     size = features.shape[1]
     if fit_intercept:
         features = np.column_stack([features, np.ones(len(features))])
@@ -188,16 +249,19 @@ def _fit_head(
     penalty = np.full(features.shape[1], 1.0 / C)
     penalty[size:] = 0.0
     w, _ = minimise(features, penalty, rough=features.astype(np.float32), tol=1e-8)
-    logits = z_val.astype(np.float64) @ (R.T @ w[:size])
-    return np.asarray(logits + w[size] if fit_intercept else logits)
+    return R.T @ w[:size], float(w[size]) if fit_intercept else 0.0
 
 
-def _check_contexts(Z: ArrayLike, name: str) -> NDArray[Any]:
+def _check_contexts(Z: ArrayLike, name: str, heads: tuple[int, ...] | None = None) -> NDArray[Any]:
     contexts = np.asarray(Z)
     if contexts.ndim != 4 or 0 in contexts.shape:
         raise UserError(f"{name} has shape {list(contexts.shape)}; it must be [n, L, H, d_head]")
     if contexts.dtype.kind not in "fiu":
         raise UserError(f"{name} has dtype {contexts.dtype}; it must hold numbers")
+    if heads is not None and contexts.shape[1:] != tuple(heads):
+        raise UserError(
+            f"{name} has heads {list(contexts.shape[1:])}; as in Z_train they must be {list(heads)}"
+        )
     if not np.isfinite(contexts.sum(dtype=np.float64)) and not np.isfinite(contexts).all():
         raise UserError(f"{name} holds NaN or infinity; all values must be finite")
     return contexts
