@@ -148,6 +148,8 @@ def load_same_encoder(detector: Detector, args: argparse.Namespace) -> Any:
 
 def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dict[str, Any]]:
     """Judge some files; one that is no usable image gets its `problem` instead of a verdict."""
+    import torch
+
     from clipsieve.detector import file_warnings
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.facts import FileFacts, file_facts
@@ -156,22 +158,23 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
     colour = detector.facts["encoder"]["background"] or (255, 255, 255)
     background = (int(colour[0]), int(colour[1]), int(colour[2]))
     results: list[dict[str, Any]] = []
-    pictures, kept, facts_of = [], [], []
+    pixels, kept, facts_of = [], [], []
     for path in paths:
         results.append({"path": str(path), "problem": None})
         facts: FileFacts = file_facts(path)
         problem = facts.problem
         if problem is None:
             try:
-                pictures.append(decode(path, background=background))
+                # Only what the encoder sees is kept: a folder of large photographs fits in memory.
+                pixels.append(encoder.preprocess(decode(path, background=background)))
                 kept.append(results[-1])
                 facts_of.append(facts)
             except ImageProblem as error:
                 problem = error.reason
         results[-1]["problem"] = problem
-    if not pictures:
+    if not pixels:
         return results
-    embeddings, heads = encoder.encode_images(pictures)
+    embeddings, heads = encoder.encode_pixels(torch.stack(pixels))
     basis = encoder.head_basis() if detector.needs_heads else None
     verdicts = detector.judge(detector.logits(embeddings, heads, basis))
     likeness = detector.likeness(embeddings)
