@@ -147,7 +147,7 @@ def test_forest_marks_follow_the_interval_of_the_difference(demo):
     dots = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
     drawn = {round(float(d.get_xdata()[0]), 9): d.get_markerfacecolor() for d in dots}
     for row in mine.dropna(subset=["difference"]).itertuples():
-        clear = row.difference_low > 0 or row.difference_high < 0
+        clear = row.p_holm <= 0.05 and (row.difference_low > 0 or row.difference_high < 0)
         assert (drawn[round(row.difference, 9)] != "white") == clear
 
 

@@ -16,7 +16,7 @@ import pytest
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import PAPER_GENERATORS, Facts, cells_title, parse_facts
-from clipsieve.report.frames import order_feature_sets, over_seeds
+from clipsieve.report.frames import order_feature_sets, over_seeds, verdict
 from clipsieve.report.page import Cell, Page, Section, Table, interval, number, p_value, render
 from clipsieve.report.published import published
 from clipsieve.report.reading import origin, read_tables
@@ -379,6 +379,19 @@ def test_over_seeds_is_the_plain_mean():
         assert found.loc[key, "value"] == pytest.approx(values.mean())
         assert found.loc[key, "value_sd"] == pytest.approx(values.std(ddof=1))
         assert found.loc[key, "seeds"] == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "expected"),
+    [
+        *((0.01, 0.02, 0.04, 1), (0.01, 0.02, 0.06, 0), (-0.02, -0.01, 0.001, -1)),
+        *((-0.01, 0.01, 0.001, 0), (float("nan"), float("nan"), float("nan"), 0)),
+        *((0.01, 0.02, None, 1), (None, None, None, 0), (0.01, 0.02, float("nan"), 1)),
+    ],
+)
+def test_a_difference_is_told_from_0_by_interval_and_corrected_p(low, high, p, expected):
+    row = {"difference_low": low, "difference_high": high, "p_holm": p}
+    assert verdict(row) == expected
 
 
 def test_origin_reads_run_seed_and_encoder_from_the_path():

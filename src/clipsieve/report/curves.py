@@ -48,7 +48,8 @@ def search_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     pairs = _pairs(list(table["file_stem"]))
     columns = min(len(pairs), 3)
     lines_each = -(-len(pairs) // columns)
-    figure = new_figure(3.6 * columns + 0.8, 2.6 * lines_each * len(encoders) + 1.4)
+    width = 3.6 if columns > 1 else 5.6
+    figure = new_figure(width * columns + 0.8, 2.7 * lines_each * len(encoders) + 1.4)
     axes = figure.subplots(lines_each * len(encoders), columns, squeeze=False)
     for e, encoder in enumerate(encoders):
         mine = table[table["encoder"] == encoder]
@@ -57,7 +58,9 @@ def search_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
             _pair_panel(ax, mine, encoder, directions, notes, facts)
         for ax in block[len(pairs) :]:
             ax.set_axis_off()
-        block[0].set_title(facts.encoder_title(encoder), fontweight="bold", pad=36)
+        legend = block[0].get_legend()
+        above = sum(1 + t.get_text().count("\n") for t in legend.get_texts()) if legend else 0
+        block[0].set_title(facts.encoder_title(encoder), fontweight="bold", pad=10 + 11 * above)
     seeds = table["seed"].nunique()
     finish(
         figure,
@@ -135,7 +138,7 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
     colours = {s: COLOURS[i % len(COLOURS)] for i, s in enumerate(sets)}
     dashes = {s: ("-", "--", ":")[i // len(COLOURS) % 3] for i, s in enumerate(sets)}
     grid = [(encoder, metric) for encoder in encoders for metric in metrics]
-    figure = new_figure(2.05 * len(perturbations) + 1.6, 1.75 * len(grid) + 1.6)
+    figure = new_figure(max(5.0, 2.05 * len(perturbations)) + 3.4, 1.75 * len(grid) + 1.8)
     axes = figure.subplots(len(grid), len(perturbations), squeeze=False, sharey="row", sharex="col")
     for row, (encoder, metric) in zip(axes, grid, strict=True):
         mine = shown[(shown["encoder"] == encoder) & (shown["metric"] == metric)]
@@ -143,7 +146,15 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
             for feature_set in sets:
                 part = mine[mine["feature_set"] == feature_set]
                 _curve(ax, part, perturbation, feature_set, colours, dashes)
-        row[0].set_ylabel(f"{facts.encoder_title(encoder)}\n{metric_title(metric)}", fontsize=8)
+        row[0].set_ylabel(textwrap.fill(metric_title(metric), 20), fontsize=8)
+        if metric == metrics[0]:
+            row[0].annotate(
+                facts.encoder_title(encoder),
+                *((0, 1), (0, 20)),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                fontweight="bold",
+            )
     for ax, perturbation in zip(axes[0], perturbations, strict=True):
         ax.set_title(perturbation.replace("_", " "))
     for ax, perturbation in zip(axes[-1], perturbations, strict=True):

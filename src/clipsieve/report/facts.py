@@ -70,7 +70,9 @@ class Facts:
         known = self.encoders.get(encoder)
         if known is None:
             return encoder
-        return f"{known.title} (random weights)" if known.random else known.title
+        if known.random and "random" not in known.title.lower():
+            return f"{known.title} (random weights)"
+        return known.title
 
     def pair_title(self, pair: str, arrow: str = " / ") -> str:
         """Title of a pair `a--b`; `arrow` stands between the two titles."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,6 +72,17 @@ def over_seeds(table: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as mappings from column to value."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def verdict(row: Mapping[str, Any]) -> int:
+    """Say whether a difference is told from 0: 1 above, -1 below, 0 not.
+
+    Its interval leaves out 0, and its corrected p value is at most 0.05 (where there is one).
+    """
+    low, high, p = (row.get(k) for k in ("difference_low", "difference_high", "p_holm"))
+    if p is not None and p > 0.05:
+        return 0
+    return int(low is not None and low > 0) - int(high is not None and high < 0)
 
 
 def leading(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -198,7 +198,7 @@ def concepts(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         for p in panels
     }
     heights = [0.27 * len(rows[p]) + 0.5 for p in panels]
-    figure = new_figure(max(7.0, 0.62 * len(edits) + 4.6), sum(heights) + 2.2)
+    figure = new_figure(max(9.0, 0.62 * len(edits) + 4.6), sum(heights) + 2.2)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     top = max(0.05, float(shown["cosine"].abs().max()))
     image: Any = None
@@ -206,12 +206,13 @@ def concepts(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         image = _edit_panel(ax, shown, panel, rows[panel], edits, top)
         ax.set_title(f"{facts.encoder_title(panel[0])}: {_KIND_WORDS[panel[1]]}")
     bar = figure.colorbar(image, ax=list(axes), shrink=0.5, pad=0.015, aspect=30)
-    bar.set_label("cosine; positive: the edit makes real images look generated")
+    bar.set_label("cosine")
     bar.outline.set_visible(False)
     finish(
         figure,
         registry.TITLES["concepts"],
-        "Bold: above what a meaningless direction reaches with any of these edits. Grey: not.\n"
+        "Positive: to this direction the edit makes real images look more generated. Bold: above"
+        " what a meaningless\ndirection reaches with any of these edits; plain: not.\n"
         + kind_note(facts, encoders),
     )
     return figure
@@ -250,7 +251,8 @@ def _edit_panel(
                 continue
             value = square[i, j] = cell["cosine"]
             above = cell["above"] > 0.5
-            ink = "white" if abs(value) > 0.7 * top else "black"
+            dark = abs(value) > 0.62 * top
+            inks = ("white", "black") if above else ("#e9e2d8", "#6f767d")
             ax.text(
                 *(j, i, number(value, 2, sign=True)),
                 ha="center",
@@ -258,7 +260,7 @@ def _edit_panel(
                 fontsize=7.5,
                 fontweight="bold" if above else "normal",
                 in_layout=False,
-                color=ink if above else "#6f767d",
+                color=inks[0] if dark else inks[1],
             )
     image = ax.imshow(square, cmap="PuOr_r", vmin=-top, vmax=top, aspect="auto")
     ax.set_yticks(range(len(rows)), [label for _, label in rows])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import CONTROLS, family_of, rows_of, with_kinds
+from clipsieve.report.frames import CONTROLS, family_of, rows_of, verdict, with_kinds
 from clipsieve.report.page import (
     Cell,
     Page,
@@ -121,14 +121,11 @@ def _difference(row: Mapping[str, Any]) -> Cell:
     if not _known(row.get("difference")):
         return Cell(css="num")
     low, high = row.get("difference_low"), row.get("difference_high")
-    better = low is not None and bool(low > 0)
-    worse = high is not None and bool(high < 0)
-    if row["metric"] == "ece":
-        better, worse = worse, better
+    told = verdict(row) * (-1 if row["metric"] == "ece" else 1)
     return Cell(
         number(row["difference"], sign=True),
         sub=interval(low, high, sign=True),
-        css="num good" if better else "num warn" if worse else "num",
+        css=("num", "num good", "num warn")[told],
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipsieve.report import registry
 from clipsieve.report.audits import leaks_in_words, shortcut_alert, split_table
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import CONTROLS, family_of, leading, with_kinds
+from clipsieve.report.frames import CONTROLS, family_of, leading, rows_of, verdict, with_kinds
 from clipsieve.report.page import Page, Section, number
 from clipsieve.report.reading import read_tables
 from clipsieve.report.transfer import envelope, mean_rows, same_cells_note
@@ -75,11 +75,10 @@ def _sentence(mine: pd.DataFrame, encoder: str, facts: Facts) -> list[str]:
         part = mine[mine["feature_set"].map(family_of) == family]
         if not len(part):
             continue
-        up = int((part["difference_low"] > 0).sum())
-        down = int((part["difference_high"] < 0).sum())
+        told = [verdict(r) for r in rows_of(part)]
         text += (
-            f" Selecting {family} changes that by {number(part['difference'].mean(), sign=True)} on"
-            f" average over {len(part)} selection{'s' if len(part) > 1 else ''}: {up} clearly"
-            f" better, {down} clearly worse, {len(part) - up - down} not told apart."
+            f" Selecting {family} changes that by {number(part['difference'].mean(), sign=True)}"
+            f" over the same cells (mean of {len(part)}): better in {told.count(1)}, worse in"
+            f" {told.count(-1)}, not told apart in {told.count(0)}."
         )
     return [text]

@@ -11,7 +11,14 @@ import numpy as np
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import CONTROLS, family_of, order_feature_sets, over_seeds, rows_of
+from clipsieve.report.frames import (
+    CONTROLS,
+    family_of,
+    order_feature_sets,
+    over_seeds,
+    rows_of,
+    verdict,
+)
 from clipsieve.report.page import number
 from clipsieve.report.plot import (
     COLOURS,
@@ -137,8 +144,9 @@ def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     finish(
         figure,
         registry.TITLES["forest"],
-        f"{bars} Full marks: the interval of the difference leaves out 0. Means of different"
-        " feature sets are over\ndifferent cells: compare the right side. Grey names are controls."
+        f"{bars} Full marks on the right: told from 0 (interval, and p (Holm) of at most"
+        " 0.05).\nMeans of different feature sets are over different cells: compare the right side."
+        " Grey names are controls."
         f"\n{kind_note(facts, encoders)}",
     )
     return figure
@@ -174,7 +182,7 @@ def _limit(axes: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> None:
 def _forest_row(axes: Sequence[Axes], row: Mapping[str, Any], place: int) -> None:
     control = family_of(row["feature_set"]) in CONTROLS
     colour = GREY if control else COLOURS[0]
-    clear = bool(row["difference_low"] > 0 or row["difference_high"] < 0)
+    clear = verdict(row) != 0
     axes[0].plot([row["low"], row["high"]], [place, place], color=colour, lw=1.4)
     axes[0].plot(row["value"], place, "o", color=colour, ms=4.5)
     if np.isfinite(row["difference"]):

@@ -15,6 +15,7 @@ from clipsieve.report.frames import (
     pair_of,
     rows_of,
     unordered,
+    verdict,
     with_kinds,
 )
 from clipsieve.report.page import Cell, Page, Section, Table, feature_set_cell, interval, number
@@ -166,9 +167,7 @@ def _name(facts: Facts, generator: str) -> Cell:
 def _value(row: Mapping[str, Any] | None, *, difference: bool = True) -> Cell:
     if row is None:
         return Cell("\N{EN DASH}", css="num quiet")
-    css = "num good" if difference and row["difference_low"] > 0 else "num"
-    if difference and row["difference_high"] < 0:
-        css = "num warn"
+    css = ("num", "num good", "num warn")[verdict(row) if difference else 0]
     return Cell(
         number(row["value"]),
         sub=number(row["difference"], sign=True) if difference else "",

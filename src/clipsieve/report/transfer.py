@@ -16,6 +16,7 @@ from clipsieve.report.frames import (
     over_seeds,
     pair_of,
     rows_of,
+    verdict,
     with_kinds,
 )
 from clipsieve.report.page import (
@@ -67,7 +68,8 @@ def same_cells_note(seeds: int) -> list[str]:
         " another. Intervals are of a bootstrap by group (photograph or prompt).",
         "Δ: the difference to the probe on all columns (with an intercept where the set has one)"
         " over the same cells. Generators given up to a selection are in neither, so the baseline"
-        " differs from row to row. p (Holm): corrected over all rows of the metric.",
+        " differs from row to row. p (Holm): corrected over all rows of the metric. In colour: told"
+        " from 0 by both, the interval and p of at most 0.05.",
     ]
     if seeds > 1:
         notes.append(
@@ -150,7 +152,7 @@ def mean_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
         (f"{number(left, 2)} to {number(right, 2)}", "", "the interval, drawn"),
         ("baseline", "num", "all columns, same cells"),
         ("Δ", "num", "difference to the baseline over the same cells, interval below"),
-        ("p (Holm)", "num", ""),
+        ("p\N{NO-BREAK SPACE}(Holm)", "num", ""),
         ("worst generator", "", "the test generator with the lowest mean"),
         ("cells", "num", "cells in the mean"),
         ("images", "num", "test images in the mean"),
@@ -164,8 +166,7 @@ def _mean_row(
     control = family_of(row["feature_set"]) in CONTROLS
     own = row["baseline"] is None or row["difference"] != row["difference"]
     baseline = family_of(row["feature_set"]) in {"all", "all_intercept"}
-    better = row["difference_low"] > 0
-    worse = row["difference_high"] < 0
+    told = verdict(row)
     spread = f", sd {number(row['value_sd'])}" if seeds > 1 else ""
     worst = generator_cell(facts, str(row["worst_test"])) if row["worst_test"] else Cell()
     return [
@@ -180,7 +181,7 @@ def _mean_row(
             sub=""
             if own or baseline
             else interval(row["difference_low"], row["difference_high"], sign=True),
-            css="num good" if better else "num warn" if worse else "num",
+            css=("num", "num good", "num warn")[told],
         ),
         Cell(
             "" if own or baseline else p_value(row["p_holm"]),
