@@ -131,6 +131,7 @@ def interval(
     influence: Floats | None = None,
     freedom: int | None = None,
     logit: bool = False,
+    least_spread: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Bootstrap intervals of many statistics at once.
 
@@ -155,6 +156,8 @@ def interval(
     logit
         Whether the statistics are shares: ``studentized`` then works on log(x / (1 - x)), with the
         standard deviation carried over by the derivative.
+    least_spread
+        Standard deviations below which those of the replicates are not believed, shape [...].
 
     Returns
     -------
@@ -169,6 +172,8 @@ def interval(
     broken = ~np.isfinite(ordered[..., -1])
     if method == "studentized":
         spread = ordered.std(axis=-1, ddof=1, dtype=np.float64)
+        if least_spread is not None:
+            spread = np.fmax(spread, least_spread)
         low, high = values + z * spread, values - z * spread
         if logit:
             low, high = _on_logit_scale(values, z * spread)
