@@ -206,7 +206,7 @@ def read_rows(path: PathLike, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     # Runs of neighbouring rows are read as slices: HDF5 is slow at picking single rows.
     runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
     with hdf5.opened(path, "embeddings") as file:
-        parts = []
+        parts: list[Any] = []
         for name in ("embedding", "heads"):
             if name not in file:
                 parts.append(None)
@@ -315,6 +315,11 @@ def _endless_none() -> Iterator[None]:
         yield None
 
 
+def _chunk_rows(total: int, most: int) -> int:
+    """Rows a chunk, evenly divided: HDF5 keeps the last chunk at full size however few rows it has."""
+    return -(-total // max(1, -(-total // most))) if total else 1
+
+
 def _append(
     file: h5py.File, row: int, block: np.ndarray, heads: np.ndarray | None, total: int
 ) -> int:
@@ -326,11 +331,11 @@ def _append(
     hdf5.check_finite(block, "embedding")
     if "embedding" not in file:
         shape = (total, block.shape[1])
-        chunks = (max(1, min(CHUNK_ROWS, total)), max(1, block.shape[1]))
+        chunks = (_chunk_rows(total, CHUNK_ROWS), max(1, block.shape[1]))
         hdf5.dataset(file, "embedding", shape, np.float32, chunks)
         if heads is not None:
             kind = np.float16 if heads.dtype == np.float16 else np.float32
-            chunks = (max(1, min(HEAD_CHUNK_ROWS, total)), 1, *heads.shape[2:])
+            chunks = (_chunk_rows(total, HEAD_CHUNK_ROWS), 1, *heads.shape[2:])
             hdf5.dataset(file, "heads", (total, *heads.shape[1:]), kind, chunks)
     file["embedding"][row:stop] = block
     if heads is not None:

@@ -1,0 +1,217 @@
+"""What embeddings, head outputs and texts cost, each against the plain way in the same run.
+
+`python bench/encoders.py` prints the table; `run` returns it. The model is ViT-B/16 with random
+weights: the cost does not depend on them. Plain and ours are timed in turn and the best of each
+counts, since a shared machine only ever adds time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MODEL = "ViT-B-16-quickgelu"
+TINY = '{"model": "tiny"}'
+
+
+def run(quick: bool = False) -> dict[str, Any]:
+    """Measure all four ratios and the sizes.
+
+    Returns
+    -------
+    dict
+        `heads_over_plain`: time of embeddings with head outputs over open_clip's encode_image, same
+        batch (to reach: at most 1.05). `cache_times_smaller`: bytes of full-width head outputs over
+        bytes of the cache (at least 12). `vocabulary_times_faster`: full-length prompts over cut
+        ones (at least 15), `vocabulary_difference` their relative difference (at most 1e-5).
+        `embed_over_plain`: the embed verb over a plain forward pass on pixels in memory (at most
+        1.15). `mb_per_1000_images`, `float16_error`, `peak_mb`: size of the file, error of float16
+        heads, and the verb's memory for a small and a large set.
+    """
+    import torch
+
+    from clipsieve.encoders import load_encoder
+
+    encoder = load_encoder({"model": MODEL})
+    result: dict[str, Any] = {"model": MODEL, "threads": torch.get_num_threads()}
+    result |= forward_pass(encoder, batch=8 if quick else 16, rounds=2 if quick else 6)
+    result |= vocabulary(encoder, cut=1024 if quick else 8192, full=64 if quick else 256)
+    result |= end_to_end(encoder, count=32 if quick else 128, rounds=1 if quick else 3)
+    result |= memory(counts=(64, 256) if quick else (128, 2048))
+    return result
+
+
+def in_turn(
+    first: Callable[[], Any], second: Callable[[], Any], rounds: int
+) -> tuple[float, float]:
+    """Return the best time of each, taken in turn."""
+    best = [np.inf, np.inf]
+    for _ in range(rounds):
+        for index, action in enumerate((first, second)):
+            start = time.perf_counter()
+            action()
+            best[index] = min(best[index], time.perf_counter() - start)
+    return best[0], best[1]
+
+
+def forward_pass(encoder: Any, batch: int, rounds: int) -> dict[str, Any]:
+    """Embeddings with head outputs against open_clip's encode_image."""
+    import torch
+
+    pixels = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+    def plain() -> Any:
+        with torch.inference_mode():
+            return encoder.model.encode_image(pixels)
+
+    plain()
+    ours, theirs = in_turn(lambda: encoder.encode_pixels(pixels), plain, rounds)
+    embedding, _ = encoder.encode_pixels(pixels)
+    expected = plain().numpy()
+    return {
+        "batch": batch,
+        "heads_over_plain": ours / theirs,
+        "plain_ms_per_image": 1000 * theirs / batch,
+        "embedding_difference": float(
+            np.linalg.norm(embedding - expected) / np.linalg.norm(expected)
+        ),
+    }
+
+
+def vocabulary(encoder: Any, cut: int, full: int) -> dict[str, Any]:
+    """Cut prompts against full-length ones, tokenising included, for a sample of the vocabulary."""
+    import torch
+
+    from clipsieve.encoders.texts import vocabulary_prompts
+
+    prompts, _ = vocabulary_prompts(encoder.tokenizer)
+    sample = np.random.default_rng(0).permutation(len(prompts))
+    some, few = [prompts[i] for i in sample[:cut]], [prompts[i] for i in sample[:full]]
+
+    def plain() -> Any:
+        with torch.inference_mode():
+            return encoder.model.encode_text(encoder.tokenizer(few))
+
+    ours, theirs = in_turn(lambda: encoder.encode_texts(some), plain, rounds=2)
+    expected = plain().numpy()
+    found = encoder.encode_texts(few)
+    difference = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    return {
+        "vocabulary_times_faster": (theirs / full) / (ours / cut),
+        "vocabulary_difference": float(difference.max()),
+        "vocabulary_seconds_for_all": ours / cut * len(prompts),
+    }
+
+
+def end_to_end(encoder: Any, count: int, rounds: int) -> dict[str, Any]:
+    """The embed verb (encoder loaded) against a plain forward pass; sizes of what it wrote."""
+    from unittest import mock
+
+    import h5py
+    import torch
+
+    from clipsieve import store
+    from clipsieve.cli import embed
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table, pixels = make_images(folder, count, encoder)
+        turn = iter(range(1000))
+
+        def verb() -> None:
+            number = next(turn)
+            options = [f"--shards={folder}/shards{number}", f"--output={folder}/{number}.h5"]
+            with mock.patch("clipsieve.encoders.load_encoder", return_value=encoder):
+                embed.run(verb_arguments(folder, table, f'{{"model": "{MODEL}"}}', options))
+
+        def plain() -> None:
+            with torch.inference_mode():
+                for start in range(0, count, 32):
+                    encoder.model.encode_image(pixels[start : start + 32])
+
+        ours, theirs = in_turn(verb, plain, rounds)
+        output = folder / "0.h5"
+        heads = store.read_heads(output)
+        with h5py.File(output, "r", locking=False) as file:
+            cache_bytes = file["heads"].id.get_storage_size()
+        full = encoder.head_outputs(heads[:8])
+        narrow = encoder.head_outputs(heads[:8].astype(np.float16).astype(np.float32))
+        return {
+            "images": count,
+            "embed_over_plain": ours / theirs,
+            "cache_times_smaller": full[0].nbytes * count / cache_bytes,
+            "mb_per_1000_images": output.stat().st_size / count / 1000,
+            "float16_error": float(np.linalg.norm(narrow - full) / np.linalg.norm(full)),
+        }
+
+
+def make_images(folder: Path, count: int, encoder: Any = None) -> tuple[Path, Any]:
+    """Write pictures of a usual kind (256 px, PNG and JPEG in turn) and their table."""
+    import hashlib
+
+    import pandas as pd
+    import torch
+    from PIL import Image
+
+    rows, tensors = [], []
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        small = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        image = Image.fromarray(small).resize((256, 256), Image.Resampling.BICUBIC)
+        path = folder / f"{number:05d}.{'png' if number % 2 else 'jpg'}"
+        image.save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        rows.append({"image_id": path.name, "path": path.name, "sha256": digest, "problem": None})
+        if encoder is not None:
+            tensors.append(encoder.preprocess(Image.open(path).convert("RGB")))
+    table = folder / "images.parquet"
+    pd.DataFrame(rows).astype({"problem": "string"}).to_parquet(table)
+    return table, torch.stack(tensors) if tensors else None
+
+
+def verb_arguments(folder: Path, table: Path, spec: str, more: list[str]) -> argparse.Namespace:
+    """The embed verb's options for a folder of `make_images`."""
+    from clipsieve.cli import embed
+
+    parser = argparse.ArgumentParser()
+    embed.add_arguments(parser)
+    fixed = [f"--images={table}", f"--data-root={folder}", "--image-set=s", "--encoder=e"]
+    return parser.parse_args([*fixed, f"--spec={spec}", *more])
+
+
+def memory(counts: tuple[int, int]) -> dict[str, Any]:
+    """Peak memory of the whole verb, in its own process, for a small and a large set."""
+    peaks = []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            table, _ = make_images(folder, count)
+            options = [f"--images={table}", f"--data-root={folder}", "--image-set=s", "--encoder=e"]
+            options += [f"--spec={TINY}", f"--shards={folder}/shards", f"--output={folder}/o.h5"]
+            code = (
+                "import resource, sys; from clipsieve.cli import main; main(sys.argv[1:]);"
+                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code, "embed", *options],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            peaks.append(int(done.stdout.split()[-1]) // 1024)
+    return {"peak_mb": dict(zip(counts, peaks, strict=True))}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer images and rounds")
+    print(json.dumps(run(parser.parse_args().quick), indent=2))
