@@ -398,16 +398,17 @@ def _robustness(made: Made, run: str, encoder: str, seed: int, base: Path, rng: 
         "noise": [2, 5, 10],
     }
     rows = []
-    sets = ["all", *(f"components/{a}--{b}" for a, b in made.pairs[:2])]
+    sets = ["all", "residual", *(f"components/{a}--{b}" for a, b in made.pairs)]
+    sets += [f"heads/{a}--{b}" for pair in made.pairs for a, b in (pair, pair[::-1])]
     for i, feature_set in enumerate(sets):
         for metric in ("accuracy", "auc"):
             start = 0.8 + 0.01 * i + (0.05 if metric == "auc" else 0)
             rows.append((feature_set, "none", "none", 0.0, metric, start))
             for name, levels in grid.items():
                 for k, level in enumerate(levels, 1):
-                    edit = f"{name}_{level:g}".replace(".", "p")
+                    edit = f"{name}_{level:g}".replace(".", "_")
                     value = start - 0.05 * k
-                    rows.append((feature_set, edit, name, float(level), metric, value))
+                    rows.append((feature_set, edit, name, float(k), metric, value))
     frame = pd.DataFrame(
         rows, columns=["feature_set", "perturbation", "family", "level", "metric", "value"]
     ).assign(run=run, encoder=encoder, seed=seed, n=400)

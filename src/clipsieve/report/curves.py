@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import order_feature_sets, over_seeds, unordered
+from clipsieve.report.frames import family_of, order_feature_sets, over_seeds, unordered
 from clipsieve.report.plot import (
     COLOURS,
     GREY,
@@ -134,18 +135,20 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
         ["encoder", "feature_set", "family", "label", "metric"],
         ["value", "low", "high", "n"],
     )
-    sets = order_feature_sets(list(shown["feature_set"]))
-    colours = {s: COLOURS[i % len(COLOURS)] for i, s in enumerate(sets)}
-    dashes = {s: ("-", "--", ":")[i // len(COLOURS) % 3] for i, s in enumerate(sets)}
+    looks = _looks(order_feature_sets(list(shown["feature_set"])))
     grid = [(encoder, metric) for encoder in encoders for metric in metrics]
     figure = new_figure(max(5.0, 2.05 * len(perturbations)) + 3.4, 1.75 * len(grid) + 1.8)
     axes = figure.subplots(len(grid), len(perturbations), squeeze=False, sharey="row", sharex="col")
     for row, (encoder, metric) in zip(axes, grid, strict=True):
         mine = shown[(shown["encoder"] == encoder) & (shown["metric"] == metric)]
         for ax, perturbation in zip(row, perturbations, strict=True):
-            for feature_set in sets:
-                part = mine[mine["feature_set"] == feature_set]
-                _curve(ax, part, perturbation, feature_set, colours, dashes)
+            for look in looks:
+                for feature_set in look.sets:
+                    part = mine[mine["feature_set"] == feature_set]
+                    _curve(ax, part, perturbation, look, faint=len(look.sets) > 1)
+                if len(look.sets) > 1:
+                    _curve(ax, _average(mine, look), perturbation, look, faint=None)
+            ax.grid(axis="y", color=GREY, alpha=0.25, lw=0.5)
         row[0].set_ylabel(textwrap.fill(metric_title(metric), 20), fontsize=8)
         if metric == metrics[0]:
             row[0].annotate(
@@ -160,14 +163,14 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
     for ax, perturbation in zip(axes[-1], perturbations, strict=True):
         levels = _levels(shown, perturbation)
         ax.set_xticks(range(len(levels) + 1), ["none", *levels], rotation=45)
-    handles = _handles(sets, colours, dashes, facts)
-    figure.legend(handles=handles, loc="outside right upper", fontsize=7.5)
+    figure.legend(handles=_handles(looks, facts), loc="outside right upper", fontsize=7.5)
     n = sorted({int(v) for v in shown["n"].dropna()})
     level = f"{100 * confidence_of(inputs['robustness']):g} %"
     finish(
         figure,
         registry.TITLES["robustness"],
         f"Bands: {level} intervals{', averages over seeds' if table['seed'].nunique() > 1 else ''}."
+        f"{_FAMILY_NOTE if any(len(look.sets) > 1 for look in looks) else ''}"
         f" n {n[0] if n else 0}{f' to {n[-1]}' if len(n) > 1 else ''} images."
         f" Stronger to the right.\n{kind_note(facts, encoders)}",
     )
@@ -179,14 +182,51 @@ def _levels(shown: pd.DataFrame, perturbation: str) -> list[str]:
     return list(dict.fromkeys(shown.loc[shown["family"] == perturbation, "label"]))
 
 
+@dataclass(frozen=True)
+class _Look:
+    """How a feature set is drawn, or a whole family of them (`sets` are its selections)."""
+
+    name: str
+    sets: tuple[str, ...]
+    colour: str
+    dash: str
+
+
+_MOST_LINES = 7
+_FAMILY_NOTE = " Bold lines without a band: averages over a family's selections, which are faint."
+
+
+def _looks(sets: Sequence[str]) -> list[_Look]:
+    """Give each feature set a line; with more than seven of them, each family one."""
+    groups: dict[str, list[str]] = {}
+    for feature_set in sets:
+        several = len(sets) > _MOST_LINES
+        groups.setdefault(family_of(feature_set) if several else feature_set, []).append(
+            feature_set
+        )
+    return [
+        _Look(
+            members[0] if len(members) == 1 else name,
+            tuple(members),
+            COLOURS[i % len(COLOURS)],
+            ("-", "--", ":")[i // len(COLOURS) % 3],
+        )
+        for i, (name, members) in enumerate(groups.items())
+    ]
+
+
+def _average(mine: pd.DataFrame, look: _Look) -> pd.DataFrame:
+    """Average the selections of a family at every perturbation."""
+    part = mine[mine["feature_set"].isin(look.sets)]
+    return (
+        part.groupby(["family", "label"], sort=False)[["value", "low", "high"]].mean().reset_index()
+    )
+
+
 def _curve(
-    ax: Axes,
-    part: pd.DataFrame,
-    perturbation: str,
-    feature_set: str,
-    colours: Mapping[str, str],
-    dashes: Mapping[str, str],
+    ax: Axes, part: pd.DataFrame, perturbation: str, look: _Look, *, faint: bool | None
 ) -> None:
+    """Draw one line: with its band, `faint` without, or (None) bold without."""
     chosen = part[part["family"] == perturbation]
     if not len(chosen):
         return
@@ -197,24 +237,25 @@ def _curve(
     def column(name: str) -> list[float]:
         return [*start[name].head(1).astype(float), *chosen[name].astype(float)]
 
-    ax.fill_between(x, column("low"), column("high"), color=colours[feature_set], alpha=0.12, lw=0)
-    ax.plot(
-        *(x, column("value")),
-        color=colours[feature_set],
-        ls=dashes[feature_set],
-        lw=1.2,
-        marker="o",
-        ms=2.5,
-    )
-    ax.grid(axis="y", color=GREY, alpha=0.25, lw=0.5)
+    if faint:
+        ax.plot(x, column("value"), color=look.colour, ls=look.dash, lw=0.5, alpha=0.4)
+        return
+    if faint is False:
+        ax.fill_between(x, column("low"), column("high"), color=look.colour, alpha=0.12, lw=0)
+    ax.plot(x, column("value"), color=look.colour, ls=look.dash, lw=1.3, marker="o", ms=2.5)
 
 
-def _handles(
-    sets: Sequence[str], colours: Mapping[str, str], dashes: Mapping[str, str], facts: Facts
-) -> list[object]:
+def _handles(looks: Sequence[_Look], facts: Facts) -> list[object]:
     from matplotlib.lines import Line2D
 
     return [
-        Line2D([], [], color=colours[s], ls=dashes[s], lw=1.4, label=set_title(facts, s, 34))
-        for s in sets
+        Line2D(
+            *([], []),
+            color=look.colour,
+            ls=look.dash,
+            lw=1.4,
+            label=set_title(facts, look.name, 34)
+            + (f", {len(look.sets)} selections" if len(look.sets) > 1 else ""),
+        )
+        for look in looks
     ]
