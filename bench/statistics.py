@@ -1,0 +1,137 @@
+"""How long the statistics of a run in the shape of the paper's take, and how much memory.
+
+Writes made-up scores of 14 generators (600 test images a cell, one source), the feature sets of five
+pairs and ten ordered pairs with all their controls, runs `clipsieve evaluate` on them in a process of
+its own, and prints the seconds. `python bench/statistics.py --help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clipsieve.tables import write_table
+
+
+def feature_sets(generators: list[str], draws: int) -> dict[str, list[dict]]:
+    """Every family with its feature sets."""
+    pairs = [(generators[2 * k], generators[2 * k + 1]) for k in range(5)]
+    ordered = [pair for a, b in pairs for pair in ((a, b), (b, a))]
+    families: dict[str, list[dict]] = {
+        name: [{"feature_set": name, "excluded": [], "draws": 1, "fit_intercept": name != "all"}]
+        for name in ("all", "all_intercept", "residual", "nearest_mean")
+    }
+    families["shuffled"] = [{"feature_set": "shuffled", "excluded": [], "draws": 5}]
+    for name in ("components", "components_intercept", "residual_components", "fisher", "variance"):
+        families[name] = [entry(name, pair, pair, 1) for pair in pairs]
+    families["l1"] = [entry("l1", pair, pair, 1) for pair in pairs]
+    families["random"] = [entry("random", pair, pair, draws) for pair in pairs]
+    families["heads"] = [entry("heads", pair, pair[1:], 1) for pair in ordered]
+    families["random_heads"] = [entry("random_heads", pair, pair[1:], draws) for pair in ordered]
+    return families
+
+
+def entry(name: str, pair: tuple[str, str], excluded: tuple[str, ...], draws: int) -> dict:
+    """One feature set."""
+    return {"feature_set": f"{name}/{'--'.join(pair)}", "excluded": list(excluded), "draws": draws}
+
+
+def write_scores(folder: Path, images: int, generators: list[str], draws: int, sources: int) -> int:
+    """Write score files and feature files; return the number of rows."""
+    rng = np.random.default_rng(0)
+    total = 0
+    source_of = {name: f"s{k % sources}" for k, name in enumerate(generators)}
+    for family, entries in feature_sets(generators, draws).items():
+        parts = []
+        for item in entries:
+            kept = [name for name in generators if name not in item["excluded"]]
+            sets = [*sorted({source_of[name] for name in kept}), *kept]
+            n = images * len(sets)
+            image_set = np.repeat(np.array(sets, dtype=object), images)
+            number = np.tile(np.arange(images), len(sets))
+            label = np.isin(image_set, list(source_of.values())).astype(np.int64)
+            names = [f"{s}/{k}.png" for s, k in zip(image_set, number, strict=True)]
+            group = [f"{source_of.get(s, s)}_{k}" for s, k in zip(image_set, number, strict=True)]
+            for draw in range(item["draws"]):
+                for train in kept:
+                    parts.append(
+                        pd.DataFrame(
+                            {
+                                "encoder": "clip_b16",
+                                "seed": 0,
+                                "feature_set": item["feature_set"],
+                                "draw": np.int32(draw),
+                                "train": train,
+                                "image_set": image_set,
+                                "generator": np.where(label == 1, None, image_set),
+                                "image_id": names,
+                                "group": group,
+                                "label": label,
+                                "split": "test",
+                                "logit": rng.normal(size=n) + 1.6 * label - 0.8,
+                                "threshold": 0.05,
+                            }
+                        )
+                    )
+        table = pd.concat(parts, ignore_index=True)
+        total += len(table)
+        write_table(table, folder / f"scores/{family}.parquet")
+        (folder / "features").mkdir(exist_ok=True)
+        (folder / f"features/{family}.json").write_text(json.dumps(entries))
+    (folder / "families.json").write_text(
+        json.dumps({name: "gan" if k < 7 else "diffusion" for k, name in enumerate(generators)})
+    )
+    (folder / "sources.json").write_text(json.dumps(source_of))
+    return total
+
+
+def main() -> None:
+    """Write, run, and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--generators", type=int, default=14)
+    parser.add_argument("--images", type=int, default=300, help="test images a set")
+    parser.add_argument("--sources", type=int, default=1)
+    parser.add_argument("--draws", type=int, default=20, help="draws of the random controls")
+    parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    generators = [f"g{k:02d}" for k in range(args.generators)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = write_scores(folder, args.images, generators, args.draws, args.sources)
+        outputs = [
+            part
+            for table in ("cells", "means", "controls", "optimism")
+            for part in (f"--{table}", str(folder / f"{table}.parquet"))
+        ]
+        command = [
+            *(sys.executable, "-m", "clipsieve", "evaluate", "--run", "bench", "--scores"),
+            *map(str, sorted(folder.glob("scores/*.parquet"))),
+            *("--features", *map(str, sorted(folder.glob("features/*.json")))),
+            *("--families", (folder / "families.json").read_text()),
+            *("--sources", (folder / "sources.json").read_text()),
+            *("--resamples", str(args.resamples), "--threads", str(args.threads), *outputs),
+        ]
+        started = time.monotonic()
+        subprocess.run(command, check=True)
+        seconds = time.monotonic() - started
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cells = len(pd.read_parquet(folder / "cells.parquet"))
+        print(
+            f"{rows} scores, {cells} rows of cells: {seconds:.1f} s with {args.threads} threads,"
+            f" {usage.ru_utime + usage.ru_stime:.1f} s of one core,"
+            f" {usage.ru_maxrss / 1024:.0f} MiB at most"
+        )
+
+
+if __name__ == "__main__":
+    main()
