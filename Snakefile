@@ -42,6 +42,9 @@ localrules:
     images,
     embeddings,
     searches,
+    provenance,
+    weights,
+    photographs,
 
 
 rule all:
@@ -49,6 +52,7 @@ rule all:
     default_target: True
     input:
         final_results,
+        expand("results/{run}/provenance.json", run=RUN),
 
 
 rule images:

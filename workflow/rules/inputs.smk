@@ -126,6 +126,12 @@ def family_options(wildcards):
     return options
 
 
+def grid_of_family(wildcards):
+    """The hyperparameter grid of a family's probes: controls drawn many times have their own."""
+    drawn = wildcards.family in ("random", "random_heads", "shuffled")
+    return config["controls" if drawn else "probe"]["grid"]
+
+
 def generator_embeddings(wildcards):
     return filled(embeddings_of(wildcards.generator), wildcards)
 

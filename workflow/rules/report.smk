@@ -109,3 +109,33 @@ rule gallery:
         " --encoders {params.encoders:q}"
         " --html {output:q}"
         " 2> {log:q}"
+
+
+rule provenance:
+    """Record what made the run and the hash of every file in it; `clipsieve verify` checks them."""
+    input:
+        final_results,
+    output:
+        record="results/{run}/provenance.json",
+        crate="results/{run}/ro-crate-metadata.json",
+    log:
+        "results/{run}/logs/provenance.log",
+    benchmark:
+        "results/{run}/benchmarks/provenance.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(60),
+    params:
+        config=json.dumps(config, sort_keys=True),
+        folder=subpath(output.record, parent=True),
+    shell:
+        "clipsieve provenance"
+        " --run-dir {params.folder:q}"
+        " --config {params.config:q}"
+        " --threads {threads}"
+        " --output {output.record:q}"
+        " --crate {output.crate:q}"
+        " 2> {log:q}"

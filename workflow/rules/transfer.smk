@@ -23,7 +23,7 @@ rule fit:
         mem_mb=grow(3000),
         runtime=grow(60),
     params:
-        grid=lookup("probe/grid", within=config),
+        grid=grid_of_family,
         residual=lookup("residual/kind", within=config),
         version=versions.PROBE,
     shell:

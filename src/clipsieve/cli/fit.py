@@ -85,11 +85,10 @@ def fit_draw(
     args: argparse.Namespace,
 ) -> StoredProbe:
     """Fit one probe: one draw of a feature set on one generator."""
-    import numpy as np
-
     from clipsieve.feature_sets import features
     from clipsieve.probes import fit_nearest_mean, fit_probe, residual
     from clipsieve.probes.files import StoredProbe
+    from clipsieve.selection.controls import shuffled_labels
 
     columns = feature_set.draws[draw]
     direction = None
@@ -105,8 +104,8 @@ def fit_draw(
     )  # fmt: skip
     y_train, y_val = train.label, val.label
     if feature_set.shuffle:
-        rng = np.random.default_rng([args.seed, draw])
-        y_train, y_val = rng.permutation(y_train), rng.permutation(y_val)
+        y_train = shuffled_labels(y_train, seed=1000 * args.seed + draw, groups=train.group)
+        y_val = shuffled_labels(y_val, seed=1000 * args.seed + draw, groups=val.group)
     if feature_set.family == "nearest_mean":
         probe = fit_nearest_mean(X_train, y_train, X_val, y_val)
     else:

@@ -18,18 +18,19 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve heads --train-embeddings e/biggan.h5 e/real.h5 --train-splits s/biggan.parquet s/real.parquet\n"
-        "    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet --output biggan.parquet"
+        "example:\n  clipsieve heads --train-embeddings e/biggan.h5 e/real.h5\n"
+        "    --train-splits s/biggan.parquet s/real.parquet\n"
+        "    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet\n"
+        "    --output biggan.parquet"
     )
-    for side, text in (("train", "trained on"), ("val", "scored on")):
-        parser.add_argument(
-            f"--{side}-embeddings", nargs="+", required=True, metavar="H5", action="append" if side == "val" else "store",
-            help=f"embedding files of a generator {text} and of its source" + ("; repeat for each generator" if side == "val" else ""),
-        )  # fmt: skip
-        parser.add_argument(
-            f"--{side}-splits", nargs="+", required=True, metavar="PARQUET", action="append" if side == "val" else "store",
-            help="split tables of the same image sets, in the same order",
-        )  # fmt: skip
+    add = parser.add_argument
+    text = "embedding files of the generator trained on and of its source"
+    add("--train-embeddings", nargs="+", required=True, metavar="H5", help=text)
+    text = "split tables of the same image sets, in the same order"
+    add("--train-splits", nargs="+", required=True, metavar="PARQUET", help=text)
+    text = "the same of a generator scored on; repeat both options for each"
+    add("--val-embeddings", nargs="+", required=True, action="append", metavar="H5", help=text)
+    add("--val-splits", nargs="+", required=True, action="append", metavar="PARQUET", help=text)
     parser.add_argument("--C", type=float, default=1.0, help="inverse L2 strength (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a (val, head)")
@@ -38,17 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Rank the heads, and write the scores."""
     import pandas as pd
-    from threadpoolctl import threadpool_limits
 
     from clipsieve.evaluation.roles import FITTING, require_disjoint_groups
     from clipsieve.rows import read_rows, require_both_classes
-    from clipsieve.selection import rank_heads
+    from clipsieve.selection.heads import fit_heads
     from clipsieve.tables import write_table
 
     train_name = Path(args.train_embeddings[0]).stem
     train = read_rows(args.train_embeddings, args.train_splits, ("train",), f"heads {train_name}")
     require_both_classes(train, f"heads {train_name}: train rows")
-    train_heads, basis = train.heads(), train.head_basis()
+    probes = fit_heads(
+        train.heads(), train.label, train.head_basis(), C=args.C, threads=args.threads
+    )
     parts = []
     for embeddings, splits in zip(args.val_embeddings, args.val_splits, strict=True):
         val_name = Path(embeddings[0]).stem
@@ -56,11 +58,7 @@ def run(args: argparse.Namespace) -> None:
         scored = read_rows(embeddings, splits, FITTING, what).without_groups(train.group)
         require_both_classes(scored, f"{what}: rows of {val_name} whose group was not trained on")
         require_disjoint_groups(train.group, scored.group, what)
-        with threadpool_limits(args.threads):
-            ranking = rank_heads(
-                train_heads, train.label, scored.heads(), scored.label, basis,
-                C=args.C, threads=args.threads,
-            )  # fmt: skip
+        ranking = probes.rank(scored.heads(), scored.label)
         frame = pd.DataFrame(
             [
                 {

@@ -24,8 +24,9 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve robustness --run mine --clean scores/all.parquet"
-        '\n    --perturbed perturbed/jpeg_50/all.parquet --features features/all.json --families \'{"biggan": "gan"}\' --output robustness.parquet'
+        "example:\n  clipsieve robustness --run mine --clean scores/all.parquet\n"
+        "    --perturbed perturbed/jpeg_50/all.parquet --features features/all.json\n"
+        '    --families \'{"biggan": "gan"}\' --output robustness.parquet'
     )
     parser.add_argument("--run", required=True, help="name of the run, for the rows")
     parser.add_argument(
