@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def features(
     columns: Sequence[Any] | None,
     *,
     residual: np.ndarray | None = None,
-    residual_kind: str = "cosine",
+    residual_kind: Literal["cosine", "dot"] = "cosine",
 ) -> np.ndarray:
     """Compute the feature matrix of one draw of a feature set.
 

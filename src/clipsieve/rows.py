@@ -55,7 +55,8 @@ class Rows:
         parts = zip(self.files, starts[:-1], starts[1:], strict=True)
         files = tuple((path, index[keep[a:b]]) for (path, index), a, b in parts)
         arrays = (self.image_id, self.group, self.split, self.image_set, self.label, self.embedding)
-        return Rows(*(array[keep] for array in arrays), files=files)
+        image_id, group, split, image_set, label, embedding = (array[keep] for array in arrays)
+        return Rows(image_id, group, split, image_set, label, embedding, files)
 
     def of(self, *splits: str) -> Rows:
         """Return the rows of these splits."""
@@ -107,10 +108,12 @@ def read_rows(
     if len(widths) > 1:
         raise UserError(f"{what}: embeddings of different widths {sorted(widths)} in one data set")
     joined = Rows(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("image_id", "group", "split", "image_set", "label", "embedding")
-        ),
+        image_id=np.concatenate([part.image_id for part in parts]),
+        group=np.concatenate([part.group for part in parts]),
+        split=np.concatenate([part.split for part in parts]),
+        image_set=np.concatenate([part.image_set for part in parts]),
+        label=np.concatenate([part.label for part in parts]),
+        embedding=np.concatenate([part.embedding for part in parts]),
         files=tuple(file for part in parts for file in part.files),
     )
     require_splits(joined.split, allowed, what, ids=joined.image_id)
