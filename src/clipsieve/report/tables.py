@@ -22,6 +22,7 @@ Builder = Callable[[Mapping[str, Sequence[Path]], Facts], "tuple[Page, pd.DataFr
 def _builders() -> dict[str, Builder]:
     from clipsieve.report import (
         audits,
+        controls,
         leaderboard,
         overview,
         robustness,
@@ -37,7 +38,7 @@ def _builders() -> dict[str, Builder]:
         "table4": table4.table4,
         "means": transfer.means_page,
         "cells": transfer.cells_page,
-        "controls": selection.controls_page,
+        "controls": controls.controls_page,
         "selection": selection.selection_page,
         "shortcuts": audits.shortcuts_page,
         "leakage": audits.leakage_page,
