@@ -9,7 +9,6 @@ from pathlib import Path
 import yaml
 
 from tests.slurm.project import SMALL, TARGET, digests, wanted
-from tests.workflow.conftest import Project
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,8 +84,8 @@ def test_logs_are_where_the_profile_says(slurm_run):
     assert (run.project.root / "results/small/logs/embed/tiny/photos.log").is_file()
 
 
-def test_profile_works_as_typed_from_the_root():
-    done = Project(ROOT).snakemake("--profile", "slurm", "-n", "--quiet", "rules")
+def test_profile_works_as_typed_from_the_root(reference):
+    done = reference.snakemake("--profile", "slurm", "-n", "--quiet", "rules")
     assert "Using profile slurm" in done.stdout + done.stderr
 
 
