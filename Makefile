@@ -9,10 +9,10 @@ CONFIG := $(if $(SMALL),config/demo-small.yaml,config.yaml)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test check unit workflow slurm bench clean
+.PHONY: help setup demo test check unit workflow slurm bench paper-shape clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(VENV)/.installed ## exact versions into .venv
 
@@ -37,6 +37,9 @@ test: check ## everything that CI runs
 
 bench: setup ## the tables of docs/performance.md, measured here
 	$(BIN)/python -m bench
+
+paper-shape: setup ## the paper's CPU side at its shape, from synthetic embeddings
+	$(BIN)/python -m bench.paper_shape
 
 clean: ## what runs left behind, but not results
 	rm -rf .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

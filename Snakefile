@@ -42,6 +42,7 @@ localrules:
     images,
     embeddings,
     searches,
+    statistics,
     provenance,
     weights,
     photographs,
@@ -72,3 +73,9 @@ rule searches:
     """All searches and rankings."""
     input:
         search_results,
+
+
+rule statistics:
+    """Everything but the pages that show images."""
+    input:
+        tables_and_figures,

@@ -161,7 +161,7 @@ def search_results(wildcards):
     ]
 
 
-def final_results(wildcards):
+def tables_and_figures(wildcards):
     stem = f"results/{RUN}"
     return [
         f"{stem}/manifest.parquet",
@@ -177,5 +177,9 @@ def final_results(wildcards):
             for f, names in registry.FIGURES.items()
             if exists(f, names)
         ),
-        *(f"{stem}/gallery/{encoder}.html" for encoder in ENCODERS),
     ]
+
+
+def final_results(wildcards):
+    galleries = [f"results/{RUN}/gallery/{encoder}.html" for encoder in ENCODERS]
+    return [*tables_and_figures(wildcards), *galleries]
