@@ -54,6 +54,7 @@ def test_resolving_twice_changes_nothing():
         ({"serch": {}}, ["serch", "did you mean 'search'"]),
         ({"splits": {"tset": 0.3}}, ["splits", "tset", "test"]),
         ({"splits": {"test": 1.5}}, ["splits.test", "1.5", "below"]),
+        ({"concepts": {"edits": ["blurr_2"]}}, ["concepts.edits", "blurr_2", "blur_2"]),
         ({"probe": {"grid": "huge"}}, ["probe.grid", "huge", "paper, fast"]),
         ({"seeds": [1, 1]}, ["seeds", "1", "twice"]),
         ({"seeds": []}, ["seeds"]),
@@ -196,3 +197,9 @@ def test_the_paper_run_is_the_papers():
 def test_the_reference_page_is_made_from_the_schema():
     page = config.reference(yaml.safe_load(SCHEMA.read_text()))
     assert (ROOT / "docs/config.md").read_text() == page
+
+
+def test_the_edits_that_a_config_may_name_are_the_catalogues():
+    from clipsieve.images.perturb import perturbations
+
+    assert yaml.safe_load(SCHEMA.read_text())["$defs"]["edit"]["enum"] == list(perturbations())

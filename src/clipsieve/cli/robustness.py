@@ -98,11 +98,13 @@ def _only_perturbed(clean: Sequence[str], perturbed: Sequence[str], folder: Path
 
 
 def _points(means: pd.DataFrame, edit: str) -> pd.DataFrame:
-    """Return the rows over all cells, with the perturbation's name and level."""
-    name, _, level = edit.rpartition("_")
-    number = float(level) if name and level.isdigit() else 0.0
+    """Return the rows over all cells, with the perturbation, its family and its level."""
+    from clipsieve.images.perturb import find
+
+    known = None if edit == "none" else find(edit)
     columns = ["run", "encoder", "seed", "feature_set", "metric", "value", "low", "high"]
     points = means.loc[means["cells"] == "all", [*columns, "n_cells", "n"]].copy()
-    points.insert(4, "perturbation", (name or edit) if name and level.isdigit() else edit)
-    points.insert(5, "level", number)
+    points.insert(4, "perturbation", edit)
+    points.insert(5, "family", known.family if known else "none")
+    points.insert(6, "level", known.level if known else 0.0)
     return points
