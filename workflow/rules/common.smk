@@ -65,7 +65,7 @@ def data_root(image_set):
     """The folder that an image table's paths start from."""
     if "__" in image_set:
         return f"results/{RUN}/perturbed/{image_set}"
-    return f"results/{RUN}/aligned/{image_set}" if config["align"] else DATA
+    return f"results/{RUN}/aligned" if config["align"] else DATA
 
 
 def source_folder(image_set):
@@ -86,10 +86,9 @@ def made_folder(wildcards):
     return [source_folder(wildcards.image_set)] if made else []
 
 
-def rewritten_files(wildcards):
-    """The folder of an image set's files where a rule rewrote them (perturbed or aligned)."""
-    root = data_root(wildcards.image_set)
-    return [root] if root != DATA else []
+def perturbed_files(wildcards):
+    """The folder of a perturbed image set's files."""
+    return [data_root(wildcards.image_set)] if "__" in wildcards.image_set else []
 
 
 def fingerprint(wildcards):

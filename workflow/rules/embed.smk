@@ -61,7 +61,7 @@ rule embed:
     """Embed an image set; resumes from its shards, and embeds only what is new."""
     input:
         weights=local_weights,
-        files=rewritten_files,
+        files=perturbed_files,
         images="results/{run}/images/{image_set}.parquet",
     output:
         "results/{run}/embeddings/{encoder}/{image_set}.h5",

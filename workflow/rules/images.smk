@@ -92,12 +92,11 @@ rule scan:
 if config["align"]:
 
     rule align:
-        """Re-encode an image set to the run's one size and format, files and table."""
+        """Re-encode an image set to the run's one size and format; its files stand below results/{run}/aligned."""
         input:
             f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
         output:
-            images="results/{run}/images/{image_set}.parquet",
-            files=directory("results/{run}/aligned/{image_set}"),
+            "results/{run}/images/{image_set}.parquet",
         log:
             "results/{run}/logs/align/{image_set}.log",
         benchmark:
@@ -112,6 +111,7 @@ if config["align"]:
             runtime=grow(120),
         params:
             data_root=DATA,
+            files=data_root("aligned"),
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
@@ -122,8 +122,8 @@ if config["align"]:
             " --size {params.size}"
             " --format {params.format}"
             " --quality {params.quality}"
-            " --output-dir {output.files:q}"
-            " --output {output.images:q}"
+            " --output-dir {params.files:q}"
+            " --output {output:q}"
             " --threads {threads}"
             " 2> {log:q}"
 

@@ -235,11 +235,6 @@ def edit_options(wildcards):
     ]
 
 
-def rewritten_base_files(base):
-    """The folder that an image set's files were rewritten to, where the run aligns them."""
-    return [data_root(base)] if config["align"] else []
-
-
 def perturbed_embeddings(wildcards):
     """Every image set under one edit, in the order of `all_splits`."""
     stem = f"results/{RUN}/embeddings/{wildcards.encoder}"

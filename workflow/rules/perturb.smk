@@ -9,7 +9,6 @@ perturbed images, robustness curves.
 rule perturb:
     """Apply one edit of the catalogue to an image set's test or training images; each file is checked."""
     input:
-        rewritten=lambda wildcards: rewritten_base_files(wildcards.base),
         images="results/{run}/images/{base}.parquet",
         splits=f"results/{{run}}/seed{FIRST_SEED}/splits/{{base}}.parquet",
     output:
