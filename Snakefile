@@ -42,6 +42,7 @@ localrules:
     images,
     embeddings,
     searches,
+    detectors,
     statistics,
     provenance,
     weights,
@@ -73,6 +74,17 @@ rule searches:
     """All searches and rankings."""
     input:
         search_results,
+
+
+rule detectors:
+    """A detector file for every generator and encoder (docs/detect.md)."""
+    input:
+        expand(
+            "results/{run}/detectors/{encoder}/{generator}.npz",
+            run=RUN,
+            encoder=ENCODERS,
+            generator=STUDY.generators,
+        ),
 
 
 rule statistics:

@@ -15,13 +15,13 @@ def splits_of(*generators):
     return [f"results/{RUN}/seed{{seed}}/splits/{s}.parquet" for s in sets]
 
 
-def filled(paths, wildcards):
+def filled(paths, wildcards, seed=""):
     """Paths with the job's encoder and seed put in."""
-    names = {
-        "encoder": getattr(wildcards, "encoder", ""),
-        "seed": getattr(wildcards, "seed", ""),
-    }
-    return [path.format(**names) for path in paths]
+    names = dict(wildcards.items())
+    return [
+        path.format(encoder=names.get("encoder", ""), seed=names.get("seed", seed))
+        for path in paths
+    ]
 
 
 def train_embeddings(wildcards):

@@ -111,6 +111,43 @@ rule gallery:
         " 2> {log:q}"
 
 
+rule detector:
+    """Pack one generator's probe on all columns into a file that judges single images."""
+    input:
+        probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/all/{{generator}}.npz",
+        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
+        embeddings=generator_embeddings,
+        splits=lambda wildcards: filled(
+            splits_of(wildcards.generator), wildcards, FIRST_SEED
+        ),
+        images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
+    output:
+        "results/{run}/detectors/{encoder}/{generator}.npz",
+    log:
+        "results/{run}/logs/detector/{encoder}/{generator}.log",
+    benchmark:
+        "results/{run}/benchmarks/detector/{encoder}/{generator}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(15),
+    params:
+        resamples=lookup("evaluation/resamples", within=config),
+    shell:
+        "clipsieve export-detector"
+        " --run {wildcards.run}"
+        " --probes {input.probes:q}"
+        " --scores {input.scores:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --images {input.images:q}"
+        " --resamples {params.resamples}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
 rule provenance:
     """Record what made the run and the hash of every file in it; `clipsieve verify` checks them."""
     input:

@@ -64,6 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"clipsieve {verb}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # the reader of our output has seen enough (| head); keep Python from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"clipsieve {verb}: stopped; what is finished is kept", file=sys.stderr)
         return 130

@@ -86,6 +86,7 @@ def fit_draw(
 ) -> StoredProbe:
     """Fit one probe: one draw of a feature set on one generator."""
     from clipsieve.feature_sets import features
+    from clipsieve.files import hash_of
     from clipsieve.probes import fit_nearest_mean, fit_probe, residual
     from clipsieve.probes.files import StoredProbe
     from clipsieve.selection.controls import shuffled_labels
@@ -104,8 +105,10 @@ def fit_draw(
     )  # fmt: skip
     y_train, y_val = train.label, val.label
     if feature_set.shuffle:
-        y_train = shuffled_labels(y_train, seed=1000 * args.seed + draw, groups=train.group)
-        y_val = shuffled_labels(y_val, seed=1000 * args.seed + draw, groups=val.group)
+        # by name, so that generators of equal size do not share their permutations
+        seed = int(hash_of([args.seed, draw, generator])[:8], 16)
+        y_train = shuffled_labels(y_train, seed=seed, groups=train.group)
+        y_val = shuffled_labels(y_val, seed=seed, groups=val.group)
     if feature_set.family == "nearest_mean":
         probe = fit_nearest_mean(X_train, y_train, X_val, y_val)
     else:

@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sources", help="JSON: generator -> source")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
     parser.add_argument(
-        "--interval", choices=["percentile", "bca", "studentized"], default="percentile",
-        help="kind of interval (default percentile)",
+        "--interval", choices=["percentile", "bca", "studentized"], default="studentized",
+        help="kind of interval (default studentized)",
     )  # fmt: skip
     parser.add_argument("--confidence", type=float, default=0.95, help="coverage (default 0.95)")
     parser.add_argument("--threads", type=int, default=1, help="threads")
