@@ -32,21 +32,10 @@ include: "workflow/rules/transfer.smk"
 include: "workflow/rules/interpret.smk"
 include: "workflow/rules/perturb.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/goals.smk"
 
 
 report: "workflow/report/workflow.rst"
-
-
-localrules:
-    all,
-    images,
-    embeddings,
-    searches,
-    detectors,
-    statistics,
-    provenance,
-    weights,
-    photographs,
 
 
 rule all:
@@ -55,39 +44,3 @@ rule all:
     input:
         final_results,
         expand("results/{run}/provenance.json", run=RUN),
-
-
-rule images:
-    """Images made, scanned, divided and audited."""
-    input:
-        expand("results/{run}/manifest.parquet", run=RUN),
-        expand("results/{run}/seed{seed}/leakage.parquet", run=RUN, seed=SEEDS),
-
-
-rule embeddings:
-    """Everything that wants a GPU: embeddings of images and of texts."""
-    input:
-        gpu_results,
-
-
-rule searches:
-    """All searches and rankings."""
-    input:
-        search_results,
-
-
-rule detectors:
-    """A detector file for every generator and encoder (docs/detect.md)."""
-    input:
-        expand(
-            "results/{run}/detectors/{encoder}/{generator}.npz",
-            run=RUN,
-            encoder=ENCODERS,
-            generator=STUDY.generators,
-        ),
-
-
-rule statistics:
-    """Everything but the pages that show images."""
-    input:
-        tables_and_figures,

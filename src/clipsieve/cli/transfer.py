@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from clipsieve.evaluation.roles import EVALUATION
-    from clipsieve.probes.apply import apply_probes
     from clipsieve.feature_sets import read_feature_sets
+    from clipsieve.probes.apply import apply_probes
     from clipsieve.probes.files import read_probes
     from clipsieve.rows import read_rows
     from clipsieve.tables import write_table
