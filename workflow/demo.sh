@@ -7,7 +7,11 @@ run=$(sed -n 's/^run: *\([a-z0-9_]*\).*/\1/p' "$config")
 weights=data/weights/clip_b16.safetensors
 report=results/$run/report.html
 
-workflow() { snakemake --profile profiles/local --cores "$cores" --configfile "$config" "$@"; }
+# without a GPU, as many encoders at a time as cores, each on one: their start-up overlaps
+workflow() {
+    snakemake --profile profiles/local --cores "$cores" --configfile "$config" \
+        --resources gpu="$cores" --set-threads embed=1 embed_texts=1 "$@"
+}
 
 only=()
 if [ ! -f "$weights" ] && ! workflow --quiet all -- "$weights" > /dev/null 2>&1; then

@@ -94,7 +94,7 @@ def test_a_removed_generator_reruns_the_gatherings_only(project):
 
 
 def test_a_new_pair_reruns_its_own_searches(project):
-    pairs = [["upsample_transposed", "denoise_tv_5"], ["upsample_nearest", "denoise_tv_20"]]
+    pairs = [["upsample_transposed", "denoise_tv_4"], ["upsample_nearest", "denoise_bilateral_8"]]
     jobs = project.planned(*change_config(project, pairs=pairs))
     assert jobs["search"] == 2
     assert jobs["rank_heads"] == 2
