@@ -8,6 +8,7 @@ renamed for a strict load into the image tower of an open_clip model.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 from pathlib import Path
@@ -70,7 +71,9 @@ def run(args: argparse.Namespace) -> None:
         "member": args.member,
     }
     with replacing(args.output) as temporary:
-        save_file(tower, temporary, metadata=origin)
+        # one key: safetensors orders several at random, and equal weights shall be equal bytes
+        note = json.dumps(origin, sort_keys=True)
+        save_file(tower, temporary, metadata={"clipsieve": note})
     count = sum(array.size for array in tower.values())
     log.info(
         "%s: %.1f million parameters of an image tower for %s", args.output, count / 1e6, args.model

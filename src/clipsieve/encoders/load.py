@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -228,7 +229,8 @@ def _check_recorded_model(path: Path, name: str) -> None:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as tensors:
-        recorded = (tensors.metadata() or {}).get("model")
+        note = (tensors.metadata() or {}).get("clipsieve", "{}")
+    recorded = json.loads(note).get("model")
     if recorded is not None and recorded != name:
         raise UserError(f"encoder model {name!r}: the weights {path.name} are for {recorded}")
 
