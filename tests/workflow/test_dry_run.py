@@ -26,19 +26,30 @@ def test_configs_plan_under_profiles_as_typed(bare, config, profile):
     assert jobs["table"] > 5
 
 
-def test_the_papers_run_is_planned_within_ten_seconds_and_five_thousand_jobs(bare):
-    # processor time, so that a busy machine does not decide
+def planned_in_seconds(project, *arguments):
+    """Jobs of a dry-run, and its processor time, so that a busy machine does not decide."""
     before = os.times()
-    jobs = bare.planned("--configfile", "config/paper.yaml", "--profile", "slurm")
+    jobs = project.planned(*arguments)
     after = os.times()
-    spent = (after.children_user + after.children_system) - (
-        before.children_user + before.children_system
+    return jobs, sum(after[2:4]) - sum(before[2:4])
+
+
+def test_the_papers_run_is_planned_within_ten_seconds_and_five_thousand_jobs(bare):
+    jobs, seconds = planned_in_seconds(
+        bare, "--configfile", "config/paper.yaml", "--profile", "slurm"
     )
-    assert spent < 10
+    assert seconds < 10
     assert sum(jobs.values()) < 5000
     assert jobs["search"] == 2 * 5 * 2
     # 14 generators and 8 sources, each embedded once by each encoder; the edits of concepts besides
     assert jobs["embed"] == 2 * (22 + 8 * 5)
+
+
+def test_all_pairs_of_the_paper_under_five_seeds_are_planned_within_a_minute(bare):
+    (bare.root / "all_pairs.yaml").write_text("pairs: all\nseeds: [0, 1, 2, 3, 4]\n")
+    jobs, seconds = planned_in_seconds(bare, "--configfile", "config/paper.yaml", "all_pairs.yaml")
+    assert seconds < 60
+    assert jobs["search"] == 182 * 2 * 5
 
 
 def test_planning_imports_neither_torch_nor_numpy_for_us(bare):

@@ -1,0 +1,104 @@
+"""Measure everything and write docs/performance.md: `python -m bench [--quick] [PART ..]`.
+
+Each part measures one thing in one process of its own; what it returns is kept in bench/results/<part>.json, so
+parts can be measured one by one and the page is always made from all that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import multiprocessing
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+PARTS = ("search", "probes", "encoders", "statistics")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
+    args = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    for part in args.parts:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found = pool.apply(measure, (part, args.quick))
+        text = json.dumps(found, indent=1, sort_keys=False, default=float)
+        (RESULTS / f"{part}.json").write_text(text + "\n")
+        print(f"{part}: {text}")
+    (ROOT / "docs" / "performance.md").write_text(page())
+
+
+def measure(part: str, quick: bool) -> dict[str, Any]:
+    module = importlib.import_module(f"bench.{part}")
+    return {
+        "about": " ".join((module.__doc__ or "").split("\n\n")[0].split()),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "quick": quick,
+        **module.run(quick),
+    }
+
+
+def page() -> str:
+    lines = [
+        "# Performance",
+        "",
+        "Measured by `make bench`; every ratio is of two things timed in one run on one machine, with the sizes beside it.",
+        "Where a part was measured at small sizes it says `quick`.",
+    ]
+    for part in PARTS:
+        path = RESULTS / f"{part}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        lines += ["", f"## {part.capitalize()}", "", found.pop("about"), ""]
+        lines += [f"Machine: {found.pop('machine')}{', quick' if found.pop('quick') else ''}."]
+        lines += section(found, 3)
+    extra = ROOT / "bench" / "paper_shape.md"
+    if extra.exists():
+        lines += ["", extra.read_text().rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def section(found: dict[str, Any], level: int) -> list[str]:
+    """Plain values as one table; lists of mappings and mappings as sections of their own."""
+    plain = {k: v for k, v in found.items() if not isinstance(v, dict | list)}
+    lines = []
+    if plain:
+        lines += ["", "| | |", "|---|---|"]
+        lines += [f"| {words(k)} | {number(v)} |" for k, v in plain.items()]
+    for key, value in found.items():
+        if isinstance(value, dict):
+            lines += ["", f"{'#' * level} {words(key)}", *section(value, level + 1)]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            columns = list(dict.fromkeys(c for row in value for c in row))
+            lines += ["", f"{'#' * level} {words(key)}", ""]
+            lines += ["| " + " | ".join(map(words, columns)) + " |", "|---" * len(columns) + "|"]
+            lines += [
+                "| " + " | ".join(number(row.get(c, "")) for c in columns) + " |" for row in value
+            ]
+        elif isinstance(value, list):
+            lines += ["", f"{words(key)}: {', '.join(map(number, value))}"]
+    return lines
+
+
+def words(name: str) -> str:
+    return str(name).replace("_", " ")
+
+
+def number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()
