@@ -164,10 +164,10 @@ def interval(
     low, high
         Shape [...]; NaN where a replicate is not finite.
     """
-    from scipy import stats
+    from scipy.special import ndtr, ndtri, stdtrit
 
     tail = (1 - confidence) / 2
-    z = stats.norm.ppf(tail) if freedom is None else stats.t.ppf(tail, freedom)
+    z = float(ndtri(tail) if freedom is None else stdtrit(freedom, tail))
     ordered = np.sort(replicates, axis=-1)
     broken = ~np.isfinite(ordered[..., -1])
     if method == "studentized":
@@ -184,12 +184,12 @@ def interval(
             n = replicates.shape[-1]
             # ties count half: a metric of few images takes few values
             below = (ordered < values[..., None]).mean(-1) + (ordered <= values[..., None]).mean(-1)
-            shift = stats.norm.ppf(np.clip(below / 2, 0.5 / n, 1 - 0.5 / n))
+            shift = ndtri(np.clip(below / 2, 0.5 / n, 1 - 0.5 / n))
             if influence is not None:
                 squares, cubes = (influence**2).sum(-1), (influence**3).sum(-1)
                 skew = np.nan_to_num(cubes / np.maximum(6 * squares**1.5, 1e-300))
         low, high = (
-            _quantiles(ordered, stats.norm.cdf(shift + (shift + q) / (1 - skew * (shift + q))))
+            _quantiles(ordered, ndtr(shift + (shift + q) / (1 - skew * (shift + q))))
             for q in (z, -z)
         )
     return np.where(broken, np.nan, low), np.where(broken, np.nan, high)

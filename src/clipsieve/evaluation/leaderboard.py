@@ -98,12 +98,12 @@ def over_seeds(
     seeds' variances (from the widths of their intervals) and B the variance of the values, and
     Student's t with his degrees of freedom. The seeds' test images overlap, so this errs wide.
     """
-    from scipy import stats
+    from scipy.special import ndtri, stdtrit
 
     m = len(value)
     if m == 1:
         return float(low.iloc[0]), float(high.iloc[0])
-    z = stats.norm.ppf((1 + confidence) / 2)
+    z = float(ndtri((1 + confidence) / 2))
     within = float((((high - low) / (2 * z)) ** 2).mean())
     between = (1 + 1 / m) * float(value.var(ddof=1))
     if not np.isfinite(within + between):
@@ -112,7 +112,7 @@ def over_seeds(
         reach = z * np.sqrt(within)
     else:
         freedom = (m - 1) * (1 + within / between) ** 2
-        reach = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(within + between)
+        reach = float(stdtrit(freedom, (1 + confidence) / 2)) * np.sqrt(within + between)
     mean = float(value.mean())
     return mean - float(reach), mean + float(reach)
 

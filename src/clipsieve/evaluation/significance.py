@@ -83,11 +83,11 @@ def bootstrap_p(difference: Array, replicates: NDArray[np.floating], freedom: in
 
     For metrics without an influence (TPR at a fixed FPR). Shapes [M] and [M, B].
     """
-    from scipy import stats
+    from scipy.special import stdtr
 
     spread = replicates.std(axis=-1, ddof=1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * stats.t.sf(np.abs(difference) / spread, freedom)
+        p = 2 * stdtr(freedom, -np.abs(difference) / spread)
     return np.where(spread > 0, p, np.where(difference == 0, 1.0, np.nan))
 
 
