@@ -159,21 +159,24 @@ def lag_of(metric: Metric, weight: Floats) -> float:
 def approach(problem: Problem, w: Floats, metric: Metric) -> Floats:
     """Take steps from `w` [d] with a nearby problem's metric while they shrink the gradient.
 
-    Each costs three matrix-vector products; a metric made where they end needs no renewal.
+    Each costs three matrix-vector products; a metric made where they end needs no renewal. A step
+    that moves some margin by more than 1 is not trusted: curvatures there are no longer alike.
     """
     before = np.inf
     best = w
+    margin = blas.dgemv(1.0, problem.x, w)
     for _ in range(6):
-        wrong, _weight = curvature(blas.dgemv(1.0, problem.x, w))
+        wrong, _weight = curvature(margin)
         gradient = problem.lam * w - blas.dgemv(1.0, problem.x, wrong, trans=1)
         step = blas.dgemv(1.0, metric.inverse, gradient)
         size = float(gradient @ step)
         if not size < 0.25 * before:
             break
         best, before = w, size
-        if size < 1e-10:
+        move = blas.dgemv(1.0, problem.x, step)
+        if size < 1e-10 or np.abs(move).max() > 1.0:
             break
-        w = w - step
+        w, margin = w - step, margin - move
     return best
 
 
@@ -191,6 +194,7 @@ def fit(problem: Problem, w: Floats, *, accuracy: float = 1e-10, max_lag: float 
     value = objective(problem, w, margin)
     metric = Metric.at(problem, weight)
     before = np.inf
+    restarted = not w.any()
     for _ in range(500):
         gradient = lam * w - blas.dgemv(1.0, x, wrong, trans=1)
         step = blas.dgemv(1.0, metric.inverse, gradient)
@@ -199,7 +203,8 @@ def fit(problem: Problem, w: Floats, *, accuracy: float = 1e-10, max_lag: float 
         rounding = rounding_of(problem, metric, w, wrong)
         lag = lag_of(metric, weight)
         slow = size > 0.2 * before
-        settled = size <= max(accuracy * length, rounding) or (slow and size <= 64 * rounding)
+        settled = size <= max(accuracy * length, min(rounding, 1e-3 * length))
+        settled = settled or (slow and size <= min(64 * rounding, 1e-3 * length))
         if lag > max_lag and (settled or slow):
             metric, before = Metric.at(problem, weight), np.inf
             continue
@@ -222,8 +227,13 @@ def fit(problem: Problem, w: Floats, *, accuracy: float = 1e-10, max_lag: float 
             if scale < 1e-8:  # the metric is of no use here, or rounding hides all descent
                 break
         if scale < 1e-8:
-            if lag == 0.0:
+            if lag == 0.0 and (restarted or size <= 1e-6 * length):
                 break
+            if lag == 0.0:  # a start where every row is saturated leads nowhere: Newton from 0 does
+                restarted, w = True, np.zeros_like(w)
+                margin = np.zeros_like(margin)
+                wrong, weight = curvature(margin)
+                value = objective(problem, w, margin)
             metric, before = Metric.at(problem, weight), np.inf
             continue
         w, margin, value, before = attempt, tried, tried_value, size

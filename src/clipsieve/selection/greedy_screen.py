@@ -41,6 +41,7 @@ class Candidates:
     norm: Floats  # [m] ||v||
     row_length: Floats  # [n] ||x||_A
     kept: dict[int, Refined] = field(default_factory=dict)  # by candidate index
+    doubtful: set[int] = field(default_factory=set)  # those that nothing could certify
     passes: int = 0
 
     def half(self, which: Ints) -> Floats:
@@ -63,14 +64,16 @@ def screen(problem: Problem, incumbent: Fit) -> Candidates:
     diagonal = np.einsum("ii->i", metric.inverse)
     unit = metric.inverse / diagonal  # columns m_j; symmetric A keeps it in Fortran order
     spread = np.sqrt(np.einsum("ij,ij->j", unit, unit))  # ||m_j||
-    single = np.asfortranarray(unit, dtype=np.float32)
+    with np.errstate(over="ignore"):  # an overflow makes the bounds infinite, not wrong
+        single = np.asfortranarray(unit, dtype=np.float32)
+        weight_of = diagonal.astype(np.float32)
     del unit
     gamma = 1.01 * (width + 8) * HALF_ULP
     frobenius = float(np.linalg.norm(spread * diagonal))
 
     scale = problem.val_scale
     product = blas.sgemm(1.0, problem.v_single, single)
-    square = (product * problem.v_single) @ diagonal.astype(np.float32)
+    square = (product * problem.v_single) @ weight_of
     length = widened(square, scale, problem.val_norm, gamma * frobenius)
     logits = np.multiply(product[:, first:], -scale * w[first:], dtype=np.float64)
     logits += blas.dgemv(1.0, problem.v, w)[:, None]
@@ -87,7 +90,7 @@ def screen(problem: Problem, incumbent: Fit) -> Candidates:
     for start in range(0, width, BLOCK):
         part = slice(start, min(start + BLOCK, width))
         product = blas.sgemm(1.0, problem.x_single, single[:, part])
-        square += (product * problem.x_single[:, part]) @ diagonal[part].astype(np.float32)
+        square += (product * problem.x_single[:, part]) @ weight_of[part]
         reach[part] = np.maximum(product.max(axis=0), -product.min(axis=0))
         np.multiply(product, product, out=product)
         second[part] = weights[1] @ product

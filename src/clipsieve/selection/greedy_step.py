@@ -106,23 +106,34 @@ def alone(problem: Problem, incumbent: Fit, candidates: Candidates, j: int) -> N
     reduced = problem.without(own)
     result = fit(reduced, incumbent.w[rest], accuracy=0.0)
     metric = result.metric
-    square = np.zeros(len(reduced.x))
-    for start in range(0, len(rest), BLOCK):
-        stop = min(start + BLOCK, len(rest))
-        xa = blas.dgemm(1.0, reduced.x, metric.inverse[:, start:stop])
-        square += np.einsum("ij,ij->i", xa, reduced.x[:, start:stop])
-    length = float(np.sqrt(max(square.max(initial=0.0), 0.0)))
+    length = float(lengths(reduced.x, metric.inverse).max(initial=0.0))
     shrink = float(metric.least_ratio(result.weight[:, None])[0])
     error = float(error_bound(np.array(result.gradient), length, shrink))
-    # from the candidate's own metric to the shared one
-    ratio = float(incumbent.metric.least_ratio(result.weight[:, None])[0])
+    if not np.isfinite(error):  # double precision cannot certify it: say so where it matters
+        candidates.doubtful.add(j)
+        error = result.gradient
     full = np.zeros(problem.width)
     full[rest] = result.w
-    candidates.error[j] = error / np.sqrt(ratio) if ratio > 0 else np.inf
+    # ||v||_A of its own metric, as a multiple of ||v||, turns the error into one of the logits
+    own_length = lengths(np.asfortranarray(problem.v[:, rest]), metric.inverse)
+    multiple = np.divide(
+        own_length, problem.val_norm, out=np.zeros_like(own_length), where=problem.val_norm > 0
+    )
+    candidates.error[j] = 0.0
+    candidates.blur[j] = error * float(multiple.max(initial=0.0))
+    candidates.blur[j] += SAFETY * EPS * float(np.linalg.norm(full))
     candidates.logits[:, j] = blas.dgemv(1.0, problem.v, full)
-    candidates.blur[j] = SAFETY * EPS * float(np.linalg.norm(full))
     candidates.final[j] = True
     candidates.kept[j] = Refined(full, result.margin, result.wrong)
+
+
+def lengths(rows: Floats, a: Floats) -> Floats:
+    """Return ||x||_A for each of `rows`."""
+    square = np.zeros(len(rows))
+    for start in range(0, len(a), BLOCK):
+        part = slice(start, min(start + BLOCK, len(a)))
+        square += np.einsum("ij,ij->i", blas.dgemm(1.0, rows, a[:, part]), rows[:, part])
+    return np.sqrt(np.maximum(square, 0.0))
 
 
 def loss_bounds(
@@ -147,7 +158,7 @@ def score_bounds(
     Of a candidate that no pass can better, logits within their rounding of each other (AUC) or of 0
     (accuracy) count as equal, which closes the interval.
     """
-    proved = np.ones(len(which), dtype=bool)
+    proved = np.array([int(j) not in candidates.doubtful for j in which])
     if score == "log_loss":
         _, low, high = loss_bounds(problem, candidates, which)
         return -high, -low, proved
@@ -205,7 +216,7 @@ def decide(problem: Problem, incumbent: Fit, *, score: str, tie: str) -> Step:
         low[open_], high[open_], exact[open_] = score_bounds(problem, candidates, open_, score)
         whole = True
     tied = np.flatnonzero(high >= best)
-    ruled = bool((~exact[tied]).any()) if score != "log_loss" else len(tied) > 1
+    ruled = bool((~exact[tied]).any()) or (score == "log_loss" and len(tied) > 1)
     ties = len(tied)
     names = problem.names[candidates.position]
     if score != "log_loss" and tie == "log_loss" and ties > 1:
