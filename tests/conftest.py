@@ -17,5 +17,7 @@ def pytest_runtest_makereport(
     report = yield
     if REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped where every test is required: {report.longrepr}"
+        report.longrepr = (
+            f"{item.nodeid} was skipped where every test is required: {report.longrepr}"
+        )
     return report

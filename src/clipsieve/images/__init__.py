@@ -1,0 +1,1 @@
+"""Pictures before an encoder sees them: decoding, manifests, splits, and copies that are edited."""

@@ -88,7 +88,7 @@ def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
                     **entry,
                     coef=archive[f"coef_{i}"],
                     intercept=float(archive[f"intercept_{i}"]),
-                    residual=archive[f"residual_{i}"] if f"residual_{i}" in archive else None,
+                    residual=archive.get(f"residual_{i}"),
                 )
                 for i, entry in enumerate(meta)
             ]
