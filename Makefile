@@ -9,7 +9,7 @@ CONFIG := $(if $(SMALL),config/demo-small.yaml,config.yaml)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test check unit workflow slurm bench paper-shape clean
+.PHONY: help setup demo test check unit workflow slurm bench paper-shape lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,12 @@ bench: setup ## the tables of docs/performance.md, measured here
 
 paper-shape: setup ## the paper's CPU side at its shape, from synthetic embeddings
 	$(BIN)/python -m bench.paper_shape
+
+lock: ## requirements.lock anew from pyproject.toml
+	mkdir -p build
+	$(BIN)/python -m pip install --dry-run --ignore-installed --quiet --report build/lock.json \
+	    ".[workflow,embed,generate,dev]" "setuptools>=77"
+	$(BIN)/python envs/lock.py build/lock.json > requirements.lock
 
 clean: ## what runs left behind, but not results
 	rm -rf .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,102 @@
+"""The tiny run from images to pages, and that what it finds does not hang on the machine's cores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clipsieve.feature_sets import read_feature_sets
+from clipsieve.report import registry
+from clipsieve.store import read_embeddings
+from clipsieve.tables import read_table
+from tests.workflow.conftest import TINY, Project
+
+pytestmark = pytest.mark.workflow
+
+RUN = Path("results/tiny")
+SEED = RUN / "seed0/tiny"
+# enough of the run to select, fit, transfer and evaluate
+PART = [
+    "--config", "use={feature_sets: [all, residual, components, heads], controls: [random]}",
+    "--", f"{SEED}/means.parquet",
+]  # fmt: skip
+
+
+def test_every_table_and_figure_of_the_registry_is_there(finished):
+    for name in registry.TABLES:
+        csv = pd.read_csv(finished.root / RUN / "tables" / f"{name}.csv")
+        page = (finished.root / RUN / "tables" / f"{name}.html").read_text()
+        assert len(csv) > 0 or name == "leakage", name
+        assert "http://" not in page.replace("http://www.w3.org", ""), name
+    for name in registry.FIGURES:
+        assert (finished.root / RUN / "figures" / f"{name}.svg").stat().st_size > 5000, name
+
+
+def test_no_photograph_stands_in_two_splits(finished):
+    manifest, _ = read_table(finished.root / RUN / "manifest.parquet")
+    assert (manifest.groupby("group")["split"].nunique() == 1).all()
+    assert set(manifest["split"]) == {"train", "val", "test"}
+
+
+def test_scores_are_of_test_images_and_leave_the_searched_pair_out(finished):
+    for path in sorted((finished.root / SEED / "scores").glob("*.parquet")):
+        scores, _ = read_table(path)
+        assert set(scores["split"]) == {"test"}
+        for item in read_feature_sets(finished.root / SEED / "features" / f"{path.stem}.json"):
+            mine = scores[scores["feature_set"] == item.feature_set]
+            assert len(mine), item.feature_set
+            assert not set(item.excluded) & {*mine["train"], *mine["image_set"]}
+
+
+def test_metrics_follow_from_the_scores(finished):
+    """Accuracy of every cell of the baseline, counted anew from the logits."""
+    scores, _ = read_table(finished.root / SEED / "scores/all.parquet")
+    cells, _ = read_table(finished.root / SEED / "cells.parquet")
+    cells = cells[(cells["feature_set"] == "all") & (cells["metric"] == "accuracy")]
+    assert len(cells) == 25
+    for cell in cells.itertuples():
+        mine = scores[scores["train"] == cell.train]
+        mine = mine[mine["image_set"].isin([cell.test, "photographs"])]
+        right = (mine["logit"] >= 0) == (mine["label"] == 1)
+        assert cell.value == pytest.approx(right.mean(), abs=1e-12)
+
+
+def test_the_run_is_recorded_and_verified(finished):
+    record = json.loads((finished.root / RUN / "provenance.json").read_text())
+    assert record["config"]["run"] == "tiny"
+    from clipsieve.cli import main
+
+    assert main(["verify", str(finished.root / RUN)]) == 0
+
+
+def rerun(finished: Project, target: Path, cores: str) -> Path:
+    """The selection and evaluation anew, from the same pictures, in a copy without results."""
+    project = finished.copy(target)
+    shutil.rmtree(project.root / RUN)
+    project.snakemake("--cores", cores, "--configfile", TINY, *PART)
+    return project.root
+
+
+def test_one_core_finds_what_two_found(finished, tmp_path):
+    one = rerun(finished, tmp_path / "one", "1")
+    for path in sorted((one / RUN / "embeddings/tiny").glob("*.h5")):
+        np.testing.assert_allclose(
+            read_embeddings(path).embedding,
+            read_embeddings(finished.root / path.relative_to(one)).embedding,
+            rtol=1e-4, atol=1e-6,
+        )  # fmt: skip
+    for family in ("components", "heads", "random"):
+        path = f"{SEED}/features/{family}.json"
+        assert (one / path).read_text() == (finished.root / path).read_text()
+    for name in ("means", "cells"):
+        mine, _ = read_table(one / SEED / f"{name}.parquet")
+        other, _ = read_table(finished.root / SEED / f"{name}.parquet")
+        keys = [c for c in ("feature_set", "draw", "train", "test", "cells", "metric") if c in mine]
+        both = mine.merge(other, on=keys, suffixes=("", "_two"))
+        assert len(both) == len(mine)
+        np.testing.assert_allclose(both["value"], both["value_two"], atol=1e-6)
