@@ -206,6 +206,20 @@ def selected_features(wildcards):
     ]
 
 
+def compared_means(wildcards):
+    """Means of the other runs that stand beside this one in the leaderboard."""
+    found = {
+        run: sorted(Path("results", run).glob("seed*/*/means.parquet"))
+        for run in config["compare"]
+    }
+    for run, files in found.items():
+        if not files:
+            raise WorkflowError(
+                f"config: compare: run {run!r} has no means below results/{run}"
+            )
+    return [str(file) for files in found.values() for file in files]
+
+
 # ---- perturbed image sets ---------------------------------------------------------------------
 
 EDITS = config["concepts"]["edits"]

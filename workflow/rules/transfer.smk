@@ -127,6 +127,7 @@ rule leaderboard:
             seed=SEEDS,
             encoder=ENCODERS,
         ),
+        others=compared_means,
         features=selected_features,
         code=code("evaluation/*.py", "cli/leaderboard.py"),
     output:
@@ -148,7 +149,7 @@ rule leaderboard:
         runtime=grow(10),
     shell:
         "clipsieve leaderboard"
-        " --means {input.means:q}"
+        " --means {input.means:q} {input.others:q}"
         " --features {input.features:q}"
         " --output {output:q}"
         " 2> {log:q}"
