@@ -54,6 +54,12 @@ def test_files_that_are_alike_are_not_told_apart() -> None:
     assert found["n"] == 100
 
 
+def test_facts_that_are_all_equal_name_none() -> None:
+    equal = manifest(60).assign(width=256, bytes=1000, mode="RGB").astype({"width": "Int64"})
+    found = audit_generator(equal, "split_seed1", "gan", resamples=200)
+    assert (found["accuracy"], found["auc"], found["strongest_fact"]) == (0.5, 0.5, "none")
+
+
 @pytest.mark.parametrize(
     ("column", "value", "fact"),
     [

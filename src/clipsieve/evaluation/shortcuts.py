@@ -88,8 +88,8 @@ def audit_generator(
     -------
     dict
         ``accuracy`` and ``auc`` on test, with ``low`` and ``high`` (of the accuracy), ``auc_low``,
-        ``auc_high``, ``n``, the ``strongest_fact`` (the one that alone has the largest AUC on test)
-        and its ``strongest_auc``, and whether the facts separate the classes.
+        ``auc_high``, ``n``, the ``strongest_fact`` (the one that alone has the largest AUC on test;
+        ``none`` when none is above 0.5) and its ``strongest_auc``, and whether the facts separate the classes.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def audit_generator(
     return {
         "generator": generator,
         **found,
-        "strongest_fact": strongest,
+        "strongest_fact": strongest if alone[strongest] > 0.5 else "none",
         "strongest_auc": alone[strongest],
         "separates": found["accuracy"] >= SEPARATING and found["low"] > 0.5,
     }
