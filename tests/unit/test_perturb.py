@@ -14,6 +14,7 @@ from clipsieve.cli import main
 from clipsieve.errors import UserError
 from clipsieve.images import align, perturb
 from clipsieve.images.decode import decode
+from clipsieve.images.edit import EditError, NoEffectError
 from clipsieve.images.encode import jpeg_bytes, png_bytes
 
 NAMES = list(perturb.perturbations())
@@ -67,7 +68,7 @@ CANNOT_CHANGE_BLACK = (
 )
 def test_a_picture_on_which_nothing_can_change_is_an_error(name: str) -> None:
     black = Image.new("RGB", (64, 64))
-    with pytest.raises(perturb.NoEffectError, match="changed nothing"):
+    with pytest.raises(NoEffectError, match="changed nothing"):
         perturb.apply(name, black)
     assert not pixels(perturb.apply(name, black, verify=False)[0]).any()
 
@@ -83,19 +84,19 @@ def test_jpeg_files_carry_the_tables_of_their_quality(quality: int, photo: Image
 def test_a_jpeg_of_another_quality_is_refused(photo: Image.Image) -> None:
     edit = perturb.perturbations()["jpeg_50"]
     edit.check(photo, jpeg_bytes(photo, 50))
-    with pytest.raises(perturb.EditError, match="not that of quality 50"):
+    with pytest.raises(EditError, match="not that of quality 50"):
         edit.check(photo, jpeg_bytes(photo, 51))
-    with pytest.raises(perturb.EditError, match="no JPEG"):
+    with pytest.raises(EditError, match="no JPEG"):
         edit.check(photo, png_bytes(photo))
     lossless = io.BytesIO()
     photo.save(lossless, "WEBP", lossless=True)
-    with pytest.raises(perturb.EditError, match="no lossy WebP"):
+    with pytest.raises(EditError, match="no lossy WebP"):
         perturb.perturbations()["webp_50"].check(photo, lossless.getvalue())
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if perturb.perturbations()[n].suffix == ".png"])
 def test_an_edit_that_did_nothing_is_refused(name: str, photo: Image.Image) -> None:
-    with pytest.raises(perturb.EditError, match="changed nothing"):
+    with pytest.raises(EditError, match="changed nothing"):
         perturb.perturbations()[name].check(photo, png_bytes(photo))
 
 
@@ -118,7 +119,7 @@ def test_the_check_tells_an_edit_from_its_opposite(
     right: str, wrong: str, photo: Image.Image
 ) -> None:
     data, _ = perturb.apply(wrong, photo)
-    with pytest.raises(perturb.EditError):
+    with pytest.raises(EditError):
         perturb.perturbations()[right].check(photo, data)
 
 
@@ -167,7 +168,7 @@ def test_a_grid_is_found_whatever_grid_was_there(photo: Image.Image) -> None:
 
 
 def test_a_grey_picture_has_no_saturation(photo: Image.Image) -> None:
-    with pytest.raises(perturb.NoEffectError):
+    with pytest.raises(NoEffectError):
         perturb.apply("saturation_50", photo.convert("L"))
 
 

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.cli.split import read_images
     from clipsieve.files import replacing
     from clipsieve.images import perturb
+    from clipsieve.images.edit import EditError, NoEffectError
     from clipsieve.images.manifest import usable
     from clipsieve.images.rewrite import rewrite
 
@@ -81,10 +82,10 @@ def run(args: argparse.Namespace) -> None:
         seed = int.from_bytes(digest[:8], "big")
         try:
             return *perturb.apply(args.perturbation, picture, seed=seed), None
-        except perturb.NoEffectError as error:
+        except NoEffectError as error:
             data, suffix = perturb.apply(args.perturbation, picture, seed=seed, verify=False)
             return data, suffix, str(error)
-        except perturb.EditError as error:
+        except EditError as error:
             raise UserError(f"{row['path']}: {error}") from None
 
     written = rewrite(
