@@ -33,7 +33,8 @@ check: setup ## formatting, lint, types, workflow lint
 	$(BIN)/snakemake --lint
 
 test: check ## everything that CI runs
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit --numprocesses $(CORES) --dist worksteal
+	$(BIN)/pytest tests/workflow tests/slurm
 
 bench: setup ## the tables of docs/performance.md, measured here
 	$(BIN)/python -m bench
