@@ -100,11 +100,17 @@ def test_the_verb_gathers_encoders_and_seeds(tmp_path: Path) -> None:
             (folder / "features/components.json").write_text(json.dumps([entry]))
             heads = {"feature_set": "heads/a--b", "space": "heads", "draws": [[[0, 1], [1, seed]]]}
             (folder / "features/heads.json").write_text(json.dumps([heads]))
-    call = ["leaderboard", "--means", *map(str, sorted(tmp_path.glob("r/*/*/means.parquet")))]
+    other = means(0, "l14", {"components/a--b": 0.6}).assign(run="aligned")
+    write_table(other, tmp_path / "aligned/seed0/l14/means.parquet", {"confidence": 0.95})
+    call = ["leaderboard", "--means", *map(str, sorted(tmp_path.glob("*/*/*/means.parquet")))]
     call += ["--features", *map(str, sorted(tmp_path.glob("r/*/*/features/*.json")))]
     assert main([*call, "--output", str(tmp_path / "leaderboard.csv")]) == 0
     table = pd.read_csv(tmp_path / "leaderboard.csv")
-    assert len(table) == 8
+    assert len(table) == 8 + 2
+    assert (
+        table[table["run"] == "aligned"][["seeds", "value"]].to_numpy().tolist() == [[1, 0.6]] * 2
+    )
+    assert table[table["run"] == "aligned"]["jaccard"].isna().all()
     best = table.iloc[0]
     assert (best["metric"], best["encoder"], best["feature_set"]) == (
         *("accuracy", "l14", "components/a--b"),

@@ -1,7 +1,8 @@
 """Encoders and feature sets side by side, over all cells of the transfer matrix and all seeds.
 
-With several seeds: mean, spread and an interval of both the test images and the seeds; and how
-alike the selections are (Jaccard index of kept components or heads) against chance.
+Several runs can stand beside each other (say, the same images aligned). With several seeds: mean,
+spread and an interval of both the test images and the seeds; and how alike the selections are
+(Jaccard index of kept components or heads) against chance.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ HELP = "compare encoders and feature sets over seeds"
 log = logging.getLogger("clipsieve")
 
 # <run>/seed<seed>/<encoder>/features/<family>.json
-_PLACE = re.compile(r"seed(?P<seed>\d+)/(?P<encoder>[a-z0-9_]+)/features/[a-z0-9_]+\.json$")
+_PLACE = re.compile(
+    r"(?P<run>[^/]+)/seed(?P<seed>\d+)/(?P<encoder>[a-z0-9_]+)/features/[a-z0-9_]+\.json$"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +70,11 @@ def run(args: argparse.Namespace) -> None:
     log.info("leaderboard: %d rows from %d tables", len(table), len(parts))
 
 
-def _selections(paths: Sequence[str]) -> dict[tuple[str, str], dict[int, tuple[list[Any], int]]]:
-    """What was selected: (encoder, feature set) -> seed -> (columns or heads, out of how many)."""
-    found: dict[tuple[str, str], dict[int, tuple[list[Any], int]]] = {}
+def _selections(
+    paths: Sequence[str],
+) -> dict[tuple[str, str, str], dict[int, tuple[list[Any], int]]]:
+    """What was selected: (run, encoder, feature set) -> seed -> (columns or heads, of how many)."""
+    found: dict[tuple[str, str, str], dict[int, tuple[list[Any], int]]] = {}
     for path in paths:
         place = _PLACE.search(Path(path).absolute().as_posix())
         if place is None:
@@ -88,7 +93,7 @@ def _selections(paths: Sequence[str]) -> dict[tuple[str, str], dict[int, tuple[l
             total = int((entry.get("facts") or {}).get("columns", 0))
             if entry.get("space") == "heads":
                 total = _heads_ranked(Path(path).parent.parent / "head_rankings")
-            key = (place["encoder"], str(entry["feature_set"]))
+            key = (place["run"], place["encoder"], str(entry["feature_set"]))
             found.setdefault(key, {})[int(place["seed"])] = (chosen, total)
     return found
 

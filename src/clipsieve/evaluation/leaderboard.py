@@ -14,8 +14,8 @@ from clipsieve.evaluation.stability import stability
 if TYPE_CHECKING:
     import pandas as pd
 
-# (encoder, feature set) -> seed -> what was selected, and out of how many.
-Selections = Mapping[tuple[str, str], Mapping[int, tuple[Sequence[Hashable], int]]]
+# (run, encoder, feature set) -> seed -> what was selected, and out of how many.
+Selections = Mapping[tuple[str, str, str], Mapping[int, tuple[Sequence[Hashable], int]]]
 
 
 def leaderboard(
@@ -28,7 +28,7 @@ def leaderboard(
     means
         Tables of means of every encoder and seed (docs/formats.md); the rows over all cells count.
     selections
-        What was selected, by encoder, feature set and seed; those with two seeds or more are judged.
+        What was selected, by run, encoder, feature set and seed; those with two seeds or more are judged.
     confidence
         Coverage of the intervals in `means`, and of those made here.
 
@@ -66,7 +66,7 @@ def leaderboard(
                 "p_holm": part["p_holm"].iloc[0] if len(part) == 1 else np.nan,
                 "n_cells": int(part["n_cells"].iloc[0]),
                 "n": int(part["n"].iloc[0]),
-                **_stability(selections.get((str(key[1]), str(key[2])), {})),
+                **_stability(selections.get((str(key[0]), str(key[1]), str(key[2])), {})),
             }
         )
     table = pd.DataFrame(rows)
