@@ -258,8 +258,10 @@ class _Evaluation:
         for name, mine in by_set.items():
             family, _, pair = name.partition("/")
             there, back = searches.get(pair), searches.get("--".join(reversed(pair.split("--"))))
+            if family != "components" or there is None or back is None:
+                continue
             baseline = self.baseline_of(name, mine[0])
-            if family != "components" or there is None or back is None or baseline is None:
+            if baseline is None:
                 continue
             if there.metric not in METRICS:
                 log.info("optimism: %s was searched by %s, no metric", pair, there.metric)
