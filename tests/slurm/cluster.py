@@ -11,6 +11,7 @@ Needs the Debian packages slurmctld, slurmd, slurm-client and munge, and a host 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -202,6 +203,11 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        # What is left of jobs that did not end in time; they have this cluster's folder in PATH.
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"PATH={self.root}/bin:".encode() in (entry / "environ").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
 
     def _configure(self) -> None:
         host = socket.gethostname().split(".")[0]

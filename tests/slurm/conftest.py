@@ -57,5 +57,5 @@ def slurm_run(
 ) -> tuple[Run, str]:
     """The same target made through Slurm, undisturbed, and what Snakemake printed."""
     project = scanned(reference, tmp_path_factory.mktemp("slurm") / "p")
-    run = Run(project, cluster, (TARGET,))
-    return run, run.finish()
+    with Run(project, cluster, (TARGET,)) as run:
+        return run, run.finish()

@@ -125,24 +125,32 @@ class Run:
                 text=True,
             )
 
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # only a failed test leaves Snakemake at work
+        self.process.kill()
+        self.process.wait()
+
     def environment(self) -> dict[str, str]:
         """Return the cluster's environment with this package and this Python in front."""
         env = self.cluster.environment({"PYTHONPATH": str(self.project.root / "src")})
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
         return env
 
-    def finish(self, timeout: float = 300) -> str:
+    def finish(self, timeout: float = 900) -> str:
         """Wait for Snakemake's end, which must be a good one, and return what it printed."""
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGINT)
-            code = self.process.wait(60)
+            code = self.process.wait(120)
         text = self.log.read_text(encoding="utf-8")
         assert code == 0, text[-12000:]
         return text
 
-    def wait(self, what: str, check: Callable[[], Found], timeout: float = 120) -> Found:
+    def wait(self, what: str, check: Callable[[], Found], timeout: float = 300) -> Found:
         """Ask until `check` gives something, and return it; fail when Snakemake ends before."""
         end = time.monotonic() + timeout
         while not (found := check()):
