@@ -230,7 +230,8 @@ def test_killed_again_and_again_it_ends_with_the_same_file(tmp_path: Path) -> No
         # Nothing that was finished is lost, and nothing half-written has a real name.
         assert before <= shard_files(args)
         for path in shard_files(args):
-            assert len(store.read_embeddings(path).image_id) in (7, 8)
+            # 121 images: the last shard has one
+            assert len(store.read_embeddings(path).image_id) in (1, 7, 8)
     assert kills >= 3
     assert digest(args.output) == digest(whole.output)
     assert not list(args.output.parent.glob(".*.h5"))

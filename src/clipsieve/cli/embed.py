@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
+from clipsieve.versions import EMBED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +33,6 @@ HELP = "embed an image set, with head outputs; resumes, and embeds only what is 
 
 log = logging.getLogger("clipsieve")
 
-#: Raised when embeddings of the same image by the same encoder change for reasons in this verb.
-EMBED_VERSION = 1
 _COLUMNS = ("image_id", "path", "sha256", "problem")
 
 
@@ -125,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
         log.info("%s: no head outputs, since %s", args.encoder, encoder.heads_missing)
     heads_dtype = "none" if encoder.heads_missing else args.heads_dtype
     parameters = {
-        "embed_version": EMBED_VERSION,
+        "embed_version": EMBED,
         "decode_version": DECODE_VERSION,
         "background": background,
         "heads_dtype": heads_dtype,

@@ -87,6 +87,9 @@ def _device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("encoder device 'cuda': no GPU is visible to torch; use auto or cpu")
+    if name == "cuda":
+        # cuDNN's default rounds the inputs of the patch convolution to 10 bits.
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
 
 

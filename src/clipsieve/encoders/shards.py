@@ -156,6 +156,9 @@ def _scan(folder: Path) -> ShardCache:
         try:
             keys = store.read_image_sha256(path)
             problems = store.read_attributes(path).get("problems", {})
+            # all of it, or a damaged block would come to light when the output is written
+            for start in range(0, len(keys), _ROWS):
+                store.read_rows(path, np.arange(start, min(start + _ROWS, len(keys))))
         except UserError as error:
             log.warning("%s; it is made again", error)
             path.unlink()
