@@ -196,10 +196,12 @@ def cover(
 def null_p_values(
     chosen: Design, sets: int, seed: int, trade: float = 0.0, resamples: int = 200
 ) -> np.ndarray:
-    """P values [sets, M] of the baseline difference where neither set is better.
+    """P values of the baseline difference where neither set is better.
 
-    With `trade`, the second set is better on real images by as much as it is worse on generated
-    ones, so that only the mean is equal (then for the accuracies alone).
+    Returns [2, sets, M]: the p values, and their share without sign vectors that only equal the
+    difference (counts of images tie often). With `trade`, the second set is better on real images
+    by as much as it is worse on generated ones, so that only the mean is equal (then for the
+    accuracies alone).
     """
     images = images_of(chosen)
     layout = layout_of(images, resamples=2, seed=0)
@@ -208,7 +210,7 @@ def null_p_values(
     if trade:
         share = stats.norm.cdf(chosen.mu)
         other = stats.norm.ppf(share + np.array([trade, -trade]))
-    found = np.empty((sets, len(METRICS)))
+    found = np.empty((2, sets, len(METRICS)))
     for k in range(sets):
         rng = np.random.default_rng([seed, 7, k])
         layout.weights = resample_weights(layout.strata, resamples, seed * 999_983 + k)
@@ -219,7 +221,15 @@ def null_p_values(
         flips = SignFlips(layout.strata, 4000, seed * 7919 + k)
         comparer = Comparer(layout, flips, "percentile", 0.95)
         rows = comparer.mean_rows("set1", [second], first)[: len(METRICS)]
-        found[k] = [row["p"] for row in rows]
+        found[:, k] = [row["p"] for row in rows]
+        if first.influence is not None and second.influence is not None:
+            above = flips.p_values(
+                # more than equal, by less than one image can change
+                np.abs(second.values - first.values)[:, 0] + 2e-5,
+                (second.influence - first.influence)[:, 0],
+                first.groups[0],
+            )
+            found[1, k] = np.where(np.isnan(above), found[1, k], above - 1 / 4001)
     return found
 
 
@@ -294,13 +304,13 @@ def _fits(X: np.ndarray, y: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return w
 
 
-def uniformity(p: np.ndarray, steps: int, seed: int = 0) -> float:
+def uniformity(p: np.ndarray, above: np.ndarray | float, seed: int = 0) -> float:
     """Kolmogorov-Smirnov p of permutation p values against uniform ones.
 
-    They are multiples of 1 / `steps`; each is spread evenly over the step below it, which makes a
-    correct one exactly uniform.
+    A permutation p counts what is equal to the observed as if it were larger. Each is spread evenly
+    from `above`, its share without them, up to p, which makes a correct one exactly uniform.
     """
-    spread = p - np.random.default_rng(seed).random(len(p)) / steps
+    spread = p - np.random.default_rng(seed).random(len(p)) * (p - above)
     return float(stats.kstest(spread, "uniform").pvalue)
 
 
@@ -348,7 +358,7 @@ def _print_selection(sets: int, seed: int) -> None:
     for name, planted in (("all worth the same", False), ("half harmful", True)):
         some = sets // 5 if planted else sets
         for metric, p in selection_p_values(some, seed, planted).items():
-            ks = "" if planted else f"{uniformity(p, DRAWS + 1):.3f}"
+            ks = "" if planted else f"{uniformity(p, p - 1 / (DRAWS + 1)):.3f}"
             _row(name, metric, len(p), f"{(p <= 0.05 + 1e-9).mean():.3f}", ks)
 
 
