@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,32 +15,16 @@ from matplotlib.legend import Legend
 from clipsieve.cli import main
 from clipsieve.errors import UserError
 from clipsieve.report import registry
-from clipsieve.report.facts import parse_facts
 from clipsieve.report.figures import build_figure
 from clipsieve.report.gallery import gallery_page
 from clipsieve.report.page import render
 from clipsieve.report.plot import save, style
-
-
-def _load_inputs():
-    path = Path(__file__).with_name("report_inputs.py")
-    spec = importlib.util.spec_from_file_location("report_inputs_figures", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["report_inputs_figures"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made_up = _load_inputs()
+from tests.unit.report_inputs import facts_of, make_run
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return made_up.make_run(tmp_path_factory.mktemp("demo"))
-
-
-def facts_of(made):
-    return parse_facts(made.generators_json, made.encoders_json)
+    return make_run(tmp_path_factory.mktemp("demo"))
 
 
 def texts_of(path):

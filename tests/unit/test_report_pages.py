@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-from html.parser import HTMLParser
 from io import StringIO
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from clipsieve.errors import UserError
 from clipsieve.report import registry
-from clipsieve.report.facts import PAPER_GENERATORS, Facts, cells_title, parse_facts
-from clipsieve.report.frames import order_feature_sets, over_seeds, verdict
-from clipsieve.report.page import Cell, Page, Section, Table, interval, number, p_value, render
+from clipsieve.report.facts import PAPER_GENERATORS, parse_facts
+from clipsieve.report.page import number
 from clipsieve.report.published import published
-from clipsieve.report.reading import origin, read_tables
+from clipsieve.report.reading import origin
 from clipsieve.report.tables import build_table
-
-
-def _load_inputs():
-    path = Path(__file__).with_name("report_inputs.py")
-    spec = importlib.util.spec_from_file_location("report_inputs", path)
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["report_inputs"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made_up = _load_inputs()
+from tests.unit.html_reader import read_page
+from tests.unit.report_inputs import facts_of, make_run
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return made_up.make_run(tmp_path_factory.mktemp("demo"), seeds=(0, 1))
+    return make_run(tmp_path_factory.mktemp("demo"), seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory):
-    return made_up.make_run(tmp_path_factory.mktemp("paper"), paper=True)
-
-
-def facts_of(made):
-    return parse_facts(made.generators_json, made.encoders_json)
+    return make_run(tmp_path_factory.mktemp("paper"), paper=True)
 
 
 def inputs_for(made, name):
@@ -62,37 +41,6 @@ def inputs_for(made, name):
 def build(made, name):
     csv, html = build_table(name, inputs_for(made, name), facts_of(made))
     return pd.read_csv(StringIO(csv)), html
-
-
-class Reader(HTMLParser):
-    """Collect texts and tags, and see that every tag is closed in order."""
-
-    VOID = frozenset({"meta", "br", "img", "line", "circle", "link", "input", "hr"})
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.texts, self.links = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.links += [v for k, v in attrs if k in ("src", "href") and v]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-
-def read_page(html):
-    reader = Reader()
-    reader.feed(html.split("</head>")[-1].replace("</html>", ""))
-    assert reader.open == []
-    return " ".join(" ".join(reader.texts).split()), reader.links
 
 
 @pytest.mark.parametrize("name", sorted(registry.TABLES))
@@ -363,121 +311,6 @@ def test_selection_overlap_is_the_jaccard_index(demo):
     assert float(shown[2]) == pytest.approx(np.mean(found), abs=6e-4)
 
 
-def test_over_seeds_is_the_plain_mean():
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {
-            "seed": [0, 1, 2] * 4,
-            "key": np.repeat(list("wxyz"), 3),
-            "value": rng.normal(size=12),
-            "n": 5,
-        }
-    )
-    found = over_seeds(table, ["key"], ["value", "n"]).set_index("key")
-    for key in "wxyz":
-        values = table.loc[table["key"] == key, "value"].to_numpy()
-        assert found.loc[key, "value"] == pytest.approx(values.mean())
-        assert found.loc[key, "value_sd"] == pytest.approx(values.std(ddof=1))
-        assert found.loc[key, "seeds"] == 3
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "p", "expected"),
-    [
-        *((0.01, 0.02, 0.04, 1), (0.01, 0.02, 0.06, 0), (-0.02, -0.01, 0.001, -1)),
-        *((-0.01, 0.01, 0.001, 0), (float("nan"), float("nan"), float("nan"), 0)),
-        *((0.01, 0.02, None, 1), (None, None, None, 0), (0.01, 0.02, float("nan"), 1)),
-    ],
-)
-def test_a_difference_is_told_from_0_by_interval_and_corrected_p(low, high, p, expected):
-    row = {"difference_low": low, "difference_high": high, "p_holm": p}
-    assert verdict(row) == expected
-
-
-def test_origin_reads_run_seed_and_encoder_from_the_path():
-    assert origin("results/demo/seed3/clip_b16/cells.parquet") == {
-        **{"run": "demo", "seed": 3, "encoder": "clip_b16"}
-    }
-    assert origin("/x/results/demo/seed12/shortcuts.parquet") == {"run": "demo", "seed": 12}
-    assert origin("leaderboard.csv") == {}
-
-
-def test_numbers_as_people_read_them():
-    assert number(-0.0004) == "0.000"
-    assert number(-0.0316) == "−0.032"
-    assert number(0.5, 2, sign=True) == "+0.50"
-    assert number(float("nan")) == "—"
-    assert interval(0.1, None) == ""
-    assert interval(-0.1, 0.2, 2) == "−0.10 to 0.20"
-    assert [p_value(p) for p in (0.0004, 0.0312, 0.5)] == ["<0.001", "0.031", "0.50"]
-    assert cells_title("gan_to_diffusion") == "GAN → diffusion"
-    assert cells_title("within_flow") == "within flow"
-    families = ["random/a--b", "heads/a--b", "all", "other", "components/a--b"]
-    assert order_feature_sets(families) == [
-        *("all", "components/a--b", "heads/a--b", "random/a--b", "other")
-    ]
-
-
-def test_the_interval_bar_stands_on_its_scale():
-    cell = Cell(bar=(0.25, 0.5, 1.5, 0.0, 1.0))
-    assert cell.drawn == {"low": 26.0, "mid": 50.0, "high": 98.0, "zero": -1.0}
-    assert Cell(bar=(float("nan"), 0.5, 1.0, 0.0, 1.0)).drawn is None
-
-
-def test_text_is_escaped_everywhere_on_a_page():
-    evil = "<script>alert('x')</script>&"
-    table = Table(
-        [(evil, "", evil)], [[Cell(evil, sub=evil, tip='"' + evil, badge=evil)]], evil, evil
-    )
-    page = Page(
-        evil, [evil], [Section(evil, [evil], [table], [table])], Facts(), [evil], [evil], evil
-    )
-    html = render(page)
-    assert "<script>" not in html
-    assert 'title=""' not in html
-    read_page(html)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "words"),
-    [
-        ("generators", "{", "not JSON"),
-        ("generators", '{"a": {"family": "gan"}}', "a: kind is missing"),
-        ("generators", '{"a": {"family": "gan", "kind": "fake"}}', "allowed: network, simulated"),
-        ("generators", "@/no/such/file", "no file"),
-        ("encoders", '{"tiny": {}}', "weights is missing"),
-        ("encoders", "[1]", "JSON object"),
-    ],
-)
-def test_facts_refuse_what_they_cannot_read(option, value, words):
-    with pytest.raises(UserError, match=f"--{option}.*{words}"):
-        parse_facts(**{"generators": None, "encoders": None, option: value})
-
-
-def test_unreadable_inputs_are_one_line_that_names_the_file(tmp_path, demo):
-    facts = facts_of(demo)
-    with pytest.raises(UserError, match="table4 needs --means"):
-        build_table("table4", {}, facts)
-    with pytest.raises(UserError, match="no table 'table9'"):
-        build_table("table9", {}, facts)
-    missing = tmp_path / "means.parquet"
-    with pytest.raises(UserError, match=r"no file .*means\.parquet"):
-        build_table("table4", {"means": [missing]}, facts)
-    missing.write_bytes(b"PAR1 half a file")
-    with pytest.raises(UserError, match=r"means\.parquet: not a whole parquet"):
-        build_table("table4", {"means": [missing]}, facts)
-    pd.DataFrame({"feature_set": ["all"]}).to_parquet(missing)
-    with pytest.raises(UserError, match=r"means\.parquet: column cells is missing"):
-        read_tables("means", [missing])
-
-
-def test_an_empty_table_does_not_change_the_others(tmp_path, demo):
-    empty = tmp_path / "seed9" / "leakage.parquet"
-    empty.parent.mkdir()
-    pd.read_parquet(demo.inputs["leakage"][0]).to_parquet(empty)
-    assert read_tables("leakage", [empty, *demo.inputs["leakage"]]).empty
-
-
 def test_robustness_levels_stand_from_mild_to_strong_whatever_the_file_says(tmp_path):
     plain = tmp_path / "a" / "seed0" / "clip_b16" / "robustness.parquet"
     named = tmp_path / "b" / "seed0" / "clip_b16" / "robustness.parquet"
@@ -494,11 +327,3 @@ def test_robustness_levels_stand_from_mild_to_strong_whatever_the_file_says(tmp_
     assert text.index("jpeg 95 0.750") < text.index("jpeg 50 0.700")
     text, _ = read_page(build_table("robustness", {"robustness": [plain]}, facts)[1])
     assert text.index("untouched 0.800") < text.index("jpeg 50 0.700") < text.index("jpeg 95 0.750")
-
-
-def test_the_registry_is_consistent():
-    for names in (*registry.TABLES.values(), *registry.FIGURES.values(), registry.GALLERY):
-        assert set(names) <= set(registry.INPUTS)
-    every = {*registry.TABLES, *registry.FIGURES, "gallery"}
-    assert every == set(registry.TITLES) == set(registry.CATEGORIES)
-    assert set(registry.TEXT_KINDS) | set(registry.FAMILIES) <= every
