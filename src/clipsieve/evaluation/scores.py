@@ -129,6 +129,7 @@ class _Reader:
         if missing:
             raise UserError(f"{path}: no column {missing[0]!r}; it has {', '.join(names)}")
         wanted = [*COLUMNS, *(["source"] if "source" in names else [])]
+        wanted.remove("generator")  # the image set says it
         for batch in file.iter_batches(batch_size=1 << 20, columns=wanted):
             if batch.num_rows:
                 self._batch(batch, str(path))
