@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +18,14 @@ from typing import Any
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
-    The temporary name keeps the suffix (writers look at it) and carries the process id, so two
-    processes never write the same file. On an error the temporary file is removed.
+    The temporary name keeps the suffix (writers look at it) and carries the process id and a random
+    part (nodes of a cluster share ids), so two processes never write the same file. On an error the
+    temporary file is removed; a kill leaves it behind, see `remove_leftovers`.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    unique = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = target.with_name(f".{target.stem}.{unique}{target.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as handle:
@@ -28,6 +33,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove temporary files that killed writers of `path` left behind.
+
+    Only for a caller that no other writer of `path` can run beside, since it holds a lock.
+    """
+    target = Path(path)
+    for found in target.parent.glob(f".{glob.escape(target.stem)}.*"):
+        middle = found.name[len(target.stem) + 2 : -len(target.suffix) or None]
+        if found.suffix == target.suffix and re.fullmatch(r"\d+-[0-9a-f]{8}", middle):
+            found.unlink(missing_ok=True)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

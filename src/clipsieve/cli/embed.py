@@ -117,6 +117,7 @@ def run(args: argparse.Namespace) -> None:
 
     from clipsieve.encoders import load_encoder, shards
     from clipsieve.encoders.pipeline import Job
+    from clipsieve.files import remove_leftovers
     from clipsieve.images.decode import DECODE_VERSION
 
     encoder = load_encoder(spec)
@@ -134,6 +135,7 @@ def run(args: argparse.Namespace) -> None:
     jobs = {key: Job(key, args.data_root / path) for key, path in _pairs(usable)}
     basis = encoder.head_basis() if heads_dtype != "none" else None
     with shards.opened(args.shards, parameters) as cache:
+        remove_leftovers(args.output)
         problems = _embed(args, encoder, cache, jobs, keys, background, heads_dtype, basis, threads)
         good = [i for i, key in enumerate(keys) if key not in problems]
         bad = {i: key for i, key in enumerate(keys) if key in problems}
