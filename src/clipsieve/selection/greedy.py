@@ -27,7 +27,14 @@ from clipsieve.selection.greedy_step import Step, decide, score_of
 VERSION = 1  # raised when a search would give another list
 SCORES = ("accuracy", "auc", "log_loss")
 TIES = ("log_loss", "first")
-RECORDED = ("column", "score", "ties", "certified", "refined", "log_loss")  # of a step, in the side file
+RECORDED = (
+    "column",
+    "score",
+    "ties",
+    "certified",
+    "refined",
+    "log_loss",
+)  # of a step, in the side file
 
 Progress = Callable[[int, int, float, float], None]
 
@@ -239,7 +246,9 @@ def recorded(number: int, step: Step, initial: float, w: Floats) -> dict[str, An
 
 def replayed(record: dict[str, Any]) -> Step:
     """Undo `recorded`."""
-    return Step(w=greedy_checkpoint.unpack(record["w"]), **{name: record[name] for name in RECORDED})
+    return Step(
+        w=greedy_checkpoint.unpack(record["w"]), **{name: record[name] for name in RECORDED}
+    )
 
 
 def checked(X: ArrayLike, y: ArrayLike, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -247,7 +256,9 @@ def checked(X: ArrayLike, y: ArrayLike, name: str) -> tuple[NDArray[Any], NDArra
     rows = np.asarray(X)
     labels = np.asarray(y)
     if rows.ndim != 2 or 0 in rows.shape:
-        raise UserError(f"X_{name}: shape {rows.shape} is not [rows, columns] with at least one each")
+        raise UserError(
+            f"X_{name}: shape {rows.shape} is not [rows, columns] with at least one each"
+        )
     if labels.shape != (len(rows),):
         raise UserError(f"y_{name}: shape {labels.shape} is not [{len(rows)}], one label a row")
     if rows.dtype.kind not in "fiub":

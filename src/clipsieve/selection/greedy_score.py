@@ -61,22 +61,39 @@ def auc_at_precision(logits: Floats, half: Floats, real: Flags) -> Floats:
     )
 
 
+def wrongness(logits: Floats, real: Flags) -> tuple[Floats, Floats]:
+    """Return each row's probability of the other label and its log-loss, for logits [m, k]."""
+    margin = np.where(real[:, None], logits, -logits)
+    small = np.exp(-np.abs(margin))
+    wrong = np.where(margin > 0, small, 1.0) / (1.0 + small)
+    return wrong, np.log1p(small) + np.maximum(-margin, 0.0)
+
+
 def log_loss_bounds(
-    logits: Floats, real: Flags, error: Floats, length: Floats, blur: Floats, norm: Floats
+    logits: Floats,
+    real: Flags,
+    error: Floats,
+    length: Floats,
+    blur: Floats,
+    norm: Floats,
+    tangent: tuple[float, Floats] | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """Return the mean log-loss of each candidate's logits and bounds on the converged refit's.
 
     Logit i of candidate k is off by at most `length_i error_k` (`length` [m] is ||v||_A, `error`
     [k] bounds ||e||_H) and `norm_i blur_k` (rounding). The loss is convex with curvature at most
-    1/4 a row: it lies above its tangent, and at most `mean (v . e)^2 / 8` above that.
+    1/4 a row: it lies above its tangent, and at most `mean (v . e)^2 / 8` above that. The tangent's
+    slope is at most the mean of wrong_i length_i; or, with `tangent` = (||gradient||_A, wrong [m])
+    of the mean log-loss at another point, that norm and the mean change of wrong_i times length_i.
     """
-    margin = np.where(real[:, None], logits, -logits)
-    small = np.exp(-np.abs(margin))
-    wrong = np.where(margin > 0, small, 1.0) / (1.0 + small)
+    wrong, losses = wrongness(logits, real)
     rows = len(logits)
-    loss = (np.log1p(small) + np.maximum(-margin, 0.0)).mean(axis=0)
+    loss = losses.mean(axis=0)
     finite = np.where(np.isfinite(error), error, 0.0)
-    slope = (length @ wrong) / rows * finite + (norm @ wrong) / rows * blur
+    steep = (length @ wrong) / rows
+    if tangent is not None:
+        steep = np.minimum(steep, tangent[0] + length @ np.abs(wrong - tangent[1][:, None]) / rows)
+    slope = steep * finite + (norm @ wrong) / rows * blur
     slope += 8 * np.finfo(float).eps * loss
     bend = ((length @ length) * finite**2 + (norm @ norm) * blur**2) / (4 * rows)
     endless = ~np.isfinite(error) | (blur >= 1e300)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
+from clipsieve.selection import greedy_score
 from clipsieve.selection.greedy_newton import EPS, SAFETY, TINY, Fit, error_bound, taylor_gap
 from clipsieve.selection.greedy_problem import Floats, Ints, Problem
 
@@ -40,6 +41,7 @@ class Candidates:
     length: Floats  # [m] ||v||_A
     norm: Floats  # [m] ||v||
     row_length: Floats  # [n] ||x||_A
+    tangent: tuple[float, Floats]  # of the mean log-loss at the incumbent, see `greedy_score`
     kept: dict[int, Refined] = field(default_factory=dict)  # by candidate index
     doubtful: set[int] = field(default_factory=set)  # those that nothing could certify
     passes: int = 0
@@ -112,7 +114,9 @@ def screen(problem: Problem, incumbent: Fit) -> Candidates:
             gradient += (row_length[~used] @ outside) * np.expm1(np.minimum(reach, 700.0))
         ratio = float(np.min(incumbent.weight[used] / metric.weight[used], initial=1.0))
         shrink = np.exp(-np.minimum(reach, 700.0)) * ratio * metric.trust
-        gradient = np.where(reach < 300.0, gradient, np.inf)  # also where single precision overflowed
+        gradient = np.where(
+            reach < 300.0, gradient, np.inf
+        )  # also where single precision overflowed
         error = error_bound(gradient, float(row_length.max(initial=0.0)), shrink)
     blur = SAFETY * EPS * float(np.linalg.norm(w)) + gamma * spread * np.abs(w)
     return Candidates(
@@ -124,7 +128,18 @@ def screen(problem: Problem, incumbent: Fit) -> Candidates:
         length=length,
         norm=problem.val_norm,
         row_length=row_length,
+        tangent=tangent_of(problem, incumbent),
     )
+
+
+def tangent_of(problem: Problem, incumbent: Fit) -> tuple[float, Floats]:
+    """Return ||gradient||_A of the scoring rows' mean log-loss at the incumbent, and its `wrong`."""
+    logits = blas.dgemv(1.0, problem.v, incumbent.w)
+    wrong = greedy_score.wrongness(logits[:, None], problem.val_real)[0][:, 0]
+    signed = np.where(problem.val_real, -wrong, wrong) / len(wrong)
+    gradient = blas.dgemv(1.0, problem.v, signed, trans=1)
+    size = float(gradient @ blas.dgemv(1.0, incumbent.metric.inverse, gradient))
+    return 1.000001 * float(np.sqrt(max(size, 0.0))), wrong
 
 
 def widened(square: NDArray[np.float32], scale: float, norm: Floats, slack: float) -> Floats:
@@ -136,8 +151,6 @@ def widened(square: NDArray[np.float32], scale: float, norm: Floats, slack: floa
 def moved(incumbent: Fit, positions: Ints) -> Floats:
     """Return the incumbent moved along its Hessian to where one coefficient is zero, [d, k]."""
     a = incumbent.metric.inverse
-    u = incumbent.w[:, None] - a[:, positions] * (
-        incumbent.w[positions] / a[positions, positions]
-    )
+    u = incumbent.w[:, None] - a[:, positions] * (incumbent.w[positions] / a[positions, positions])
     u[positions, np.arange(len(positions))] = 0.0
     return u

@@ -147,6 +147,7 @@ def loss_bounds(
         candidates.length,
         candidates.blur[which],
         candidates.norm,
+        candidates.tangent,
     )
 
 
