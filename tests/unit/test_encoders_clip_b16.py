@@ -17,6 +17,7 @@ from clipsieve.cli import weights as weights_verb  # noqa: E402
 from clipsieve.encoders import load_encoder  # noqa: E402
 from clipsieve.encoders.onnx_reader import read_onnx  # noqa: E402
 from clipsieve.errors import UserError  # noqa: E402
+from clipsieve.files import sha256_of  # noqa: E402
 from clipsieve.wheels import wheel_member  # noqa: E402
 
 WHEEL = (
