@@ -211,10 +211,10 @@ def test_interrupted_command_says_so_and_keeps_its_work(search: Work, tmp_path: 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 320 kB."""
+    """A file system of 2 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = f"no tmpfs can be mounted here: {done.stderr.strip()}"
@@ -237,7 +237,7 @@ def check_full_disk(work: Work, folder: Path, room: int) -> None:
     process = start(*work.command(folder))
     printed, _ = process.communicate(timeout=400)
     assert process.returncode
-    assert "No space left" in printed
+    assert f"clipsieve {work.options[0]}: No space left on the device" in printed
     assert not work.output(folder).exists()
     ballast.unlink()
     clipsieve(*work.command(folder))

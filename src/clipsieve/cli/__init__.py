@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import importlib
 import logging
 import os
@@ -67,6 +68,15 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         # the reader of our output has seen enough (| head); keep Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, RuntimeError) as error:
+        # HDF5 says it in words, in either exception
+        if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
+            raise
+        print(
+            f"clipsieve {verb}: No space left on the device; nothing is half written",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(f"clipsieve {verb}: stopped; what is finished is kept", file=sys.stderr)
         return 130
