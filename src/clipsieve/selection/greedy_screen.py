@@ -27,6 +27,8 @@ class Refined:
     u: Floats  # [d]
     margin: Floats  # [n]
     wrong: Floats  # [n]
+    size: float  # ||gradient||_A where its last step began
+    passes: int
 
 
 @dataclass

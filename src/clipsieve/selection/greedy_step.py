@@ -18,6 +18,7 @@ from clipsieve.selection.greedy_newton import EPS, SAFETY, Fit, curvature, error
 from clipsieve.selection.greedy_problem import Floats, Ints, Problem
 from clipsieve.selection.greedy_screen import BLOCK, Candidates, Refined, moved, screen
 
+SLOW = 0.5  # a shared step that leaves more of the gradient is not worth another
 FRONT = 16  # candidates refined first: the likely winners, whose scores rule the others out
 
 
@@ -91,12 +92,17 @@ def refine_block(problem: Problem, incumbent: Fit, candidates: Candidates, which
     candidates.blur[which] = SAFETY * EPS * np.sqrt(np.einsum("ij,ij->j", u, u))
 
     for c, j in enumerate(which):
-        if error[c] < np.inf and (left[c] <= 0.5 * size[c] or left[c] <= noise):
-            candidates.final[j] = left[c] <= noise
-            candidates.error[j] = error[c]
-            candidates.kept[int(j)] = Refined(u[:, c], margin[:, c], new_wrong[:, c])
-        else:
+        before = candidates.kept.get(int(j))
+        passes = before.passes + 1 if before else 1
+        slow = before is not None and size[c] > SLOW * before.size and left[c] > noise
+        if slow or not np.isfinite(left[c]) or (passes >= 3 and not np.isfinite(error[c])):
             alone(problem, incumbent, candidates, int(j))
+            continue
+        candidates.final[j] = left[c] <= noise and np.isfinite(error[c])
+        candidates.error[j] = error[c]
+        candidates.kept[int(j)] = Refined(
+            u[:, c], margin[:, c], new_wrong[:, c], float(size[c]), passes
+        )
 
 
 def alone(problem: Problem, incumbent: Fit, candidates: Candidates, j: int) -> None:
@@ -124,7 +130,7 @@ def alone(problem: Problem, incumbent: Fit, candidates: Candidates, j: int) -> N
     candidates.blur[j] += SAFETY * EPS * float(np.linalg.norm(full))
     candidates.logits[:, j] = blas.dgemv(1.0, problem.v, full)
     candidates.final[j] = True
-    candidates.kept[j] = Refined(full, result.margin, result.wrong)
+    candidates.kept[j] = Refined(full, result.margin, result.wrong, 0.0, 0)
 
 
 def lengths(rows: Floats, a: Floats) -> Floats:
