@@ -23,6 +23,7 @@ from clipsieve.cli import embed  # noqa: E402
 from clipsieve.encoders import load_encoder, shards  # noqa: E402
 from clipsieve.encoders.encoder import Encoder  # noqa: E402
 from clipsieve.errors import UserError  # noqa: E402
+from clipsieve.json_option import json_object  # noqa: E402
 
 SPEC = (
     '{"model": {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 2, "width": 24,'
@@ -94,7 +95,7 @@ def test_the_file_holds_what_the_encoder_gives(tmp_path: Path) -> None:
     args = arguments(tmp_path, table)
     embed.run(args)
     found = store.read_embeddings(args.output)
-    encoder = load_encoder(embed.json_option("--spec", SPEC))
+    encoder = load_encoder(json_object(SPEC, "--spec"))
     images = [Image.open(tmp_path / "images" / p).convert("RGB") for p in table["path"]]
     embedding, heads = encoder.encode_images(images)
     assert list(found.image_id) == list(table["image_id"])
@@ -235,6 +236,13 @@ def test_killed_again_and_again_it_ends_with_the_same_file(tmp_path: Path) -> No
     assert kills >= 3
     assert digest(args.output) == digest(whole.output)
     assert not list(args.output.parent.glob(".*.h5"))
+
+
+def test_half_a_file_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    args = arguments(tmp_path, make_set(tmp_path / "images", 3))
+    (tmp_path / ".x.99999.h5").write_bytes(b"half")
+    embed.run(args)
+    assert not list(tmp_path.glob(".*.h5"))
 
 
 def test_a_damaged_shard_is_made_again(tmp_path: Path, monkeypatch, counted: list[int]) -> None:

@@ -290,8 +290,8 @@ def test_pictures_do_not_depend_on_threads(real: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "spoil", "said"),
     [
-        ("{", None, "is no JSON"),
-        ("[1]", None, "must be a mapping"),
+        ("{", None, "--recipe: not JSON"),
+        ("[1]", None, "--recipe: a JSON object is wanted"),
         ('{"method": "x"}', None, "method is 'x'"),
         (UPSAMPLE, "broken", "real/bad.png: not an image"),
         (UPSAMPLE, "twice", "two images of one name"),

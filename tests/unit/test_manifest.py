@@ -184,4 +184,4 @@ def test_split_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         )
         == 2
     )
-    assert "is no image table" in capsys.readouterr().err
+    assert "not a readable parquet table" in capsys.readouterr().err

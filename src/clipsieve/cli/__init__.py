@@ -10,7 +10,12 @@ import logging
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
 from clipsieve import __version__
 from clipsieve.errors import UserError
@@ -47,12 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"clipsieve: no verb {verb!r}; one of: {', '.join(known)}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"clipsieve.cli.{verb.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
-        prog=f"clipsieve {verb}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
+    parser = parser_of(verb, module)
+    parser.check_options(arguments[1:])
     args = parser.parse_args(arguments[1:])
     logging.basicConfig(
         stream=sys.stderr,
@@ -70,17 +71,52 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, RuntimeError) as error:
         # HDF5 says it in words, in either exception
-        if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            print(
+                f"clipsieve {verb}: No space left on the device; nothing is half written",
+                file=sys.stderr,
+            )
+            return 1
+        # A file that can't be read or written: its name says more than a traceback.
+        if not isinstance(error, OSError) or error.filename is None:
             raise
-        print(
-            f"clipsieve {verb}: No space left on the device; nothing is half written",
-            file=sys.stderr,
-        )
-        return 1
+        log.debug("", exc_info=True)
+        print(f"clipsieve {verb}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"clipsieve {verb}: stopped; what is finished is kept", file=sys.stderr)
         return 130
     return 0
+
+
+def parser_of(verb: str, module: ModuleType) -> Parser:
+    """Return the parser of a verb with its module's options."""
+    parser = Parser(
+        prog=f"clipsieve {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake as one line, as the verbs do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake and leave with status 2."""
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+    def check_options(self, arguments: Sequence[str]) -> None:
+        """Name an option that does not exist before any that is missing, with the one meant."""
+        known = self._option_string_actions
+        given = takewhile(lambda text: text != "--", arguments)
+        for name in (text.partition("=")[0] for text in given if text.startswith("--")):
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                self.error(f"no option {name}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
 def _overview(known: dict[str, str]) -> str:

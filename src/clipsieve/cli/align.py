@@ -12,6 +12,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from clipsieve.cli.options import add_threads
+
 log = logging.getLogger("clipsieve")
 
 HELP = "re-encode an image set to one size and file format"
@@ -26,14 +28,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = _EPILOG
     add = parser.add_argument
-    add("--images", required=True, type=Path, help="image table of the set (clipsieve manifest)")
+    add(
+        "--images",
+        required=True,
+        type=Path,
+        metavar="PARQUET",
+        help="image table of the set (clipsieve manifest)",
+    )
     add("--data-root", required=True, type=Path, help="folder that the table's paths start from")
     add("--size", type=int, default=224, help="side of the copies in pixels (default %(default)s)")
-    add("--format", choices=("png", "jpeg", "webp"), default="jpeg", help="default %(default)s")
+    add(
+        "--format",
+        choices=("png", "jpeg", "webp"),
+        default="jpeg",
+        help="file format of the copies (default %(default)s)",
+    )
     add("--quality", type=int, default=95, help="JPEG or WebP quality, 1-100 (default %(default)s)")
     add("--output-dir", required=True, type=Path, help="folder for the copies: their data root")
-    add("--output", required=True, type=Path, help="image table of the copies to write (parquet)")
-    add("--threads", type=int, default=1, help="images at once (default %(default)s)")
+    add(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="PARQUET",
+        help="image table of the copies to write",
+    )
+    add_threads(parser, "images at once")
 
 
 def run(args: argparse.Namespace) -> None:

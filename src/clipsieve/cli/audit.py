@@ -1,7 +1,7 @@
 """Stop when anything stands in two splits: a group, an identical file, or a near-duplicate.
 
-Looks within and across generators and sources. A near-duplicate is a picture whose 64-bit perceptual
-hash differs in few bits. Whatever is found is written in full, and named in the error.
+Looks within and across generators and sources. A near-duplicate is a picture whose 64-bit
+perceptual hash differs in few bits. Whatever is found is written in full, and named in the error.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve audit --manifest manifest.parquet --seed 0 --near-duplicate-bits 2"
-        "\n    --output seed0/leakage.parquet"
+        "example:\n  clipsieve audit --manifest manifest.parquet --seed 0 --near-duplicate-bits 2 \\\n"
+        "    --output seed0/leakage.parquet"
     )
     add = parser.add_argument
     add("--manifest", required=True, metavar="PARQUET", help="manifest of the run")

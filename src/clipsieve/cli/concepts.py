@@ -23,10 +23,10 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve concepts --edit jpeg_50 e/real.h5 edited/jpeg_50/real.h5"
-        " --edit blur_2 e/real.h5 edited/blur_2/real.h5\n    --probes probes/all/*.npz"
-        " probes/shuffled/*.npz --embeddings e/biggan.h5 e/real.h5\n    --splits s/biggan.parquet"
-        " s/real.parquet --output concepts.parquet"
+        "example:\n  clipsieve concepts --edit jpeg_50 e/real.h5 edited/jpeg_50/real.h5 \\\n"
+        "    --edit blur_2 e/real.h5 edited/blur_2/real.h5 \\\n"
+        "    --probes probes/all/*.npz probes/shuffled/*.npz --embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --splits s/biggan.parquet s/real.parquet --output concepts.parquet"
     )
     parser.add_argument(
         "--edit", nargs=3, action="append", required=True, metavar=("NAME", "SOURCE", "EDITED"),
@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " with the same name for each source",
     )  # fmt: skip
     add_material_arguments(parser)
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row an edit")
+    parser.add_argument(
+        "--output", required=True, metavar="PARQUET", help="one row a direction and edit"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

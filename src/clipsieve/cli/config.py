@@ -1,6 +1,7 @@
-"""The config as a run sees it: files merged, checked, defaults filled in. Or the reference of every key.
+"""The config as a run sees it: files merged, checked, defaults filled in. Or the reference of keys.
 
-A mistake is reported as one line that names the key, its value and what is allowed, and the exit status is 2.
+A mistake is reported as one line that names the key, its value and what is allowed, and the exit
+status is 2.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Judge image files with an exported detector: generated, real, or unsure.
 
-The images pass through the same decoding, preprocessing and encoder as those that it was trained on;
-an encoder whose weights differ is refused. The probability is that of *generated*, both labels being
-taken as equally common. A verdict is given only where the detector was right often enough on
+The images pass through the same decoding, preprocessing and encoder as those that it was trained
+on; an encoder whose weights differ is refused. The probability is that of *generated*, both labels
+being taken as equally common. A verdict is given only where the detector was right often enough on
 generators that it had not seen; else it is *unsure*. A file unlike the training images gets a
 warning. One line a file goes to standard output, the detector's own facts to standard error.
 """
@@ -41,12 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--describe", action=_Describe, images=images, default=False,
         help="print what the detector is, as JSON, and stop",
     )  # fmt: skip
-    parser.add_argument("--weights", help="file of the encoder's weights, where it has moved")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="file of the encoder's weights, where it has moved"
+    )
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto",
-        help="where the encoder runs (default auto)",
+        help="where the encoder runs (default %(default)s: cuda where there is one)",
     )  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=32, help="images a pass (default 32)")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="images a forward pass (default %(default)s)"
+    )
 
 
 class _Describe(argparse.Action):

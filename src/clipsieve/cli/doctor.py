@@ -1,7 +1,8 @@
 """What is wrong with a config, its image folders and this machine, before hours are spent.
 
-Reads the config as the workflow does, looks into every image folder, tries the encoders' weights, and estimates
-disk space and time. Prints a line a finding (ok, note, WRONG) and exits 2 when anything is wrong.
+Reads the config as the workflow does, looks into every image folder, tries the encoders' weights,
+and estimates disk space and time. Prints a line a finding (ok, note, WRONG) and exits 2 when
+anything is wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["config.yaml"],
         help="config files, merged in this order (default config.yaml)",
     )
-    parser.add_argument("--results", default="results", help="where runs are written")
+    parser.add_argument(
+        "--results", default="results", help="where runs are written (default %(default)s)"
+    )
     parser.add_argument(
         "--no-decode",
         action="store_true",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import logging
 import os
 import time
@@ -18,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
+from clipsieve.json_option import json_object
 from clipsieve.versions import EMBED
 
 if TYPE_CHECKING:
@@ -49,9 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image-set", required=True, help="id of the image set")
     parser.add_argument("--encoder", required=True, help="id of the encoder")
-    parser.add_argument("--spec", required=True, help="JSON of the encoder's entry in the config")
     parser.add_argument(
-        "--batch-size", type=int, default=32, help="images a forward pass (default: %(default)s)"
+        "--spec",
+        required=True,
+        metavar="JSON",
+        help="the encoder's entry in the config, as JSON or @FILE",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="images a forward pass (default %(default)s)"
     )
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding threads (default: as --threads)"
@@ -66,13 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-problem",
         choices=("error", "skip"),
         default="skip",
-        help="stop at an image that can't be decoded, or leave it out (default: %(default)s)",
+        help="stop at an image that can't be decoded, or leave it out (default %(default)s)",
     )
     parser.add_argument(
         "--heads-dtype",
         choices=("float32", "float16", "none"),
         default="float32",
-        help="type of the head outputs in the file; none leaves them out (default: %(default)s)",
+        help="type of the head outputs in the file; none leaves them out (default %(default)s)",
     )
     parser.add_argument(
         "--background",
@@ -85,16 +91,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard-size",
         type=int,
         default=256,
-        help="images a shard: what a kill can lose (default: %(default)s; rounded up to whole"
-        " batches)",
+        help="images a shard: what a kill can lose, rounded up to whole batches (default %(default)s)",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="H5")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="H5", help="the embeddings to write"
+    )
     parser.add_argument(
         "--problems",
         type=Path,
         default=None,
         metavar="PARQUET",
-        help="table of the images left out: image_id, path, problem",
+        help="table to write of the images left out: image_id, path, problem (default: none)",
     )
     parser.epilog = (
         "example:\n  clipsieve embed --images images/progan.parquet --data-root data \\\n"
@@ -105,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    spec = json_option("--spec", args.spec)
+    spec = json_object(args.spec, "--spec")
     background = _background(args.background)
     if min(args.batch_size, args.shard_size) < 1:
         raise UserError("--batch-size and --shard-size must be 1 or more")
@@ -145,17 +152,6 @@ def run(args: argparse.Namespace) -> None:
         _write(args, encoder, cache, usable.iloc[good], parameters, basis)
         cache.keep_finished(args.output)
     log.info("%s: %d images, %d left out", args.output, len(good), len(table) - len(good))
-
-
-def json_option(name: str, text: str) -> dict[str, Any]:
-    """Parse an option that holds a JSON object."""
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{name}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{name}: must be a JSON object")
-    return value
 
 
 def set_threads(threads: int | None) -> int:
@@ -294,19 +290,17 @@ class Collected:
 class Progress:
     """A line now and then: images done, images per second, time left."""
 
-    def __init__(self, title: str, total: int, every: float = 10.0) -> None:
-        self.title, self.total, self.every = title, total, every
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total = title, total
         self.done = 0
-        self.start = self.last = time.monotonic()
+        self.start, self.pace = time.monotonic(), Pace()
 
     def step(self, count: int) -> None:
         """Count images; say so when it is time."""
         self.done += count
-        now = time.monotonic()
-        if now - self.last < self.every and self.done < self.total:
+        if not self.pace.due(finished=self.done >= self.total):
             return
-        self.last = now
-        rate = self.done / max(now - self.start, 1e-9)
+        rate = self.done / max(time.monotonic() - self.start, 1e-9)
         left = (self.total - self.done) / rate
         log.info(
             "%s: %d/%d images, %.1f images/s, %s left",
@@ -344,6 +338,9 @@ def _write(
     """Gather the shards into the output, a few hundred rows at a time."""
     from clipsieve import store
 
+    for leftover in args.output.parent.glob(f".{args.output.stem}.*{args.output.suffix}"):
+        # Half a file from a process that was killed; the lock on the shards is ours.
+        leftover.unlink()
     keys = [str(key) for key in rows["sha256"]]
     first, second = itertools.tee(cache.rows(keys))
     heads = None if basis is None else (block[1] for block in second if block[1] is not None)

@@ -13,8 +13,9 @@ import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
-from clipsieve.cli.embed import json_option, set_threads
+from clipsieve.cli.embed import set_threads
 from clipsieve.errors import UserError
+from clipsieve.json_option import json_object
 
 HELP = "embed a vocabulary or a list of phrases with the text tower"
 
@@ -25,12 +26,18 @@ _LARGEST_FETCH = 64 << 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", required=True, help="id of the encoder")
-    parser.add_argument("--spec", required=True, help="JSON of the encoder's entry in the config")
+    parser.add_argument(
+        "--spec",
+        required=True,
+        metavar="JSON",
+        help="the encoder's entry in the config, as JSON or @FILE",
+    )
     parser.add_argument(
         "--kind",
         required=True,
         choices=("vocabulary", "phrases", "file", "url"),
-        help="vocabulary: every token of the tokenizer; phrases: the package's own list",
+        help="vocabulary: every token of the tokenizer; phrases: the package's own list; file, url:"
+        " a list of yours",
     )
     parser.add_argument("--file", type=Path, help="UTF-8, one text a line (kind file)")
     parser.add_argument("--url", help="https address of such a file (kind url)")
@@ -47,12 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for fetched lists (default: as for weights)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=256, help="texts a forward pass (default: %(default)s)"
+        "--batch-size", type=int, default=256, help="texts a forward pass (default %(default)s)"
     )
     parser.add_argument(
-        "--threads", type=int, default=None, help="threads (default: the cores available)"
+        "--threads",
+        type=int,
+        default=None,
+        help="threads (default: the cores this process may use)",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="H5")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="H5", help="the embedded texts to write"
+    )
     parser.epilog = (
         "example:\n  clipsieve embed-text --encoder clip_b16 --kind phrases \\\n"
         '    --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' \\\n'
@@ -63,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from clipsieve import store
 
-    spec = json_option("--spec", args.spec)
+    spec = json_object(args.spec, "--spec")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be 1 or more")
     texts = None if args.kind == "vocabulary" else _lines(args)

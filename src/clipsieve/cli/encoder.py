@@ -6,7 +6,6 @@ Checks the encoder on the way: weights, activation, and that its parts rebuild i
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 
 HELP = "check an encoder and write its head maps"
@@ -17,11 +16,19 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        'example:\n  clipsieve encoder --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' '
-        "--output encoders/clip_b16.h5"
+        "example:\n"
+        '  clipsieve encoder --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' \\\n'
+        "    --output encoders/clip_b16.h5"
     )
-    parser.add_argument("--spec", required=True, help="JSON of the encoder's entry in the config")
-    parser.add_argument("--encoder", default="encoder", help="id of the encoder, for messages")
+    parser.add_argument(
+        "--spec",
+        required=True,
+        metavar="JSON",
+        help="the encoder's entry in the config, as JSON or @FILE",
+    )
+    parser.add_argument(
+        "--encoder", default="encoder", help="id of the encoder, for messages (default %(default)s)"
+    )
     parser.add_argument("--output", required=True, metavar="H5", help="the head maps")
 
 
@@ -29,8 +36,9 @@ def run(args: argparse.Namespace) -> None:
     """Load, check, and write."""
     from clipsieve import store
     from clipsieve.encoders import load_encoder
+    from clipsieve.json_option import json_object
 
-    encoder = load_encoder(json.loads(args.spec))
+    encoder = load_encoder(json_object(args.spec, "--spec"))
     basis = projection = None
     if encoder.has_heads:
         basis, projection = encoder.head_basis(), encoder.head_projection()

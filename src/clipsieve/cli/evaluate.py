@@ -12,12 +12,21 @@ leaderboard, says what other training images would have changed.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from clipsieve.cli.options import (
+    add_bootstrap,
+    add_generator_facts,
+    add_row_names,
+    add_threads,
+    check_bootstrap,
+    words_by_generator,
+)
+from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
 
 HELP = "metrics, intervals, comparisons and controls from scores"
@@ -28,13 +37,14 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve evaluate --run demo --scores scores/*.parquet --features"
-        ' features/*.json\n    --searches searches/*.parquet --families \'{"biggan": "gan",'
-        ' "sd": "diffusion"}\'\n    --cells cells.parquet --means means.parquet'
-        " --controls controls.parquet --optimism optimism.parquet"
+        "example:\n  clipsieve evaluate --run demo --scores scores/*.parquet \\\n"
+        "    --features features/*.json --searches searches/*.parquet \\\n"
+        '    --families \'{"biggan": "gan", "sd": "diffusion"}\' \\\n'
+        "    --cells cells.parquet --means means.parquet \\\n"
+        "    --controls controls.parquet --optimism optimism.parquet"
     )
     add = parser.add_argument
-    add("--run", required=True, help="id of the run, for the column")
+    add_row_names(parser, "run", required=True)
     add("--scores", nargs="+", required=True, metavar="PARQUET", help="every family's scores")
     add("--features", nargs="+", required=True, metavar="JSON", help="every family's feature sets")
     add(
@@ -44,23 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PARQUET",
         help="both directions of every searched pair, named a--b.parquet; for the optimism",
     )
-    add("--families", required=True, metavar="JSON", help="family of each generator, as an object")
-    add(
-        "--sources",
-        metavar="JSON",
-        help="source of each generator, as an object; needed where there is more than one source",
-    )
-    add("--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)")
-    add(
-        "--interval",
-        choices=("percentile", "bca", "studentized"),
-        default="studentized",
-        help="kind of bootstrap interval (default %(default)s, which covers best)",
-    )
-    add("--confidence", type=float, default=0.95, help="coverage (default %(default)s)")
+    add_generator_facts(parser)
+    add_bootstrap(parser)
     add("--flips", type=int, default=20_000, help="sign flips of a test (default %(default)s)")
     add("--seed", type=int, default=0, help="seed of resamples and flips (default %(default)s)")
-    add("--threads", type=int, default=1, help="feature sets at once (default %(default)s)")
+    add_threads(parser, "feature sets at once")
     for name in ("cells", "means", "controls", "optimism"):
         add(f"--{name}", required=True, metavar="PARQUET", help=f"table of {name} to write")
 
@@ -71,13 +69,10 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.evaluation.tables import Options, evaluate
     from clipsieve.tables import write_table
 
-    if args.resamples < 100:
-        raise UserError(f"--resamples: {args.resamples} is too few; at least 100 are needed")
-    if not 0 < args.confidence < 1:
-        raise UserError(f"--confidence: {args.confidence} must lie between 0 and 1")
+    check_bootstrap(args)
     started = time.monotonic()
-    families = _object(args.families, "--families")
-    sources = _object(args.sources, "--sources") if args.sources else None
+    families = words_by_generator(args.families, "--families")
+    sources = words_by_generator(args.sources, "--sources") if args.sources else None
     scores = read_scores(args.scores, sources)
     log.info(
         "evaluate: %d feature sets and draws, %d test images, read in %.1f s",
@@ -99,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
             seed=args.seed,
             threads=args.threads,
         ),
-        progress=_Progress(),
+        progress=_progress(),
     )
     note = {
         "resamples": args.resamples,
@@ -112,16 +107,6 @@ def run(args: argparse.Namespace) -> None:
     for name in ("cells", "means", "controls", "optimism"):
         write_table(getattr(tables, name), getattr(args, name), note)
     log.info("evaluate: done in %.1f s", time.monotonic() - started)
-
-
-def _object(text: str, option: str) -> dict[str, str]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{option}: not JSON: {error.msg} at character {error.pos}") from None
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise UserError(f"{option}: an object of generator and name is wanted")
-    return value
 
 
 def _searches(paths: list[str]) -> dict[str, Any]:
@@ -141,14 +126,12 @@ def _searches(paths: list[str]) -> dict[str, Any]:
     return found
 
 
-class _Progress:
-    """Log a line about every ten seconds."""
+def _progress() -> Callable[[int, int], None]:
+    """Return a function that logs how many feature sets are done."""
+    pace = Pace()
 
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last >= 10 or done == total:
-            self.last = now
+    def tell(done: int, total: int) -> None:
+        if pace.due(finished=done == total):
             log.info("evaluate: %d of %d feature sets and draws", done, total)
+
+    return tell

@@ -1,9 +1,9 @@
 """Pack finished probes into one file that judges single images.
 
-The detector is the probe of one feature set trained on one generator, or several of them whose mean
-logit is judged. Its probability, its band of *unsure* and the accuracy that it reports of itself come
-from test images of generators that it was not trained on. The file says what it was trained on,
-so `clipsieve detect` can warn about images of another kind.
+The detector is the probe of one feature set trained on one generator, or several of them whose
+mean logit is judged. Its probability, its band of *unsure* and the accuracy that it reports of
+itself come from test images of generators that it was not trained on. The file says what it was
+trained on, so `clipsieve detect` can warn about images of another kind.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import logging
 from typing import TYPE_CHECKING, Any
+
+from clipsieve.cli.options import add_image_sets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +29,10 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve export-detector --probes probes/all/biggan.npz --scores"
-        " scores/all.parquet\n    --embeddings e/biggan.h5 e/real.h5 --splits s/biggan.parquet"
-        " s/real.parquet\n    --images i/biggan.parquet i/real.parquet --output biggan.npz\n"
+        "example:\n  clipsieve export-detector --probes probes/all/biggan.npz \\\n"
+        "    --scores scores/all.parquet --embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --splits s/biggan.parquet s/real.parquet --images i/biggan.parquet i/real.parquet \\\n"
+        "    --output biggan.npz\n"
         "  clipsieve detect biggan.npz photo.jpg"
     )
     parser.add_argument(
@@ -42,31 +45,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores", nargs="+", required=True, metavar="PARQUET", help="scores of that family"
     )
-    parser.add_argument(
-        "--embeddings", nargs="+", required=True, metavar="H5",
-        help="embedding files of the training generators and their sources",
-    )  # fmt: skip
-    parser.add_argument(
-        "--splits", nargs="+", required=True, metavar="PARQUET",
-        help="split tables of the same image sets, in the same order",
-    )  # fmt: skip
+    add_image_sets(parser, "of the training generators and their sources")
     parser.add_argument(
         "--images", nargs="+", required=True, metavar="PARQUET",
         help="image tables: of the training image sets, and of the others where there are several"
         " sources",
     )  # fmt: skip
     parser.add_argument(
-        "--weights", help="where the encoder's weights file will be found (default: as embedded)"
+        "--weights",
+        metavar="FILE",
+        help="where the encoder's weights file will be found (default: as embedded)",
     )
     parser.add_argument(
         "--rate", type=float, default=0.05,
         help="largest share of real images called generated, and of generated called real; what"
-        " can't be called at this rate is unsure (default 0.05)",
+        " can't be called at this rate is unsure; above 0, below 0.5 (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--resamples", type=int, default=2000, help="bootstrap resamples (default 2000)"
+        "--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)"
     )
-    parser.add_argument("--run", default="", help="name of the run, for the record")
+    parser.add_argument("--run", default="", help="id of the run, for the record (default empty)")
     parser.add_argument("--output", required=True, metavar="NPZ", help="the detector")
 
 

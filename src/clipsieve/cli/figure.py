@@ -20,16 +20,20 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=sorted(registry.FIGURES), help="which figure")
+    parser.add_argument(
+        "name", choices=sorted(registry.FIGURES), metavar="NAME", help="which figure, see below"
+    )
     add_inputs(parser, {i for needs in registry.FIGURES.values() for i in needs})
     add_facts(parser)
     parser.add_argument(
         "--pair",
         metavar="A--B",
-        help="figures 2, 3 and 4: the search pair to show; default: the first of the files",
+        help="figures 2, 3 and 4: the search pair to show (default: the first of the files)",
     )
     parser.add_argument("--svg", type=Path, required=True, help="the drawing to write")
-    parser.add_argument("--png", type=Path, help="a picture of it, 130 dots an inch; default: none")
+    parser.add_argument(
+        "--png", type=Path, help="a picture of it, 130 dots an inch (default: none)"
+    )
     parser.epilog = epilog(
         registry.FIGURES,
         "clipsieve figure figure5 --searches results/demo/seed0/*/searches/*.parquet \\\n"

@@ -1,7 +1,8 @@
 """Probes of one training generator on every feature set of one family.
 
-Hyperparameters are chosen on val, the probe is refitted on train and val together, and the threshold comes
-from the fit on train alone, judged on val. Label 0 is generated, 1 is real; a logit above 0 says real.
+Hyperparameters are chosen on val, the probe is refitted on train and val together, and the
+threshold comes from the fit on train alone, judged on val. Label 0 is generated, 1 is real; a logit
+above 0 says real.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import argparse
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from clipsieve.cli.options import add_image_sets, add_threads
 
 if TYPE_CHECKING:
     from clipsieve.feature_sets import FeatureSet
@@ -24,26 +27,26 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve fit --features all.json --embeddings e/biggan.h5 e/real.h5 "
-        "--splits s/biggan.parquet s/real.parquet\n    --grid fast --output probes/all/biggan.npz"
+        "example:\n  clipsieve fit --features all.json --embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --splits s/biggan.parquet s/real.parquet --grid fast --output probes/all/biggan.npz"
     )
     parser.add_argument(
         "--features", required=True, metavar="JSON", help="feature sets of a family"
     )
-    parser.add_argument(
-        "--embeddings", nargs=2, required=True, metavar="H5", help="generator's, then its source's"
-    )
-    parser.add_argument("--splits", nargs=2, required=True, metavar="PARQUET", help="of the same")
+    add_image_sets(parser, "of the generator and of its source", nargs=2)
     parser.add_argument(
         "--grid", choices=["paper", "fast"], default="paper",
-        help="paper: 96 combinations; fast: C alone, converged (default paper)",
+        help="paper: 96 combinations of solver, C and max_iter; fast: C alone, fits converged"
+        " (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--residual-kind", choices=["cosine", "dot"], default="cosine",
-        help="the residual space's one feature (default cosine)",
+        help="the residual space's one feature (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of label permutations")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of label permutations (default %(default)s)"
+    )
+    add_threads(parser)
     parser.add_argument("--output", required=True, metavar="NPZ", help="the probes")
 
 

@@ -36,16 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="the folder that the manifest's paths are relative to",
     )
-    add("--feature-set", default="all", help="whose probes; default: all")
+    add("--feature-set", default="all", help="whose probes (default %(default)s)")
     add(
         "--train",
         nargs="*",
         default=[],
         metavar="GENERATOR",
-        help="generators whose probes are shown; default: all",
+        help="generators whose probes are shown (default: all)",
     )
-    add("--count", type=int, default=6, help="images a group; default: 6")
-    add("--side", type=int, default=176, help="longer side of a thumbnail, pixels; default: 176")
+    add("--count", type=int, default=6, help="images a group (default %(default)s)")
+    add(
+        "--side",
+        type=int,
+        default=176,
+        help="longer side of a thumbnail in pixels (default %(default)s)",
+    )
     add_facts(parser)
     add("--html", type=Path, required=True, help="the page to write")
     parser.epilog = (

@@ -14,8 +14,9 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve gather --images images/*.parquet --splits seed0/splits/*.parquet "
-        "--seeds 0 --output manifest.parquet"
+        "example:\n  clipsieve gather --images images/lsun.parquet images/progan.parquet \\\n"
+        "    --splits seed0/splits/lsun.parquet seed0/splits/progan.parquet --seeds 0 \\\n"
+        "    --output manifest.parquet"
     )
     parser.add_argument(
         "--images", nargs="+", required=True, metavar="PARQUET", help="image tables, one a set"

@@ -23,7 +23,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from clipsieve.cli.options import add_threads
+from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
+from clipsieve.json_option import json_object
 
 log = logging.getLogger("clipsieve")
 
@@ -44,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     add = parser.add_argument
     add("--generator", required=True, help="the generator's id (it enters the seed)")
-    add("--recipe", required=True, help="the recipe as JSON")
+    add("--recipe", required=True, metavar="JSON", help="the recipe, as JSON or @FILE")
     add("--source-dir", required=True, type=Path, help="folder of real pictures")
     add("--output-dir", required=True, type=Path, help="folder for the pictures; made if missing")
     add("--seed", type=int, default=0, help="seed of chance numbers (default %(default)s)")
-    add("--threads", type=int, default=1, help="pictures made at once (default %(default)s)")
+    add_threads(parser, "pictures made at once")
     add(
         "--wheel-cache",
         type=Path,
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.generators import recipes
     from clipsieve.images.layouts import list_files
 
-    recipe = recipes.checked(_parse(args.recipe))
+    recipe = recipes.checked(json_object(args.recipe, "--recipe"))
     if not args.source_dir.is_dir():
         raise UserError(f"generator {args.generator}: folder {args.source_dir} does not exist")
     names = list_files(args.source_dir)
@@ -101,16 +104,6 @@ def run(args: argparse.Namespace) -> None:
         }
         with replacing(args.record) as temporary:
             temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        recipe = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"recipe {text!r} is no JSON: {error}") from error
-    if not isinstance(recipe, dict):
-        raise UserError(f"recipe {text!r} must be a mapping with the key method")
-    return recipe
 
 
 def _make(
@@ -150,7 +143,7 @@ def _make(
 
     args.output_dir.mkdir(parents=True, exist_ok=True)
     made: dict[str, str] = {}
-    started = last = time.monotonic()
+    started, pace = time.monotonic(), Pace()
     with (
         open(_fresh_ledger(args.output_dir / _LEDGER, identity, sources, kept), "a") as ledger,
         ThreadPoolExecutor(max_workers=max(1, args.threads)) as pool,
@@ -161,8 +154,7 @@ def _make(
                 name, sha256 = job.result()
                 made[name] = sha256
                 print(_line(name, sources[name], sha256), file=ledger, flush=True)
-                if time.monotonic() - last >= 10:
-                    last = time.monotonic()
+                if pace.due():
                     log.info("%s: %d of %d pictures", args.generator, len(made), len(todo))
         except BaseException:
             pool.shutdown(cancel_futures=True)

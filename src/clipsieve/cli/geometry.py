@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import logging
 
+from clipsieve.cli.options import add_image_sets, add_row_names, add_threads
+
 HELP = "IsoScore and mean cosine before and after removal of components"
 
 log = logging.getLogger("clipsieve")
@@ -18,17 +20,11 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve geometry --embeddings e/biggan.h5 e/real.h5"
-        " --splits s/biggan.parquet s/real.parquet\n    --features features/components.json"
-        " --output geometry.parquet"
+        "example:\n  clipsieve geometry --embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --splits s/biggan.parquet s/real.parquet --features features/components.json \\\n"
+        "    --output geometry.parquet"
     )
-    parser.add_argument(
-        "--embeddings", nargs="+", required=True, metavar="H5", help="embedding files"
-    )
-    parser.add_argument(
-        "--splits", nargs="+", required=True, metavar="PARQUET",
-        help="split tables of the same image sets, in the same order",
-    )  # fmt: skip
+    add_image_sets(parser, "of the image sets to measure")
     parser.add_argument(
         "--features", nargs="*", default=[], metavar="JSON",
         help="feature-set files; their sets of embedding columns are measured beside all columns",
@@ -37,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows", nargs="+", choices=["train", "val", "test"], default=["train", "val"],
         help="splits whose rows are measured (default train val)",
     )  # fmt: skip
-    parser.add_argument("--run", default="", help="name of the run, for the rows")
-    parser.add_argument("--encoder", default="", help="id of the encoder, for the rows")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the splits, for the rows")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a cloud")
+    add_row_names(parser, "run", "encoder", "seed", required=False)
+    add_threads(parser)
+    parser.add_argument(
+        "--output", required=True, metavar="PARQUET", help="one row an image set and feature set"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

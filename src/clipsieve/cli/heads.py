@@ -1,7 +1,8 @@
 """Head ranking: how well a probe on one attention head's output transfers to other generators.
 
-Trains a probe on every head's output over one generator's train rows and scores it on each other generator's
-train and val rows less every group trained on (paper, section 4). Test rows are never read.
+Trains a probe on every head's output over one generator's train rows and scores it on each other
+generator's train and val rows less every group trained on (paper, section 4). Test rows are never
+read.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+
+from clipsieve.cli.options import add_image_sets, add_threads
 
 HELP = "rank attention heads by transfer from one generator to others"
 
@@ -18,21 +21,22 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve heads --train-embeddings e/biggan.h5 e/real.h5\n"
-        "    --train-splits s/biggan.parquet s/real.parquet\n"
-        "    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet\n"
+        "example:\n  clipsieve heads --train-embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --train-splits s/biggan.parquet s/real.parquet \\\n"
+        "    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet \\\n"
         "    --output biggan.parquet"
     )
-    add = parser.add_argument
-    text = "embedding files of the generator trained on and of its source"
-    add("--train-embeddings", nargs="+", required=True, metavar="H5", help=text)
-    text = "split tables of the same image sets, in the same order"
-    add("--train-splits", nargs="+", required=True, metavar="PARQUET", help=text)
-    text = "the same of a generator scored on; repeat both options for each"
-    add("--val-embeddings", nargs="+", required=True, action="append", metavar="H5", help=text)
-    add("--val-splits", nargs="+", required=True, action="append", metavar="PARQUET", help=text)
-    parser.add_argument("--C", type=float, default=1.0, help="inverse L2 strength (default 1)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+    add_image_sets(parser, "of the generator trained on and of its source", side="train")
+    add_image_sets(
+        parser,
+        "of a generator scored on and of its source; repeat both options for each",
+        side="val",
+        action="append",
+    )
+    parser.add_argument(
+        "--C", type=float, default=1.0, help="inverse L2 strength (default %(default)s)"
+    )
+    add_threads(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a (val, head)")
 
 

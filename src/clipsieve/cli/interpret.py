@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import logging
 
+from clipsieve.cli.options import add_image_sets, add_row_names, add_threads
+
 HELP = "nearest texts of probes, residuals and heads, with nulls"
 
 log = logging.getLogger("clipsieve")
@@ -23,14 +25,7 @@ def add_material_arguments(parser: argparse.ArgumentParser) -> None:
         "--probes", nargs="*", default=[], metavar="NPZ",
         help="probe files to explain; those of the family shuffled become the null",
     )  # fmt: skip
-    parser.add_argument(
-        "--embeddings", nargs="+", required=True, metavar="H5",
-        help="embedding files of all image sets of the encoder",
-    )  # fmt: skip
-    parser.add_argument(
-        "--splits", nargs="+", required=True, metavar="PARQUET",
-        help="split tables of the same image sets, in the same order",
-    )  # fmt: skip
+    add_image_sets(parser, "of all image sets of the encoder")
     parser.add_argument(
         "--images", nargs="*", default=[], metavar="PARQUET",
         help="image tables (which source a generator has; needed with several sources)",
@@ -43,40 +38,50 @@ def add_material_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head-mode", choices=["mean", "difference"], default="mean",
         help="a head's output averaged over images of both labels, as the paper has it, or"
-        " generated minus real (default mean)",
+        " generated minus real (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--draws", type=int, default=500, help="random directions of the null (default 500)"
+        "--draws",
+        type=int,
+        default=500,
+        help="random directions of the null (default %(default)s)",
     )
     parser.add_argument(
         "--level", type=float, default=0.05,
-        help="p value up to which a row counts as above its null (default 0.05)",
+        help="p value up to which a row counts as above its null (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--run", default="", help="name of the run, for the rows")
-    parser.add_argument("--encoder", default="", help="id of the encoder, for the rows")
+    add_row_names(parser, "run", "encoder", required=False)
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the splits and of the null (default 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the splits and of the null (default %(default)s)",
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+    add_threads(parser)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve interpret --texts texts/phrases.h5 --probes probes/all/*.npz"
-        " probes/shuffled/*.npz\n    --embeddings e/biggan.h5 e/real.h5 --splits s/biggan.parquet"
-        " s/real.parquet --output phrases.parquet"
+        "example:\n  clipsieve interpret --texts texts/phrases.h5 \\\n"
+        "    --probes probes/all/*.npz probes/shuffled/*.npz --embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --splits s/biggan.parquet s/real.parquet --output phrases.parquet"
     )
     parser.add_argument("--texts", required=True, metavar="H5", help="embedded texts")
     add_material_arguments(parser)
     parser.add_argument(
-        "--top", type=int, default=5, help="texts of each direction at either side (default 5)"
+        "--top",
+        type=int,
+        default=5,
+        help="texts of each direction at either side (default %(default)s)",
     )
     parser.add_argument(
         "--centre", action="store_true",
         help="subtract the mean text first (off: plain cosines, as the paper has them)",
     )  # fmt: skip
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a text")
+    parser.add_argument(
+        "--output", required=True, metavar="PARQUET", help="one row a direction and text"
+    )
 
 
 def check_null_arguments(args: argparse.Namespace) -> None:

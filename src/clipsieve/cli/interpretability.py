@@ -20,8 +20,8 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve interpretability --cells cells.parquet --interpretation"
-        " interpretation/*.parquet --output interpretability.parquet"
+        "example:\n  clipsieve interpretability --cells cells.parquet \\\n"
+        "    --interpretation interpretation/*.parquet --output interpretability.parquet"
     )
     parser.add_argument("--cells", required=True, metavar="PARQUET", help="cells of the transfer")
     parser.add_argument(
@@ -29,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="nearest texts, one file a text list; the list's name is the file's",
     )  # fmt: skip
     parser.add_argument(
-        "--feature-set", default="all", help="whose probes are compared (default all)"
+        "--feature-set", default="all", help="whose probes are compared (default %(default)s)"
     )
     parser.add_argument(
-        "--metric", default="accuracy", help="metric of transfer (default accuracy)"
+        "--metric", default="accuracy", help="metric of transfer (default %(default)s)"
     )
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a generator")
+    parser.add_argument(
+        "--output", required=True, metavar="PARQUET", help="one row a text list and generator"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -30,12 +30,18 @@ _PLACE = re.compile(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve leaderboard --means results/demo/seed*/*/means.parquet\n"
-        "    --features results/demo/seed*/*/features/components.json"
-        " --output results/demo/leaderboard.csv"
+        "example:\n  clipsieve leaderboard --means results/demo/seed*/*/means.parquet \\\n"
+        "    --features results/demo/seed*/*/features/components.json \\\n"
+        "    --output results/demo/leaderboard.csv"
     )
     add = parser.add_argument
-    add("--means", nargs="+", required=True, metavar="PARQUET", help="of every encoder and seed")
+    add(
+        "--means",
+        nargs="+",
+        required=True,
+        metavar="PARQUET",
+        help="means of every encoder and seed",
+    )
     add(
         "--features",
         nargs="*",

@@ -16,12 +16,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from clipsieve.cli.options import add_threads
+from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
 from clipsieve.images.layouts import LAYOUTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger("clipsieve")
 
@@ -47,21 +52,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(0, 1),
         help="what the set's images are: 0 generated, 1 real",
     )
-    add("--generator", default="", help="the generator's id; empty for real images")
-    add("--family", default="", help="the generator's family, as gan; empty for real images")
+    add("--generator", default="", help="the generator's id (default empty: real images)")
+    add("--family", default="", help="the generator's family, as gan (default empty: real images)")
     add("--source", required=True, help="the source of real images that the set goes with")
-    add("--layout", choices=tuple(LAYOUTS), default="plain", help="default %(default)s")
+    add(
+        "--layout",
+        choices=tuple(LAYOUTS),
+        default="plain",
+        help="how the folder is laid out, see above (default %(default)s)",
+    )
     add(
         "--group-pattern",
         default="",
         help="regular expression with (?P<group>...), searched in the file's name without suffix;"
-        " without it the group is the path without suffix and class folder",
+        " by default the group is the path without suffix and class folder",
     )
-    add("--metadata", default="", help="CSV of groups and classes, relative to the set's folder")
+    add(
+        "--metadata",
+        default="",
+        metavar="CSV",
+        help="groups and classes, a path relative to the set's folder (default: none)",
+    )
     add(
         "--real-values",
         default="",
-        help="values of the CSV's target column that mean real, with commas between, as 0",
+        help="values of the CSV's target column that mean real, with commas between, as 0"
+        " (default: none)",
     )
     add(
         "--hash-threshold",
@@ -70,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images of different groups whose perceptual hashes differ in at most this many of 64"
         " bits are named in the log (default %(default)s)",
     )
-    add("--threads", type=int, default=1, help="files read at once (default %(default)s)")
-    add("--output", required=True, type=Path, help="parquet file to write")
+    add_threads(parser, "files read at once")
+    add("--output", required=True, type=Path, metavar="PARQUET", help="the image table to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -137,18 +153,16 @@ def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
 
 def _progress(image_set: str, total: int) -> Callable[[int], None]:
     """Return a function that logs the count at most every ten seconds."""
-    last = time.monotonic()
+    pace = Pace()
 
     def tell(done: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 10:
-            last = time.monotonic()
+        if pace.due():
             log.info("%s: %d of %d files", image_set, done, total)
 
     return tell
 
 
-def _report(table, image_set: str, threshold: int) -> None:  # type: ignore[no-untyped-def]
+def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:
     """Log what a user should know of the set: problems, blank pictures, near-duplicates."""
     from clipsieve.images import hashes, manifest
 

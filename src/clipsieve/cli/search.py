@@ -1,8 +1,9 @@
 """Greedy component search in one direction: which columns to remove so that a probe transfers.
 
-Trains on one generator's train rows, scores on another generator's train and val rows less every group
-trained on, and removes one column a step until one is left. The list is the one that converged refits
-at every candidate would give; each step says how it was proved. Test rows are never read.
+Trains on one generator's train rows, scores on another generator's train and val rows less every
+group trained on, and removes one column a step until one is left. The list is the one that
+converged refits at every candidate would give; each step says how it was proved. Test rows are
+never read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from clipsieve.cli.options import add_image_sets, add_threads
+from clipsieve.cli.progress import Pace
 
 if TYPE_CHECKING:
     from clipsieve.rows import Rows
@@ -24,33 +28,33 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve search --train-embeddings e/biggan.h5 e/real.h5 --train-splits s/biggan.parquet "
-        "s/real.parquet\n    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet "
-        "--output biggan--sd.parquet"
+        "example:\n  clipsieve search --train-embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --train-splits s/biggan.parquet s/real.parquet \\\n"
+        "    --val-embeddings e/sd.h5 e/laion.h5 --val-splits s/sd.parquet s/laion.parquet \\\n"
+        "    --output biggan--sd.parquet"
     )
     for side, text in (("train", "trained on"), ("val", "scored on")):
-        parser.add_argument(
-            f"--{side}-embeddings", nargs="+", required=True, metavar="H5",
-            help=f"embedding files of the generator {text} and of its source",
-        )  # fmt: skip
-        parser.add_argument(
-            f"--{side}-splits", nargs="+", required=True, metavar="PARQUET",
-            help="split tables of the same image sets, in the same order",
-        )  # fmt: skip
-    parser.add_argument("--C", type=float, default=1.0, help="inverse L2 strength (default 1)")
+        add_image_sets(parser, f"of the generator {text} and of its source", side=side)
+    parser.add_argument(
+        "--C", type=float, default=1.0, help="inverse L2 strength (default %(default)s)"
+    )
     parser.add_argument(
         "--score", choices=["accuracy", "auc", "log_loss"], default="accuracy",
-        help="what a removal is judged by (default accuracy)",
+        help="what a removal is judged by (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--tie", choices=["log_loss", "first"], default="log_loss",
-        help="among equal scores: lower log-loss, or lowest column (default log_loss)",
+        help="among equal scores: lower log-loss, or lowest column (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--fit-intercept", action="store_true", help="with an unpenalised intercept"
+        "--fit-intercept",
+        action="store_true",
+        help="with an unpenalised intercept (default: without, as in the paper)",
     )
-    parser.add_argument("--checkpoint", help="side file for resuming (default: beside the output)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix library")
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="side file for resuming (default: beside the output)"
+    )
+    add_threads(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a step")
 
 
@@ -132,12 +136,10 @@ class _Progress:
 
     def __init__(self, what: str) -> None:
         self.what = what
-        self.last = time.monotonic()
+        self.pace = Pace()
 
     def __call__(self, step: int, total: int, elapsed: float, remaining: float) -> None:
-        now = time.monotonic()
-        if now - self.last >= 10 or step == total:
-            self.last = now
+        if self.pace.due(finished=step == total):
             log.info(
                 "%s: step %d of %d, %.0f s, about %.0f s left",
                 self.what, step, total, elapsed, remaining,

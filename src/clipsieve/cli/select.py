@@ -8,6 +8,16 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsieve.cli.options import add_image_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from clipsieve.selection.choose import Head, Pair, Searched
 
 HELP = "make the feature sets of one family"
 
@@ -23,35 +33,48 @@ FAMILIES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve select --family components --pairs biggan--sd --searches biggan--sd.parquet "
-        "sd--biggan.parquet\n    --output components.json"
+        "example:\n  clipsieve select --family components --pairs biggan--sd \\\n"
+        "    --searches biggan--sd.parquet sd--biggan.parquet --output components.json"
     )
-    parser.add_argument("--family", required=True, choices=FAMILIES, help="which family")
+    parser.add_argument(
+        "--family", required=True, choices=FAMILIES, metavar="FAMILY", help="one of: %(choices)s"
+    )
     parser.add_argument(
         "--pairs", nargs="*", default=[], metavar="A--B",
         help="pairs; for heads and random_heads, ordered train--val",
     )  # fmt: skip
     parser.add_argument(
-        "--searches", nargs="*", default=[], metavar="PARQUET", help="both directions of each pair"
+        "--searches",
+        nargs="*",
+        default=[],
+        metavar="PARQUET",
+        help="both directions of each pair; for families made from searches",
     )
     parser.add_argument(
-        "--rankings", nargs="*", default=[], metavar="PARQUET", help="head rankings"
+        "--rankings",
+        nargs="*",
+        default=[],
+        metavar="PARQUET",
+        help="head rankings; for heads and random_heads",
     )
-    parser.add_argument(
-        "--embeddings", nargs="*", default=[], metavar="H5",
-        help="for fisher, variance and l1: embeddings of the pairs' generators and sources",
+    add_image_sets(
+        parser, "of the pairs' generators and sources; for fisher, variance and l1",
+        nargs="*", required=False, default=[],
     )  # fmt: skip
-    parser.add_argument(
-        "--splits", nargs="*", default=[], metavar="PARQUET", help="split tables of the same"
-    )
-    parser.add_argument("--best", type=int, default=3, help="heads a set (default 3)")
+    parser.add_argument("--best", type=int, default=3, help="heads a set (default %(default)s)")
     parser.add_argument(
         "--exclude", choices=["validation", "both"], default="validation",
-        help="which generators of an ordered pair leave the evaluation of its heads",
+        help="which generators of an ordered pair leave the evaluation of its heads"
+        " (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--draws", type=int, default=20, help="random subsets a set (default 20)")
-    parser.add_argument("--shuffles", type=int, default=5, help="label permutations (default 5)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random draws (default 0)")
+    for name, default, what in (
+        ("draws", 20, "random subsets a set; for random and random_heads"),
+        ("shuffles", 5, "label permutations; for shuffled"),
+        ("seed", 0, "seed of the random subsets"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=int, default=default, help=f"{what} (default %(default)s)"
+        )
     parser.add_argument("--output", required=True, metavar="JSON", help="the feature sets")
 
 
@@ -60,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.feature_sets import write_feature_sets
     from clipsieve.selection import choose
 
-    pairs = [tuple(pair.split("--")) for pair in args.pairs]
+    pairs = [_pair(text) for text in args.pairs]
     family = args.family
     if family in choose.PLAIN:
         found = [choose.PLAIN[family]]
@@ -84,7 +107,16 @@ def run(args: argparse.Namespace) -> None:
     log.info("select %s: %d feature sets", family, len(found))
 
 
-def _searched(paths, pairs):  # type: ignore[no-untyped-def]
+def _pair(text: str) -> Pair:
+    from clipsieve.errors import UserError
+
+    first, sep, second = text.partition("--")
+    if not (first and sep and second):
+        raise UserError(f"--pairs: {text!r} is no pair A--B")
+    return first, second
+
+
+def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searched]:
     from clipsieve.errors import UserError
     from clipsieve.selection.choose import Searched
     from clipsieve.tables import read_table
@@ -100,7 +132,7 @@ def _searched(paths, pairs):  # type: ignore[no-untyped-def]
     return found
 
 
-def _ranked(paths, pairs):  # type: ignore[no-untyped-def]
+def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head]]:
     from clipsieve.errors import UserError
     from clipsieve.tables import read_table
 
@@ -116,7 +148,9 @@ def _ranked(paths, pairs):  # type: ignore[no-untyped-def]
     return found
 
 
-def _pair_rows(args, pairs):  # type: ignore[no-untyped-def]
+def _pair_rows(
+    args: argparse.Namespace, pairs: Sequence[Pair]
+) -> dict[Pair, tuple[np.ndarray, np.ndarray]]:
     import numpy as np
 
     from clipsieve.evaluation.roles import FITTING

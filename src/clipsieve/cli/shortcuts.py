@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 
+from clipsieve.cli.options import add_bootstrap, check_bootstrap
 from clipsieve.errors import UserError
 
 HELP = "what file facts alone can tell of each generator"
@@ -20,14 +21,13 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve shortcuts --manifest manifest.parquet --seed 0"
-        " --output seed0/shortcuts.parquet"
+        "example:\n  clipsieve shortcuts --manifest manifest.parquet --seed 0 \\\n"
+        "    --output seed0/shortcuts.parquet"
     )
     add = parser.add_argument
     add("--manifest", required=True, metavar="PARQUET", help="manifest of the run")
     add("--seed", type=int, required=True, help="seed whose splits are used")
-    add("--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)")
-    add("--confidence", type=float, default=0.95, help="of the interval (default %(default)s)")
+    add_bootstrap(parser, kinds=False)
     add("--output", required=True, metavar="PARQUET", help="the table, one row a generator")
 
 
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.evaluation.shortcuts import NEEDED, audit_generator
     from clipsieve.tables import read_table, write_table
 
+    check_bootstrap(args)
     split = f"split_seed{args.seed}"
     manifest, _ = read_table(args.manifest, (*NEEDED, split))
     generators = manifest.loc[manifest[split].notna(), "generator"].dropna()

@@ -31,22 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = _EPILOG
     add = parser.add_argument
-    add("--images", required=True, type=Path, help="image table of the set (clipsieve manifest)")
-    add("--source-images", required=True, type=Path, help="image table of the set's source")
+    for name, what in (
+        ("images", "of the set (clipsieve manifest)"),
+        ("source-images", "of its source"),
+    ):
+        add(f"--{name}", required=True, type=Path, metavar="PARQUET", help=f"image table {what}")
     add("--seed", type=int, required=True, help="seed of the division")
     add(
         "--test",
         type=float,
         default=0.3,
-        help="share of the source's images for test (default %(default)s, as in the paper)",
+        help="share of the source's images that go to test (default %(default)s, as in the paper)",
     )
     add(
         "--val",
         type=float,
         default=0.2,
-        help="share of what test leaves for val (default %(default)s)",
+        help="share of what test leaves that goes to val (default %(default)s)",
     )
-    add("--output", required=True, type=Path, help="parquet file to write")
+    add("--output", required=True, type=Path, metavar="PARQUET", help="the split table to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -78,11 +81,7 @@ def read_images(path: Path) -> pd.DataFrame:
     UserError
         When the file is missing or lacks columns.
     """
-    import pandas as pd
-
     from clipsieve.images.manifest import COLUMNS
+    from clipsieve.tables import read_table
 
-    try:
-        return pd.read_parquet(path, columns=list(COLUMNS))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is no image table ({error})") from error
+    return read_table(path, tuple(COLUMNS))[0][list(COLUMNS)]

@@ -19,7 +19,9 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=sorted(registry.TABLES), help="which table")
+    parser.add_argument(
+        "name", choices=sorted(registry.TABLES), metavar="NAME", help="which table, see below"
+    )
     add_inputs(parser, {i for needs in registry.TABLES.values() for i in needs})
     add_facts(parser)
     parser.add_argument("--csv", type=Path, required=True, help="the tidy table to write")
@@ -41,7 +43,7 @@ def add_inputs(parser: argparse.ArgumentParser, names: set[str]) -> None:
                 type=Path,
                 nargs="*",
                 metavar="FILE",
-                help=registry.INPUTS[name],
+                help=f"results/RUN/{registry.INPUTS[name]}",
             )
 
 
@@ -50,22 +52,25 @@ def add_facts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generators",
         metavar="JSON",
-        help='JSON, or @FILE: {id: {"title": .., "family": .., "kind": "network" or "simulated"}};'
-        " default: none is named",
+        help='JSON, or @FILE: {id: {"title": .., "family": .., "kind": "network" or "simulated"}}'
+        " (default: none is named)",
     )
     parser.add_argument(
         "--encoders",
         metavar="JSON",
-        help='JSON, or @FILE: {id: {"title": .., "weights": a name, or null for random weights}};'
-        " default: none is named",
+        help='JSON, or @FILE: {id: {"title": .., "weights": a name, or null for random weights}}'
+        " (default: none is named)",
     )
 
 
 def epilog(names: dict[str, tuple[str, ...]], example: str) -> str:
     """Return the list of inputs by name, and an example."""
     width = max(map(len, names))
-    lines = [f"  {name:{width}}  {', '.join(needs)}" for name, needs in names.items()]
-    return "\n".join(["inputs:", *lines, "", "example:", f"  {example}"])
+    lines = []
+    for name, needs in names.items():
+        words = [f"[{i}]" if (name, i) in registry.OPTIONAL else i for i in needs]
+        lines.append(f"  {name:{width}}  {', '.join(words)}")
+    return "\n".join(["inputs ([..]: can be left out):", *lines, "", "example:", f"  {example}"])
 
 
 def inputs_of(args: argparse.Namespace) -> dict[str, list[Path]]:

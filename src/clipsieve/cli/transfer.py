@@ -1,7 +1,7 @@
-"""Logits of finished probes on every test image: what all metrics, intervals and galleries are made from.
+"""Logits of finished probes on every test image: all metrics and galleries are made from them.
 
-Applies, never fits. A generator that a feature set gave up to its selection occurs in it neither as training
-generator nor as image set.
+Applies, never fits. A generator that a feature set gave up to its selection occurs in it neither as
+training generator nor as image set.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+
+from clipsieve.cli.options import add_image_sets, add_row_names
 
 HELP = "apply the probes of one family to all test images"
 
@@ -18,23 +20,18 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve transfer --features all.json --probes probes/all/*.npz "
-        "--embeddings e/*.h5 --splits s/*.parquet\n    --encoder clip_b16 --seed 0 --output scores/all.parquet"
+        "example:\n  clipsieve transfer --features all.json --probes probes/all/*.npz \\\n"
+        "    --embeddings e/*.h5 --splits s/*.parquet --encoder clip_b16 --seed 0 \\\n"
+        "    --output scores/all.parquet"
     )
     parser.add_argument(
         "--features", required=True, metavar="JSON", help="feature sets of the family"
     )
-    parser.add_argument("--probes", nargs="+", required=True, metavar="NPZ", help="finished probes")
     parser.add_argument(
-        "--embeddings", nargs="+", required=True, metavar="H5", help="every image set, sources too"
+        "--probes", nargs="+", required=True, metavar="NPZ", help="finished probes of it"
     )
-    parser.add_argument(
-        "--splits", nargs="+", required=True, metavar="PARQUET", help="of the same, in that order"
-    )
-    parser.add_argument("--encoder", required=True, help="id of the encoder, for the column")
-    parser.add_argument(
-        "--seed", type=int, required=True, help="seed of the splits, for the column"
-    )
+    add_image_sets(parser, "of every image set, sources too")
+    add_row_names(parser, "encoder", "seed", required=True)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the scores")
 
 

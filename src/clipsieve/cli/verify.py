@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run, as results/demo")
     parser.add_argument(
-        "--threads", type=int, default=4, help="files hashed at once (default: %(default)s)"
+        "--threads", type=int, default=4, help="files hashed at once (default %(default)s)"
     )
 
 

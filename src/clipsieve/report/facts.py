@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from clipsieve.errors import UserError
+from clipsieve.json_option import json_object
 
 KINDS = {"network": "real network", "simulated": "simulated"}
 
@@ -179,17 +178,7 @@ def parse_facts(generators: str | None, encoders: str | None) -> Facts:
 
 
 def _mapping(text: str | None, option: str) -> dict[str, dict[str, Any]]:
-    if text is None:
-        return {}
-    if text.startswith("@"):
-        path = Path(text[1:])
-        if not path.is_file():
-            raise UserError(f"{option}: no file {path}")
-        text = path.read_text(encoding="utf-8")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{option}: not JSON: {error.msg} at character {error.pos}") from error
-    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
-        raise UserError(f"{option}: a JSON object of objects is wanted, one for each id")
+    value = {} if text is None else json_object(text, option)
+    if not all(isinstance(entry, dict) for entry in value.values()):
+        raise UserError(f"{option}: an object for each id is wanted")
     return value

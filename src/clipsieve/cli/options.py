@@ -1,0 +1,102 @@
+"""Options that several verbs have: declared once, so that they mean and say the same everywhere."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from clipsieve.errors import UserError
+
+_ROW_NAMES: dict[str, tuple[type, Any, str]] = {
+    "run": (str, "", "id of the run, for the rows"),
+    "encoder": (str, "", "id of the encoder, for the rows"),
+    "seed": (int, 0, "seed of the splits, for the rows"),
+}
+
+
+def add_image_sets(
+    parser: argparse.ArgumentParser, of: str, *, side: str = "", **options: Any
+) -> None:
+    """Add --embeddings and --splits (with a side, as in --train-embeddings), by default needed."""
+    options = {"nargs": "+", "required": True, **options}
+    prefix = f"--{side}-" if side else "--"
+    parser.add_argument(
+        f"{prefix}embeddings", metavar="H5", help=f"embedding files {of}", **options
+    )
+    parser.add_argument(
+        f"{prefix}splits",
+        metavar="PARQUET",
+        help="split tables of the same image sets, in the same order",
+        **options,
+    )
+
+
+def add_row_names(parser: argparse.ArgumentParser, *names: str, required: bool) -> None:
+    """Add those of --run, --encoder and --seed that are written into every row."""
+    for name in names:
+        kind, default, text = _ROW_NAMES[name]
+        if required:
+            parser.add_argument(f"--{name}", type=kind, required=True, help=text)
+        else:
+            shown = "%(default)s" if default != "" else "empty"
+            text = f"{text} (default {shown})"
+            parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+
+
+def add_threads(
+    parser: argparse.ArgumentParser, what: str = "threads of the matrix library"
+) -> None:
+    """Add --threads."""
+    parser.add_argument("--threads", type=int, default=1, help=f"{what} (default %(default)s)")
+
+
+def add_generator_facts(parser: argparse.ArgumentParser) -> None:
+    """Add --families and --sources; `words_by_generator` reads them."""
+    parser.add_argument(
+        "--families",
+        required=True,
+        metavar="JSON",
+        help="family of each generator, as a JSON object or @FILE",
+    )
+    parser.add_argument(
+        "--sources",
+        metavar="JSON",
+        help="source of each generator, likewise; needed where there is more than one source",
+    )
+
+
+def words_by_generator(text: str, option: str) -> dict[str, str]:
+    """Return an option's JSON object of one word a generator."""
+    from clipsieve.json_option import json_object
+
+    found = json_object(text, option)
+    if not all(isinstance(value, str) for value in found.values()):
+        raise UserError(f"{option}: an object of generator and name is wanted")
+    return found
+
+
+def add_bootstrap(parser: argparse.ArgumentParser, *, kinds: bool = True) -> None:
+    """Add --resamples, --confidence and, where there are several kinds, --interval."""
+    add = parser.add_argument
+    add("--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)")
+    if kinds:
+        add(
+            "--interval",
+            choices=("percentile", "bca", "studentized"),
+            default="studentized",
+            help="kind of bootstrap interval (default %(default)s, which covers best)",
+        )
+    add(
+        "--confidence",
+        type=float,
+        default=0.95,
+        help="coverage of the intervals, above 0 and below 1 (default %(default)s)",
+    )
+
+
+def check_bootstrap(args: argparse.Namespace) -> None:
+    """Refuse resamples and coverages that give no interval."""
+    if args.resamples < 100:
+        raise UserError(f"--resamples: {args.resamples} is too few; at least 100 are needed")
+    if not 0 < args.confidence < 1:
+        raise UserError(f"--confidence: {args.confidence} must lie between 0 and 1")

@@ -1,0 +1,21 @@
+"""When a long verb says how far it is."""
+
+from __future__ import annotations
+
+import time
+
+
+class Pace:
+    """Says when the next line is due: after so many seconds, and at the end."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self.last = time.monotonic()
+
+    def due(self, *, finished: bool = False) -> bool:
+        """Return whether to log now; if so, the next line is due `seconds` later."""
+        now = time.monotonic()
+        if now - self.last < self.seconds and not finished:
+            return False
+        self.last = now
+        return True
