@@ -43,9 +43,9 @@ def run(quick: bool = False) -> dict[str, Any]:
 
     encoder = load_encoder({"model": MODEL})
     result: dict[str, Any] = {"model": MODEL, "threads": torch.get_num_threads()}
-    result |= forward_pass(encoder, batch=8 if quick else 16, rounds=2 if quick else 6)
+    result |= forward_pass(encoder, batch=8 if quick else 16, rounds=2 if quick else 5)
     result |= vocabulary(encoder, cut=1024 if quick else 8192, full=64 if quick else 256)
-    result |= end_to_end(encoder, count=32 if quick else 128, rounds=1 if quick else 3)
+    result |= end_to_end(encoder, count=32 if quick else 96, rounds=1 if quick else 2)
     result |= memory(counts=(64, 256) if quick else (128, 2048))
     return result
 

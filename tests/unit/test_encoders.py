@@ -163,6 +163,15 @@ def test_the_self_check_refuses_a_tower_that_it_does_not_understand(monkeypatch)
         load_encoder({"model": "tiny"})
 
 
+def test_no_attention_map_is_ever_in_memory(tiny) -> None:
+    """The fused kernel alone is allowed here; the plain one, which holds the maps, would raise."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    expected = tiny.encode_images(IMAGES)[0]
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        np.testing.assert_array_equal(tiny.encode_images(IMAGES)[0], expected)
+
+
 def test_preprocessing_is_open_clips_own_bit_for_bit(tiny) -> None:
     from clipsieve.images.decode import decode
 

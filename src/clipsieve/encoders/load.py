@@ -131,13 +131,16 @@ def _model(spec: EncoderSpec) -> tuple[nn.Module, str | None, bool]:
 
 def _create(name: str, precision: str, **overrides: Any) -> nn.Module:
     """Build an open_clip model by name with random weights; nothing is downloaded."""
-    return open_clip.create_model(
-        name,
-        precision=_PRECISION[precision],
-        pretrained_text=False,
-        force_patch_dropout=0.0,
-        **overrides,
-    )
+    try:
+        return open_clip.create_model(
+            name,
+            precision=_PRECISION[precision],
+            pretrained_text=False,
+            force_patch_dropout=0.0,
+            **overrides,
+        )
+    except (ImportError, RuntimeError, TypeError) as error:
+        raise UserError(f"encoder model {name!r}: {_reason(error)}") from error
 
 
 def _from_config(config: dict[str, Any], precision: str) -> nn.Module:
