@@ -346,10 +346,9 @@ def _print_nulls(sets: int, seed: int) -> None:
         p = null_p_values(chosen, sets, seed, trade)
         shown = ("balanced_accuracy",) if trade else METRICS
         for metric in shown:
-            one = p[:, METRICS.index(metric)]
-            _row(
-                name, metric, len(one), f"{(one < 0.05).mean():.3f}", f"{uniformity(one, 4001):.3f}"
-            )
+            one, above = p[:, :, METRICS.index(metric)]
+            ks = uniformity(one, above)
+            _row(name, metric, len(one), f"{(one < 0.05).mean():.3f}", f"{ks:.3f}")
 
 
 def _print_selection(sets: int, seed: int) -> None:

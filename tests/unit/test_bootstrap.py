@@ -191,6 +191,7 @@ def test_every_metric_of_every_kind_of_interval_holds_its_value(method: str) -> 
     smooth = [k for k, name in enumerate(METRICS) if not name.startswith("tpr")]
     assert (low[smooth] <= matrix.values[smooth] + 1e-9).all()
     assert (matrix.values[smooth] <= high[smooth] + 1e-9).all()
+    assert np.isnan(low[METRICS.index("tpr_at_fpr_1")]).all()
     perfect = matrix.values[: METRICS.index("ece"), 0]
     np.testing.assert_array_equal(perfect, 1)
     # 14 photographs of each source are right: that says no more than a tail of 0.025 ^ (1 / 14)

@@ -98,6 +98,7 @@ def cell_intervals(
                 matrix.replicates[:, :, at],
                 {
                     "real": len(layout.groups_of(source)),
+                    "real_of_a_source": len(layout.groups_of(source)),
                     "generated": len(layout.groups_of(test)),
                     "both": len(both),
                 },

@@ -128,11 +128,10 @@ class Comparer:
         if mine.replicates is None or mine.influence is None:
             nothing = np.full(len(METRICS), np.nan)
             return nothing, nothing
-        sides = {"real": mine.class_groups[k][0], "generated": mine.class_groups[k][1]}
         return metric_intervals(
             values,
             mine.replicates[:, k],
-            {**sides, "both": len(mine.groups[k])},
+            mine.class_groups[k],
             confidence=self.confidence,
             method=self.method,
             influence=mine.influence[:, k],

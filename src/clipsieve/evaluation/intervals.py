@@ -16,8 +16,10 @@ from clipsieve.evaluation.metrics import METRICS
 Array = NDArray[np.floating]
 
 # At a fixed rate of false positives the metric depends on a quantile of few real images: its
-# replicates are too lumpy for a standard deviation or an acceleration.
-_BY_QUANTILES = ("tpr_at_fpr_1", "tpr_at_fpr_5")
+# replicates are too lumpy for a standard deviation or an acceleration. Where fewer than two false
+# positives are allowed, they say nothing at all.
+_RATES = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
+_ALLOWED = 2
 
 # A share that is 0 or 1 in every image is 0 or 1 in every resample; how many groups said so bounds
 # it. An AUC of 1 is a share too: of groups taken in pairs, one real and one generated image each.
@@ -53,8 +55,8 @@ def metric_intervals(
     replicates
         Shape [M, ..., B].
     groups
-        Number of groups with real images (``real``), with generated ones (``generated``), and with
-        any (``both``).
+        Number of groups with real images (``real``), with generated ones (``generated``), with any
+        (``both``), and with real images of the source that has fewest (``real_of_a_source``).
     confidence, method, influence, freedom
         As in `bootstrap.interval`.
 
@@ -67,13 +69,14 @@ def metric_intervals(
     -----
     ``studentized`` intervals of shares are made on the scale of log(x / (1 - x)), so they stay
     between 0 and 1 and lengthen to the middle; that of the average precision takes the spread from
-    the influence where it is larger. TPR at a fixed FPR has percentiles always. The
+    the influence where it is larger. TPR at a fixed FPR has percentiles always, and no interval
+    (NaN) where fewer than two of a source's real images may be false positives. The
     calibration error of a sample errs upwards, by about as much as its replicates do again: its
     interval reaches from two such biases below what the spread gives up to what the spread gives.
     """
     low, high = np.empty(values.shape), np.empty(values.shape)
     for m, metric in enumerate(METRICS):
-        lumpy = metric in _BY_QUANTILES
+        lumpy = metric in _RATES
         part = None if influence is None or lumpy else influence[m]
         low[m], high[m] = interval(
             values[m],
@@ -90,6 +93,10 @@ def metric_intervals(
             low[m] = np.clip(low[m] - 2 * bias, 0, values[m])
             high[m] = np.minimum(high[m], 1)
     _bound_shares(values, low, high, groups, confidence)
+    for metric, rate in _RATES.items():
+        if groups["real_of_a_source"] * rate < _ALLOWED:
+            m = METRICS.index(metric)
+            low[m] = high[m] = np.nan
     return low, high
 
 
@@ -105,13 +112,13 @@ def difference_intervals(
     """Intervals of paired differences of every metric; shapes as in `metric_intervals`."""
     low, high = np.empty(differences.shape), np.empty(differences.shape)
     for m, metric in enumerate(METRICS):
-        lumpy = metric in _BY_QUANTILES
+        lumpy = metric in _RATES
         part = None if influence is None or lumpy else influence[m]
         low[m], high[m] = interval(
             differences[m],
             replicates[m],
             confidence=confidence,
-            method="percentile" if lumpy else method,
+            method="percentile" if lumpy or metric == "ece" else method,
             influence=part,
             freedom=freedom,
             least_spread=_least_spread(metric, part, freedom),

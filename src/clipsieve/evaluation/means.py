@@ -76,7 +76,9 @@ class Means:
     groups
         Which of the run's groups have images in the cells, by group of cells.
     class_groups
-        How many of them have real and how many generated images, by group of cells.
+        How many of them have real images (``real``), how many generated ones (``generated``), how
+        many any (``both``), and how many real ones of the source with fewest
+        (``real_of_a_source``), by group of cells.
     n
         Test images in the cells, [K].
     tested
@@ -91,7 +93,7 @@ class Means:
     replicates: NDArray[np.float32] | None
     influence: NDArray[np.floating] | None
     groups: list[NDArray[np.int64]]
-    class_groups: list[tuple[int, int]]
+    class_groups: list[dict[str, int]]
     n: list[int]
     tested: list[list[str]]
     by_test: list[NDArray[np.float64]]
@@ -134,7 +136,12 @@ def mean_over_cells(
         sources = sorted({layout.source[name] for name in tested})
         result.groups.append(layout.groups_of(*tested, *sources))
         result.class_groups.append(
-            (len(layout.groups_of(*sources)), len(layout.groups_of(*tested)))
+            {
+                "real": len(layout.groups_of(*sources)),
+                "generated": len(layout.groups_of(*tested)),
+                "both": len(result.groups[-1]),
+                "real_of_a_source": min(len(layout.groups_of(name)) for name in sources),
+            }
         )
         result.n.append(sum(len(layout.columns[name]) for name in (*tested, *sources)))
         result.tested.append(tested)

@@ -167,7 +167,7 @@ def _scored(
     low, high = metric_intervals(
         values,
         np.stack([drawn[name] for name in METRICS]),
-        {**sides, "both": len(strata.of_group)},
+        {**sides, "both": len(strata.of_group), "real_of_a_source": sides["real"]},
         confidence=confidence,
         freedom=degrees_of_freedom(strata, np.unique(group)),
     )
