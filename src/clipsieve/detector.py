@@ -18,7 +18,6 @@ import numpy as np
 
 from clipsieve.calibration import Band, Platt
 from clipsieve.errors import UserError
-from clipsieve.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,10 +28,6 @@ FORMAT = "clipsieve detector"
 FORMAT_VERSION = 1
 #: Labels of every probe, as the paper has them.
 LABELS = {"0": "generated", "1": "real"}
-
-_PROBE_FIELDS = (
-    "feature_set", "draw", "train", "space", "columns", "threshold", "params", "facts",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -155,14 +150,9 @@ def check_members(probes: Sequence[StoredProbe]) -> None:
 
 def write_detector(path: str | os.PathLike[str], detector: Detector) -> None:
     """Write a detector as one npz; equal detectors give equal bytes."""
-    arrays: dict[str, NDArray] = {"image_mean": np.asarray(detector.image_mean, np.float64)}
-    members = []
-    for i, probe in enumerate(detector.probes):
-        arrays[f"coef_{i}"] = np.asarray(probe.coef, dtype=np.float64)
-        arrays[f"intercept_{i}"] = np.asarray(probe.intercept, dtype=np.float64)
-        if probe.residual is not None:
-            arrays[f"residual_{i}"] = np.asarray(probe.residual, dtype=np.float64)
-        members.append({name: getattr(probe, name) for name in _PROBE_FIELDS})
+    from clipsieve.probes.files import pack, write_npz
+
+    arrays, members = pack(detector.probes)
     band = {"low": detector.band.low, "high": detector.band.high}
     meta = {
         "format": FORMAT,
@@ -176,12 +166,8 @@ def write_detector(path: str | os.PathLike[str], detector: Detector) -> None:
         "probes": members,
         "facts": detector.facts,
     }
-    arrays["meta"] = np.array(json.dumps(meta, sort_keys=True))
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in sorted(arrays.items()):
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            with archive.open(entry, "w") as handle:
-                np.lib.format.write_array(handle, array, allow_pickle=False)
+    arrays["image_mean"] = np.asarray(detector.image_mean, np.float64)
+    write_npz(path, {**arrays, "meta": np.array(json.dumps(meta, sort_keys=True))})
 
 
 def read_detector(path: str | os.PathLike[str]) -> Detector:
@@ -192,7 +178,7 @@ def read_detector(path: str | os.PathLike[str]) -> Detector:
     UserError
         The file is missing, is no detector, or of another format version.
     """
-    from clipsieve.probes.files import StoredProbe
+    from clipsieve.probes.files import unpack
 
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -204,18 +190,9 @@ def read_detector(path: str | os.PathLike[str]) -> Detector:
                     f"{path}: detector format {meta['format_version']}, this version reads"
                     f" {FORMAT_VERSION}"
                 )
-            probes = [
-                StoredProbe(
-                    **entry,
-                    coef=archive[f"coef_{i}"],
-                    intercept=float(archive[f"intercept_{i}"]),
-                    residual=archive.get(f"residual_{i}"),
-                )
-                for i, entry in enumerate(meta["probes"])
-            ]
             low, high = meta["band"]["low"], meta["band"]["high"]
             return Detector(
-                probes,
+                unpack(archive, meta["probes"]),
                 float(meta["threshold"]),
                 Platt(float(meta["slope"]), float(meta["offset"])),
                 Band(-np.inf if low is None else low, np.inf if high is None else high),

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import argparse
 
+from clipsieve.cli.options import add_configfiles
+
 HELP = "check a config and print it with every default, or the reference of all keys"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = "example:\n  clipsieve config --configfile config.yaml config/paper.yaml"
-    parser.add_argument(
-        "--configfile",
-        nargs="+",
-        default=["config.yaml"],
-        help="config files, merged in this order (default config.yaml)",
-    )
+    add_configfiles(parser)
     parser.add_argument(
         "--reference", action="store_true", help="print docs/config.md, made from the schema"
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from clipsieve.cli.options import add_configfiles
 from clipsieve.errors import UserError
 
 HELP = "say what is wrong with a config, its images and this machine"
@@ -18,12 +19,7 @@ HELP = "say what is wrong with a config, its images and this machine"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = "example:\n  clipsieve doctor --configfile config.yaml config/paper.yaml"
-    parser.add_argument(
-        "--configfile",
-        nargs="+",
-        default=["config.yaml"],
-        help="config files, merged in this order (default config.yaml)",
-    )
+    add_configfiles(parser)
     parser.add_argument(
         "--results", default="results", help="where runs are written (default %(default)s)"
     )

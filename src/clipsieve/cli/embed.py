@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.cli.options import add_spec
 from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
 from clipsieve.json_option import json_object
@@ -50,12 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image-set", required=True, help="id of the image set")
     parser.add_argument("--encoder", required=True, help="id of the encoder")
-    parser.add_argument(
-        "--spec",
-        required=True,
-        metavar="JSON",
-        help="the encoder's entry in the config, as JSON or @FILE",
-    )
+    add_spec(parser)
     parser.add_argument(
         "--batch-size", type=int, default=32, help="images a forward pass (default %(default)s)"
     )

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from clipsieve.cli.embed import set_threads
+from clipsieve.cli.options import add_spec
 from clipsieve.errors import UserError
 from clipsieve.json_option import json_object
 
@@ -26,12 +27,7 @@ _LARGEST_FETCH = 64 << 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", required=True, help="id of the encoder")
-    parser.add_argument(
-        "--spec",
-        required=True,
-        metavar="JSON",
-        help="the encoder's entry in the config, as JSON or @FILE",
-    )
+    add_spec(parser)
     parser.add_argument(
         "--kind",
         required=True,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import logging
 
+from clipsieve.cli.options import add_spec
+
 HELP = "check an encoder and write its head maps"
 
 log = logging.getLogger("clipsieve")
@@ -20,12 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '  clipsieve encoder --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' \\\n'
         "    --output encoders/clip_b16.h5"
     )
-    parser.add_argument(
-        "--spec",
-        required=True,
-        metavar="JSON",
-        help="the encoder's entry in the config, as JSON or @FILE",
-    )
+    add_spec(parser)
     parser.add_argument(
         "--encoder", default="encoder", help="id of the encoder, for messages (default %(default)s)"
     )

@@ -43,6 +43,27 @@ def add_row_names(parser: argparse.ArgumentParser, *names: str, required: bool) 
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
 
 
+def add_spec(parser: argparse.ArgumentParser) -> None:
+    """Add --spec."""
+    parser.add_argument(
+        "--spec",
+        required=True,
+        metavar="JSON",
+        help="the encoder's entry in the config, as JSON or @FILE",
+    )
+
+
+def add_configfiles(parser: argparse.ArgumentParser) -> None:
+    """Add --configfile."""
+    parser.add_argument(
+        "--configfile",
+        nargs="+",
+        default=["config.yaml"],
+        metavar="YAML",
+        help="config files, merged in this order (default config.yaml)",
+    )
+
+
 def add_threads(
     parser: argparse.ArgumentParser, what: str = "threads of the matrix library"
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 
 from clipsieve.errors import UserError
 from clipsieve.files import replacing
+
+_ENTRY = ("feature_set", "draw", "train", "space", "columns", "threshold", "params", "facts")
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,41 @@ class StoredProbe:
 
 def write_probes(path: str | os.PathLike[str], probes: Sequence[StoredProbe]) -> None:
     """Write probes of one training generator and family; see docs/formats.md, Probes."""
+    arrays, entries = pack(probes)
+    write_npz(path, {**arrays, "meta": np.array(json.dumps(entries, sort_keys=True))})
+
+
+def pack(probes: Sequence[StoredProbe]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Divide probes into arrays, named by the probe's place, and JSON-able entries, one a probe."""
     arrays: dict[str, np.ndarray] = {}
-    meta = []
     for i, probe in enumerate(probes):
         arrays[f"coef_{i}"] = np.asarray(probe.coef, dtype=np.float64)
         arrays[f"intercept_{i}"] = np.asarray(probe.intercept, dtype=np.float64)
         if probe.residual is not None:
             arrays[f"residual_{i}"] = np.asarray(probe.residual, dtype=np.float64)
-        names = ("feature_set", "draw", "train", "space", "columns", "threshold", "params", "facts")
-        meta.append({name: getattr(probe, name) for name in names})
-    arrays["meta"] = np.array(json.dumps(meta, sort_keys=True))
+    return arrays, [{name: getattr(probe, name) for name in _ENTRY} for probe in probes]
+
+
+def unpack(
+    arrays: Mapping[str, np.ndarray], entries: Sequence[Mapping[str, Any]]
+) -> list[StoredProbe]:
+    """Join what `pack` divided; a KeyError or TypeError says that it was something else."""
+    return [
+        StoredProbe(
+            **entry,
+            coef=arrays[f"coef_{i}"],
+            intercept=float(arrays[f"intercept_{i}"]),
+            residual=arrays.get(f"residual_{i}"),
+        )
+        for i, entry in enumerate(entries)
+    ]
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as npz without pickle; equal arrays give equal bytes."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in sorted(arrays.items()):
-            # numpy's own savez stamps the time into the archive: equal probes shall be equal bytes
+            # numpy's own savez stamps the time into the archive
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             with archive.open(entry, "w") as handle:
                 np.lib.format.write_array(handle, array, allow_pickle=False)
@@ -82,16 +106,7 @@ def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            meta = json.loads(str(archive["meta"]))
-            return [
-                StoredProbe(
-                    **entry,
-                    coef=archive[f"coef_{i}"],
-                    intercept=float(archive[f"intercept_{i}"]),
-                    residual=archive.get(f"residual_{i}"),
-                )
-                for i, entry in enumerate(meta)
-            ]
+            return unpack(archive, json.loads(str(archive["meta"])))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
