@@ -198,11 +198,10 @@ def _expected(
     means = mean_over_cells(matrix, {"all": np.ones((1, len(matrix.test)), bool)}, layout)
     assert means.replicates is not None
     assert means.influence is not None
-    n_real, n_generated = means.class_groups[0]
     low, high = metric_intervals(
         means.values[:, 0],
         means.replicates[:, 0],
-        {"real": n_real, "generated": n_generated, "both": len(means.groups[0])},
+        means.class_groups[0],
         confidence=confidence,
         influence=means.influence[:, 0],
         freedom=degrees_of_freedom(layout.strata, means.groups[0]),
