@@ -49,7 +49,8 @@ def page() -> str:
     lines = [
         "# Performance",
         "",
-        "Measured by `make bench`; every ratio is of two things timed in one run on one machine, with the sizes beside it.",
+        "Measured by `make bench`: every ratio is of two things timed in one run on one machine, the sizes",
+        "beside it.",
         "Where a part was measured at small sizes it says `quick`.",
     ]
     for part in PARTS:
