@@ -80,7 +80,7 @@ class Metric:
         inverse, _ = lapack.dpotri(factor, overwrite_c=1)
         mirror(inverse)
         # H~ >= H~num - noise I >= (1 - noise ||A~||) H~num; or, as H~ >= floor I, H~num / (1 + noise / floor)
-        largest = min(float(np.einsum("ii->", inverse)), float(np.abs(inverse).sum(1).max()))
+        largest = float(np.einsum("ii->", inverse))
         noise = jitter + 4 * EPS * np.sqrt(len(kept))
         floor = float((problem.lam / kept).min())
         trust = max(1.0 - noise * largest, floor / (floor + noise), 1e-6)
@@ -144,8 +144,9 @@ def rounding_of(problem: Problem, metric: Metric, w: Floats, wrong: Floats) -> f
 
 
 def objective(problem: Problem, w: Floats, margin: Floats) -> float:
-    """Return the probe's loss."""
-    return float(np.logaddexp(0.0, -margin).sum() + 0.5 * (problem.lam @ (w * w)))
+    """Return the probe's loss, inf or nan for coefficients beyond double precision."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * (problem.lam @ (w * w)))
 
 
 def lag_of(metric: Metric, weight: Floats) -> float:
