@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clipsieve.evaluation import bootstrap
 from clipsieve.evaluation.controls import rank_among
-from clipsieve.evaluation.intervals import difference_intervals, metric_intervals
+from clipsieve.evaluation.intervals import difference_intervals, metric_intervals, too_few
 from clipsieve.evaluation.means import LESS_IS_BETTER, Means
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.significance import SignFlips, bootstrap_p
@@ -166,6 +166,8 @@ class Comparer:
         )
         p = self.flips.p_values(difference, influence, mine.groups[k])
         p = np.where(np.isnan(p), bootstrap_p(difference, replicates, freedom), p)
+        for m in too_few(mine.class_groups[k]):
+            low[m] = high[m] = p[m] = np.nan
         return dict(zip(names, (low, high, p), strict=True))
 
 

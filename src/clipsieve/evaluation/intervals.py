@@ -93,11 +93,18 @@ def metric_intervals(
             low[m] = np.clip(low[m] - 2 * bias, 0, values[m])
             high[m] = np.minimum(high[m], 1)
     _bound_shares(values, low, high, groups, confidence)
-    for metric, rate in _RATES.items():
-        if groups["real_of_a_source"] * rate < _ALLOWED:
-            m = METRICS.index(metric)
-            low[m] = high[m] = np.nan
+    for m in too_few(groups):
+        low[m] = high[m] = np.nan
     return low, high
+
+
+def too_few(groups: Mapping[str, int]) -> list[int]:
+    """Positions in `METRICS` of those that these numbers of groups say nothing of."""
+    return [
+        METRICS.index(metric)
+        for metric, rate in _RATES.items()
+        if groups["real_of_a_source"] * rate < _ALLOWED
+    ]
 
 
 def difference_intervals(
