@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import leading, over_seeds, rows_of, with_kinds
+from clipsieve.report.frames import leading, over_seeds, rows_of, run_of, with_kinds
 from clipsieve.report.page import (
     Cell,
     Page,
@@ -17,6 +17,7 @@ from clipsieve.report.page import (
     generator_cell,
     integer,
     interval,
+    is_known,
     number,
 )
 from clipsieve.report.reading import read_tables
@@ -111,7 +112,7 @@ def shortcuts_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
             "Marked: the generators for which the audit says that file facts separate the classes"
             + (" (with some seed). Averages over seeds; bounds too." if len(seeds) > 1 else ".")
         ],
-        run=str(table["run"].iloc[0]) if len(table) else "",
+        run=run_of(table),
         seeds=seeds,
     )
     if not alert:
@@ -167,12 +168,7 @@ def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Pa
                 Cell(kinds.get(r["kind"], r["kind"])),
                 Cell(str(r["first"]), sub=str(r["first_split"]), css="code wrap"),
                 Cell(str(r["second"]), sub=str(r["second_split"]), css="code wrap"),
-                Cell(
-                    ""
-                    if r["distance"] is None or r["distance"] != r["distance"]
-                    else f"{r['distance']:g}",
-                    css="num",
-                ),
+                Cell(f"{r['distance']:g}" if is_known(r["distance"]) else "", css="num"),
                 Cell(str(r["seed"]), css="num quiet"),
             ]
             for r in rows_of(table.head(_SHOWN_LEAKS))
@@ -198,18 +194,10 @@ def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Pa
         sections,
         facts,
         alerts=alerts,
-        run=_run(table, manifest),
+        run=run_of(table, manifest),
         seeds=seeds,
     )
     return page, leading(table, ("run", "seed", "kind", "first", "second"))
-
-
-def _run(*tables: pd.DataFrame) -> str:
-    for table in tables:
-        found = [r for r in table["run"].unique() if r] if len(table) else []
-        if found:
-            return str(found[0])
-    return ""
 
 
 def split_table(manifest: pd.DataFrame, facts: Facts) -> Table:

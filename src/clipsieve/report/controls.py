@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.report import registry
-from clipsieve.report.facts import Facts
+from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import (
     leading,
     order_feature_sets,
     over_seeds,
     rows_of,
+    run_of,
     with_kinds,
 )
 from clipsieve.report.page import (
@@ -27,7 +28,6 @@ from clipsieve.report.page import (
     p_value,
 )
 from clipsieve.report.reading import read_tables
-from clipsieve.report.transfer import metric_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ def controls_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
             "p: the share of draws that score at least as well, (1 + those) / (1 + draws). A control"
             " of one draw has no rank; its Δ has an interval instead."
         ],
-        run=str(table["run"].iloc[0]) if len(table) else "",
+        run=run_of(table),
         encoders=facts.order_encoders(table["encoder"]),
         seeds=seeds,
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from clipsieve.errors import UserError
 from clipsieve.report import registry
-from clipsieve.report.facts import Facts
+from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import family_of, order_feature_sets, over_seeds, unordered
 from clipsieve.report.plot import (
     COLOURS,
@@ -25,7 +25,6 @@ from clipsieve.report.plot import (
 )
 from clipsieve.report.reading import confidence_of, origin, parquet_metadata, read_tables
 from clipsieve.report.robustness import read_robustness
-from clipsieve.report.transfer import metric_title
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""What the pages say of every generator and encoder: title, family, real network or simulated."""
+"""How the pages name things: generators (real network or simulated), encoders, cells, metrics."""
 
 from __future__ import annotations
 
@@ -137,6 +137,25 @@ def cells_title(cells: str) -> str:
     if match := re.fullmatch(r"(.+?)_to_(.+)", cells):
         return f"{family_title(match[1])} \N{RIGHTWARDS ARROW} {family_title(match[2])}"
     return cells.replace("_", " ")
+
+
+METRIC_TITLES = {
+    "accuracy": "accuracy",
+    "accuracy_at_val_threshold": "accuracy, threshold of val",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy_real": "accuracy on real",
+    "accuracy_generated": "accuracy on generated",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "tpr_at_fpr_1": "TPR at 1 % FPR",
+    "tpr_at_fpr_5": "TPR at 5 % FPR",
+    "ece": "calibration error",
+}
+
+
+def metric_title(metric: str) -> str:
+    """Title of a metric."""
+    return METRIC_TITLES.get(metric, metric.replace("_", " "))
 
 
 def parse_facts(generators: str | None, encoders: str | None) -> Facts:

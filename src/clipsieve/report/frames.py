@@ -91,16 +91,25 @@ def leading(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return table[first + [c for c in table.columns if c not in first]]
 
 
+def run_of(*tables: pd.DataFrame) -> str:
+    """Return the id of the run that tables are of, by the first that names one; else empty."""
+    for table in tables:
+        for name in table["run"].dropna():
+            if name:
+                return str(name)
+    return ""
+
+
 def with_kinds(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """Add what made the images beside each generator column, and each encoder's weights.
 
-    `train` gets `train_kind`, `test` `test_kind`, `generator` `generator_kind` (`network` or
+    `train` gets `train_kind`, and so do `test`, `generator` and `worst_test` (`network` or
     `simulated`, empty for what is no generator of the run); `encoder` gets `encoder_weights`
     (`random` where there are none).
     """
     table = table.copy()
     kinds = {g.id: g.kind for g in facts.generators.values()}
-    for column in ("generator", "train", "test"):
+    for column in ("generator", "train", "test", "worst_test"):
         if column in table.columns:
             table[f"{column}_kind"] = [kinds.get(g, "") for g in table[column]]
     if "encoder" in table.columns and facts.encoders:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import rows_of
+from clipsieve.report.frames import rows_of, run_of
 from clipsieve.report.page import Cell, Page, Section, Shot, Table, integer, number
 from clipsieve.report.reading import read_tables
 
@@ -147,7 +147,7 @@ def gallery_page(
             "Right and wrong are by the paper's threshold: a probability of 0.5.",
             "Thumbnails are reduced copies; the sizes stated are those of the files.",
         ],
-        run=str(table["run"].iloc[0]),
+        run=run_of(table),
         encoders=encoders,
         seeds=[int(table["seed"].min())],
     )

@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.report import registry
-from clipsieve.report.facts import Facts
-from clipsieve.report.frames import CONTROLS, family_of, rows_of, verdict, with_kinds
+from clipsieve.report.facts import Facts, metric_title
+from clipsieve.report.frames import CONTROLS, family_of, rows_of, with_kinds
 from clipsieve.report.page import (
     Cell,
     Page,
     Section,
     Table,
+    difference_cell,
     feature_set_cell,
-    generator_cell,
     integer,
     interval,
+    is_known,
     number,
+    worst_cell,
 )
 from clipsieve.report.reading import read_tables
-from clipsieve.report.transfer import metric_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,14 +59,7 @@ def leaderboard_page(
         run=", ".join(runs),
         encoders=facts.order_encoders(table["encoder"]),
     )
-    return page, _with_worst_kind(table, facts)
-
-
-def _with_worst_kind(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
-    if "worst_test" not in table.columns:
-        return with_kinds(table, facts)
-    marked = with_kinds(table.assign(test=table["worst_test"]), facts).drop(columns="test")
-    return marked.rename(columns={"test_kind": "worst_test_kind"})
+    return page, with_kinds(table, facts)
 
 
 def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
@@ -78,7 +72,7 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
         control = "quiet" if family_of(str(row["feature_set"])) in CONTROLS else ""
         spread = row.get("sd_over_seeds")
         seeds = row.get("seeds")
-        more = f"; {integer(seeds)} seeds, sd {number(spread)}" if _known(spread) else ""
+        more = f"; {integer(seeds)} seeds, sd {number(spread)}" if is_known(spread) else ""
         cells = [
             Cell(str(place), css="num quiet"),
             Cell(facts.encoder_title(str(row["encoder"])), tip=str(row["encoder"]), css=control),
@@ -89,8 +83,8 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
                 css="num strong",
             ),
             Cell(bar=(row["low"], row["value"], row["high"], left, right)),
-            _difference(row),
-            _worst(row, facts),
+            difference_cell(row, low_is_good=metric == "ece"),
+            worst_cell(facts, row),
         ]
         if sized:
             cells.append(_size(row))
@@ -113,41 +107,18 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
     return Table(columns, rows, compact=True)
 
 
-def _known(value: Any) -> bool:
-    return value is not None and value == value
-
-
-def _difference(row: Mapping[str, Any]) -> Cell:
-    if not _known(row.get("difference")):
-        return Cell(css="num")
-    low, high = row.get("difference_low"), row.get("difference_high")
-    told = verdict(row) * (-1 if row["metric"] == "ece" else 1)
-    return Cell(
-        number(row["difference"], sign=True),
-        sub=interval(low, high, sign=True),
-        css=("num", "num good", "num warn")[told],
-    )
-
-
-def _worst(row: Mapping[str, Any], facts: Facts) -> Cell:
-    if not isinstance(row.get("worst_test"), str):
-        return Cell()
-    named = generator_cell(facts, row["worst_test"], css="wide")
-    return Cell(named.text, number(row["worst"]), named.tip, named.css, named.badge)
-
-
 def _size(row: Mapping[str, Any]) -> Cell:
-    if not _known(row["selected"]):
+    if not is_known(row["selected"]):
         return Cell(css="num")
     whole = float(row["selected"]).is_integer()
     size = integer(row["selected"]) if whole else number(row["selected"], 1)
     total = row.get("selected_from")
     overlap = row.get("jaccard")
     return Cell(
-        f"{size} of {integer(total)}" if _known(total) else size,
-        sub=f"overlap {number(overlap, 2)}" if _known(overlap) else "",
+        f"{size} of {integer(total)}" if is_known(total) else size,
+        sub=f"overlap {number(overlap, 2)}" if is_known(overlap) else "",
         tip=f"overlap by chance {number(row.get('jaccard_by_chance'), 2)}"
-        if _known(overlap)
+        if is_known(overlap)
         else "",
         css="num",
     )

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from clipsieve.report import registry
 from clipsieve.report.audits import leaks_in_words, shortcut_alert, split_table
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import CONTROLS, family_of, leading, rows_of, verdict, with_kinds
+from clipsieve.report.frames import (
+    CONTROLS,
+    family_of,
+    leading,
+    rows_of,
+    run_of,
+    verdict,
+    with_kinds,
+)
 from clipsieve.report.page import Page, Section, number
 from clipsieve.report.reading import read_tables
 from clipsieve.report.transfer import envelope, mean_rows, same_cells_note
@@ -53,7 +61,7 @@ def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
         facts,
         alerts=alerts,
         notes=same_cells_note(len(seeds)),
-        run=str(means["run"].iloc[0]) if len(means) else "",
+        run=run_of(means),
         encoders=facts.order_encoders(means["encoder"]),
         seeds=seeds,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from clipsieve import __version__
 from clipsieve.report.facts import Facts, family_title
+from clipsieve.report.frames import verdict
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -164,6 +165,11 @@ def integer(value: Any) -> str:
     return f"{int(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def is_known(value: Any) -> bool:
+    """Say whether there is a value: neither None nor NaN."""
+    return value is not None and value == value
+
+
 def generator_cell(facts: Facts, generator: str, css: str = "") -> Cell:
     """Return the cell that names a generator; a simulated one carries the word."""
     known = facts.generators.get(generator)
@@ -182,6 +188,26 @@ def feature_set_cell(facts: Facts, feature_set: str, css: str = "") -> Cell:
         tip=feature_set,
         css=f"wide {css}".strip(),
     )
+
+
+def difference_cell(row: Mapping[str, Any], *, low_is_good: bool = False) -> Cell:
+    """Return a difference to the baseline with its interval, in colour where it is told from 0."""
+    if not is_known(row.get("difference")):
+        return Cell(css="num")
+    told = verdict(row) * (-1 if low_is_good else 1)
+    return Cell(
+        number(row["difference"], sign=True),
+        sub=interval(row.get("difference_low"), row.get("difference_high"), sign=True),
+        css=("num", "num good", "num warn")[told],
+    )
+
+
+def worst_cell(facts: Facts, row: Mapping[str, Any]) -> Cell:
+    """Return the generator on which a row's probes do worst, with their mean there."""
+    if not isinstance(row.get("worst_test"), str):
+        return Cell()
+    named = generator_cell(facts, row["worst_test"], css="wide")
+    return replace(named, sub=number(row["worst"]))
 
 
 def kind_line(facts: Facts) -> str:

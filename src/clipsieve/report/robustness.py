@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.report import registry
-from clipsieve.report.facts import Facts
-from clipsieve.report.frames import leading, order_feature_sets, over_seeds, rows_of, with_kinds
+from clipsieve.report.facts import Facts, metric_title
+from clipsieve.report.frames import (
+    leading,
+    order_feature_sets,
+    over_seeds,
+    rows_of,
+    run_of,
+    with_kinds,
+)
 from clipsieve.report.page import Cell, Page, Section, Table, integer, interval, number
 from clipsieve.report.reading import read_tables
-from clipsieve.report.transfer import metric_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +74,7 @@ def robustness_page(
         facts,
         notes=["Within a kind of perturbation, stronger levels stand below milder ones."]
         + ([f"Averages over {len(seeds)} seeds; bounds too."] if len(seeds) > 1 else []),
-        run=str(table["run"].iloc[0]) if len(table) else "",
+        run=run_of(table),
         encoders=facts.order_encoders(table["encoder"]),
         seeds=seeds,
     )

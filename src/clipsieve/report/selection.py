@@ -13,6 +13,7 @@ from clipsieve.report.facts import Facts
 from clipsieve.report.frames import (
     family_of,
     rows_of,
+    run_of,
     unordered,
     with_kinds,
 )
@@ -107,7 +108,7 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
             "Overlap: the Jaccard index, shared over all; chance: its expectation for two random"
             " sets of these sizes, to first order (expected shared over expected union)."
         ],
-        run=str(tidy["run"].iloc[0]) if len(tidy) else "",
+        run=run_of(tidy),
         encoders=encoders,
         seeds=seeds,
     )

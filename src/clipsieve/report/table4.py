@@ -14,6 +14,7 @@ from clipsieve.report.frames import (
     over_seeds,
     pair_of,
     rows_of,
+    run_of,
     unordered,
     verdict,
     with_kinds,
@@ -96,7 +97,7 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
         sections,
         facts,
         notes=same_cells_note(len(seeds)),
-        run=str(table["run"].iloc[0]) if len(table) else "",
+        run=run_of(table),
         encoders=facts.order_encoders(table["encoder"]),
         seeds=seeds,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.report import registry
-from clipsieve.report.facts import Facts, cells_title
+from clipsieve.report.facts import METRIC_TITLES, Facts, cells_title, metric_title
 from clipsieve.report.frames import (
     CONTROLS,
     family_of,
@@ -16,7 +16,7 @@ from clipsieve.report.frames import (
     over_seeds,
     pair_of,
     rows_of,
-    verdict,
+    run_of,
     with_kinds,
 )
 from clipsieve.report.page import (
@@ -24,12 +24,15 @@ from clipsieve.report.page import (
     Page,
     Section,
     Table,
+    difference_cell,
     feature_set_cell,
     generator_cell,
     integer,
     interval,
+    is_known,
     number,
     p_value,
+    worst_cell,
 )
 from clipsieve.report.reading import read_tables
 
@@ -37,28 +40,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ARROW = " \N{RIGHTWARDS ARROW} "
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "accuracy_at_val_threshold": "accuracy, threshold of val",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy_real": "accuracy on real",
-    "accuracy_generated": "accuracy on generated",
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "tpr_at_fpr_1": "TPR at 1 % FPR",
-    "tpr_at_fpr_5": "TPR at 5 % FPR",
-    "ece": "calibration error",
-}
 _MEAN_COLUMNS = (
     *("run", "encoder", "seed", "feature_set", "cells", "metric", "value", "low", "high"),
     *("n_cells", "n", "worst", "worst_test", "baseline", "difference", "difference_low"),
     *("difference_high", "p", "p_holm"),
 )
-
-
-def metric_title(metric: str) -> str:
-    """Title of a metric."""
-    return METRIC_TITLES.get(metric, metric.replace("_", " "))
 
 
 def same_cells_note(seeds: int) -> list[str]:
@@ -128,13 +114,11 @@ def means_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page
         sections,
         facts,
         notes=same_cells_note(len(seeds)),
-        run=str(table["run"].iloc[0]) if len(table) else "",
+        run=run_of(table),
         encoders=facts.order_encoders(table["encoder"]),
         seeds=seeds,
     )
-    tidy = table.drop(columns="file_stem")
-    tidy = with_kinds(tidy.assign(test=tidy["worst_test"]), facts)
-    tidy = tidy.drop(columns="test").rename(columns={"test_kind": "worst_test_kind"})
+    tidy = with_kinds(table.drop(columns="file_stem"), facts)
     return page, leading(tidy, _MEAN_COLUMNS)
 
 
@@ -164,37 +148,20 @@ def _mean_row(
     row: Mapping[str, Any], facts: Facts, seeds: int, left: float, right: float
 ) -> list[Cell]:
     control = family_of(row["feature_set"]) in CONTROLS
-    own = row["baseline"] is None or row["difference"] != row["difference"]
-    baseline = family_of(row["feature_set"]) in {"all", "all_intercept"}
-    told = verdict(row)
+    own = family_of(row["feature_set"]) in {"all", "all_intercept"} or not is_known(
+        row["difference"]
+    )
     spread = f", sd {number(row['value_sd'])}" if seeds > 1 else ""
-    worst = generator_cell(facts, str(row["worst_test"])) if row["worst_test"] else Cell()
     return [
         feature_set_cell(facts, row["feature_set"], "quiet" if control else ""),
         Cell(
             number(row["value"]), sub=interval(row["low"], row["high"]) + spread, css="num strong"
         ),
         Cell(bar=(row["low"], row["value"], row["high"], left, right)),
-        Cell("" if own or baseline else number(row["baseline"]), css="num"),
-        Cell(
-            "" if own or baseline else number(row["difference"], sign=True),
-            sub=""
-            if own or baseline
-            else interval(row["difference_low"], row["difference_high"], sign=True),
-            css=("num", "num good", "num warn")[told],
-        ),
-        Cell(
-            "" if own or baseline else p_value(row["p_holm"]),
-            tip=f"p {p_value(row['p'])}",
-            css="num",
-        ),
-        Cell(
-            worst.text,
-            sub=number(row["worst"]),
-            tip=worst.tip,
-            badge=worst.badge,
-            css="wide",
-        ),
+        Cell("" if own else number(row["baseline"]), css="num"),
+        Cell(css="num") if own else difference_cell(row),
+        Cell("" if own else p_value(row["p_holm"]), tip=f"p {p_value(row['p'])}", css="num"),
+        worst_cell(facts, row),
         Cell(integer(row["n_cells"]), css="num"),
         Cell(integer(row["n"]), css="num"),
     ]
@@ -274,7 +241,7 @@ def cells_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page
         sections,
         facts,
         notes=notes,
-        run=str(table["run"].iloc[0]) if len(table) else "",
+        run=run_of(table),
         encoders=facts.order_encoders(table["encoder"]),
         seeds=seeds,
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from clipsieve.report import registry
 from clipsieve.report.facts import PAPER_ENCODERS, Facts
-from clipsieve.report.frames import leading, rows_of, with_kinds
-from clipsieve.report.page import Cell, Page, Section, Table, number, p_value
+from clipsieve.report.frames import leading, rows_of, run_of, with_kinds
+from clipsieve.report.page import Cell, Page, Section, Table, is_known, number, p_value
 from clipsieve.report.published import published
 from clipsieve.report.reading import read_tables
 
@@ -94,7 +94,7 @@ def words_table(
         sections or [Section("No text list", ["No direction was read against a text list."])],
         facts,
         notes=notes,
-        run=_first(table, "run"),
+        run=run_of(table),
         encoders=facts.order_encoders(table["encoder"]),
         seeds=sorted(set(table["seed"])),
     )
@@ -102,10 +102,6 @@ def words_table(
         table.assign(generator=table["direction"].where(table["kind"] != "head", "")), facts
     ).drop(columns="generator")
     return page, leading(tidy, _COLUMNS)
-
-
-def _first(table: pd.DataFrame, column: str) -> str:
-    return str(table[column].iloc[0]) if len(table) else ""
 
 
 def _with_stability(table: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +159,7 @@ def _card(
         for row in rows_of(side_rows):
             above = row["above_null"] is True or row["above_null"] == 1
             tip = f"rank {row['rank']}, p {p_value(row['p'])}"
-            if row["z_shuffled"] == row["z_shuffled"] and row["z_shuffled"] is not None:
+            if is_known(row["z_shuffled"]):
                 tip += f", z against shuffled labels {number(row['z_shuffled'], 1)}"
             cells = [
                 Cell(
