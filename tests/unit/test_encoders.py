@@ -301,6 +301,15 @@ def test_other_towers_give_embeddings_and_say_why_no_heads(reason: str) -> None:
         load_encoder({"model": WITHOUT_HEADS[reason], "pooling": "cls_hidden"})
 
 
+def test_other_towers_in_low_precision_run_or_are_refused() -> None:
+    spec = {"model": WITHOUT_HEADS["'avg'"]}
+    wide = load_encoder(spec).encode_images(IMAGES)[0]
+    narrow = load_encoder(spec | {"precision": "bfloat16"}).encode_images(IMAGES)[0]
+    assert 0 < relative(narrow, wide) < 0.02
+    with pytest.raises(UserError, match=r"precision 'bfloat16'.*float32 always works"):
+        load_encoder({"model": WITHOUT_HEADS["attention instead"], "precision": "bfloat16"})
+
+
 def test_the_seed_decides_random_weights_and_touches_no_other_generator() -> None:
     before = torch.get_rng_state()
     one, same, other = (load_encoder({"model": config(), "seed": s}) for s in (1, 1, 2))

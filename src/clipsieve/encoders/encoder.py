@@ -22,6 +22,7 @@ log = logging.getLogger("clipsieve")
 
 #: The rebuilt embedding may differ from the model's own by this much, relative to its length.
 SELF_CHECK_TOLERANCE = 1e-4
+_INPUT = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Encoder:
@@ -60,8 +61,8 @@ class Encoder:
         self.device = device
         self.identity = identity
         self._make_tokenizer = make_tokenizer
-        self._width, self._size = _sizes(model, spec, self.image_size)
         self.heads_missing = tower.why_no_heads(model.visual)
+        self._width, self._size = self._sizes()
         if self.heads_missing and spec.pooling != "cls_projected":
             raise UserError(
                 f"encoder pooling {spec.pooling!r}: only cls_projected for {spec.model_name},"
@@ -143,8 +144,7 @@ class Encoder:
         """Embed preprocessed images [n, 3, height, width] in one pass; see `encode_images`."""
         pixels = pixels.to(self.device, non_blocking=True)
         if self.heads_missing:
-            dtype = next(self.model.visual.parameters()).dtype
-            features = self.model.encode_image(pixels.to(dtype))
+            features = self.model.encode_image(pixels.to(_INPUT[self.spec.precision]))
             return features.float().cpu().numpy(), None
         embedding, heads = tower.forward(self.model.visual, pixels, self.spec.pooling)
         return embedding.cpu().numpy(), heads.cpu().numpy()
@@ -223,8 +223,31 @@ class Encoder:
             )
 
     @torch.inference_mode()
+    def _sizes(self) -> tuple[int, int]:
+        """Return the width of the residual stream and the size of the embedding.
+
+        A tower without head outputs is asked with a blank image, which also shows whether open_clip
+        can run it in this precision.
+        """
+        if self.heads_missing is None:
+            width = int(self.model.visual.transformer.width)
+            return (
+                width,
+                width if self.spec.pooling == "cls_hidden" else self.model.visual.output_dim,
+            )
+        try:
+            size = self.encode_pixels(torch.zeros(1, 3, *self.image_size))[0].shape[-1]
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"encoder precision {self.spec.precision!r}: {self.spec.model_name} can't run in it"
+                f" ({reason}); float32 always works"
+            ) from error
+        return size, size
+
+    @torch.inference_mode()
     def _self_check(self) -> float:
-        """Rebuild the embedding of two noise images from its parts, in float32; refuse a misfit.
+        """Rebuild the embedding of a noise image from its parts, in float32; refuse a misfit.
 
         In low precision the parameters are widened for the check and narrowed again, which
         changes no bit of them.
@@ -234,7 +257,7 @@ class Encoder:
         visual.float()
         height, width = self.image_size
         generator = torch.Generator().manual_seed(20240621)
-        pixels = torch.randn(2, 3, height, width, generator=generator).to(self.device)
+        pixels = torch.randn(1, 3, height, width, generator=generator).to(self.device)
         expected = visual(pixels)
         if isinstance(expected, tuple):
             expected = expected[0]
@@ -249,17 +272,3 @@ class Encoder:
                 f" with relative error {error:.1e}; allowed is {SELF_CHECK_TOLERANCE:.0e}"
             )
         return error
-
-
-def _sizes(model: nn.Module, spec: EncoderSpec, image_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the width of the residual stream and the size of the embedding."""
-    visual = model.visual
-    joint = getattr(visual, "output_dim", None)
-    if joint is None:
-        # timm towers do not say how much they give; one forward pass does.
-        parameter = next(visual.parameters())
-        with torch.inference_mode():
-            blank = torch.zeros(1, 3, *image_size, dtype=parameter.dtype, device=parameter.device)
-            joint = model.encode_image(blank).shape[-1]
-    width = int(getattr(getattr(visual, "transformer", None), "width", joint))
-    return width, width if spec.pooling == "cls_hidden" else int(joint)
