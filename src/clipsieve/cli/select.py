@@ -1,6 +1,12 @@
 """Feature sets of one family: from searches, rankings or a seed to lists of columns or heads.
 
-The families and what each reads are in docs/formats.md, Feature sets. Test rows are never read.
+What a family is made from:
+  nothing                         all, all_intercept, residual, nearest_mean, shuffled
+  --searches                      components, components_intercept, residual_components, random
+  --searches, and rows of train   fisher, variance, l1
+    and val (--embeddings, --splits)
+  --rankings                      heads, random_heads
+Test rows are never read.
 """
 
 from __future__ import annotations
