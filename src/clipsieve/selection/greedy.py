@@ -55,7 +55,11 @@ class GreedyResult:
     kept : int64, sorted
         Columns left at the first maximum of `scores`.
     ties : int64 [steps]
-        Candidates with the winner's score, the winner included.
+        Candidates with the winner's score, the winner included; at least so many where
+        `ties_exact` is False.
+    ties_exact : bool [steps]
+        Whether `ties` is the number itself. On a long plateau it often is not, unless `count_ties`:
+        most candidates are ruled out by their log-loss, whether or not their score is the best.
     certified : str [steps]
         How the step was proved: "bound" (error bounds alone), "refined" (some candidates were
         refitted further), "tie_rule" (equal at machine precision; the lowest index went).
@@ -74,6 +78,7 @@ class GreedyResult:
     initial_score: float
     kept: NDArray[np.int64]
     ties: NDArray[np.int64]
+    ties_exact: NDArray[np.bool_]
     certified: NDArray[np.str_]
     log_losses: NDArray[np.float64]
     refinements: NDArray[np.int64]
@@ -95,6 +100,7 @@ def greedy_elimination(
     score: str = "accuracy",
     stop_at: int = 1,
     threads: int | None = None,
+    count_ties: bool = False,
 ) -> GreedyResult:
     """Remove columns one by one, each time the one without which the probe scores best.
 
@@ -125,6 +131,9 @@ def greedy_elimination(
         Columns left when the search ends.
     threads : int, optional
         Threads of the linear algebra; as the environment says by default.
+    count_ties : bool, default False
+        Count the ties of every step to the last one, also where that takes more than 64 refinements
+        that the choice does not need. The list is the same.
 
     Returns
     -------
@@ -159,6 +168,7 @@ def greedy_elimination(
         "tie": tie,
         "fit_intercept": bool(fit_intercept),
         "score": score,
+        "count_ties": bool(count_ties),
         "n_train": len(train),
         "n_val": len(val),
         "n_columns": width,
@@ -171,12 +181,13 @@ def greedy_elimination(
     )
     del train, val
     total = width - int(stop_at)
+    options = {"score": score, "tie": tie, "count_ties": bool(count_ties)}
     with limited(threads):
         if checkpoint is None:
-            initial, steps = search(problem, score, tie, total, None, progress)
+            initial, steps = search(problem, options, total, None, progress)
         else:
             with greedy_checkpoint.opened(checkpoint, key) as side:
-                initial, steps = search(problem, score, tie, total, side, progress)
+                initial, steps = search(problem, options, total, side, progress)
     units = score_units(score, val_real)
     removed = np.array([s.column for s in steps], dtype=np.int64)
     scores = np.array([s.score / units for s in steps], dtype=np.float64)
@@ -187,6 +198,7 @@ def greedy_elimination(
         initial_score=initial / units,
         kept=np.setdiff1d(np.arange(width, dtype=np.int64), removed[:best]),
         ties=np.array([s.ties for s in steps], dtype=np.int64),
+        ties_exact=np.array([s.ties_exact for s in steps], dtype=bool),
         certified=np.array([s.certified for s in steps], dtype="U8"),
         log_losses=np.array([s.log_loss for s in steps], dtype=np.float64),
         refinements=np.array([s.refined for s in steps], dtype=np.int64),
@@ -197,8 +209,7 @@ def greedy_elimination(
 
 def search(
     problem: Problem,
-    score: str,
-    tie: str,
+    options: dict[str, Any],
     total: int,
     side: greedy_checkpoint.Checkpoint | None,
     progress: Progress | None,
@@ -218,15 +229,15 @@ def search(
     resumed = len(steps)
     incumbent = fit(problem, w)
     if initial is None:
-        initial = score_of(problem, incumbent, score)
+        initial = score_of(problem, incumbent, options["score"])
     while len(steps) < total:
-        step = decide(problem, incumbent, score=score, tie=tie)
+        step = decide(problem, incumbent, **options)
         position = problem.position(step.column)
         start = problem.remove(position, step.w)
         w = approach(problem, start, incumbent.metric.without(position))
         incumbent = fit(problem, w)
         step.log_loss = -score_of(problem, incumbent, "log_loss")
-        if score == "log_loss":
+        if options["score"] == "log_loss":
             step.score = -step.log_loss
         steps.append(step)
         if side is not None:

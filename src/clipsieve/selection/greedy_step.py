@@ -20,6 +20,7 @@ from clipsieve.selection.greedy_screen import BLOCK, Candidates, Refined, moved,
 
 SLOW = 0.5  # a shared step that leaves more of the gradient is not worth another
 FRONT = 16  # candidates refined first: the likely winners, whose scores rule the others out
+FEW = 64  # candidates that are refined for no more than the number of ties
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Step:
     column: int
     score: float  # in the units of `greedy_score`
     ties: int  # candidates with the same score, the winner included
+    ties_exact: bool  # False: at least so many
     certified: str  # "bound", "refined" or "tie_rule"
     w: Floats  # the winner's coefficients, its own position included (0 there)
     refined: int  # how many refinements of a candidate the step took
@@ -191,58 +193,118 @@ def front(which: Ints, rank: Floats, whole: bool) -> Ints:
     return np.sort(which[np.argsort(rank, kind="stable")[:FRONT]])
 
 
-def least_log_loss(
-    problem: Problem, incumbent: Fit, candidates: Candidates, tied: Ints
-) -> tuple[Ints, bool]:
-    """Return those of `tied` that nothing separates from the least log-loss, and if they are many."""
-    whole = False
-    while True:
-        loss, low, high = loss_bounds(problem, candidates, tied)
-        near = low <= high.min()
-        tied, loss = tied[near], loss[near]
-        open_ = ~candidates.final[tied]
-        if len(tied) == 1 or not open_.any():
-            return tied, len(tied) > 1
-        refine(problem, incumbent, candidates, front(tied[open_], loss[open_], whole))
-        whole = True
+class Standing:
+    """Where the candidates of a step stand: score intervals, renewed as candidates are refined."""
+
+    def __init__(self, problem: Problem, incumbent: Fit, score: str) -> None:
+        self.problem, self.incumbent, self.score = problem, incumbent, score
+        self.candidates = screen(problem, incumbent)
+        self.names = problem.names[self.candidates.position]
+        every = np.arange(len(self.names))
+        self.low, self.high, self.proved = score_bounds(problem, self.candidates, every, score)
+
+    @property
+    def best(self) -> float:
+        """The score that some candidate is sure to have (of log-loss: to reach)."""
+        return float(self.low.max())
+
+    def refine(self, which: Ints) -> None:
+        """Refine candidates and renew their intervals."""
+        refine(self.problem, self.incumbent, self.candidates, which)
+        self.low[which], self.high[which], self.proved[which] = score_bounds(
+            self.problem, self.candidates, which, self.score
+        )
+
+    def unsettled(self, which: NDArray[np.bool_]) -> Ints:
+        """Return those of `which` whose interval a refinement may still narrow."""
+        return np.flatnonzero(which & (self.low < self.high) & ~self.candidates.final)
+
+    def settle_best(self) -> None:
+        """Refine until no candidate may score above `best`; of log-loss, or until only one can."""
+        whole = False
+        while True:
+            open_ = self.unsettled(self.high > self.best)
+            if self.score == "log_loss" and np.count_nonzero(self.high >= self.best) == 1:
+                return
+            if len(open_) == 0:
+                return
+            self.refine(front(open_, -(self.low[open_] + self.high[open_]), whole))
+            whole = True
+
+    def least_log_loss(self) -> Ints:
+        """Return the candidates with the best score that nothing separates from the least log-loss.
+
+        A candidate whose score is not settled needs no settling where its log-loss is surely higher
+        than that of one which is.
+        """
+        whole = False
+        while True:
+            sure = self.low >= self.best
+            near = np.flatnonzero(self.high >= self.best)
+            loss, low, high = loss_bounds(self.problem, self.candidates, near)
+            lowest = low <= high[sure[near]].min()
+            near, loss = near[lowest], loss[lowest]
+            open_ = ~self.candidates.final[near]
+            if (len(near) == 1 and sure[near[0]]) or not open_.any():
+                return near
+            self.refine(front(near[open_], loss[open_], whole))
+            whole = True
+
+    def lowest_column(self) -> Ints:
+        """Return, as an array of one, the lowest column with the best score."""
+        while True:
+            first = self.names[self.low >= self.best].min()
+            open_ = self.unsettled((self.high >= self.best) & (self.names < first))
+            if len(open_) == 0:
+                return np.flatnonzero(self.names == first)
+            self.refine(open_)
 
 
-def decide(problem: Problem, incumbent: Fit, *, score: str, tie: str) -> Step:
+def decide(
+    problem: Problem, incumbent: Fit, *, score: str, tie: str, count_ties: bool = False
+) -> Step:
     """Find the column whose removal scores best; among equals, by the tie rule."""
-    candidates = screen(problem, incumbent)
-    every = np.arange(len(candidates.position))
-    low, high, exact = score_bounds(problem, candidates, every, score)
-    whole = False
-    while True:
-        best = low.max()
-        open_ = np.flatnonzero((high >= best) & (low < high) & ~candidates.final)
-        if len(open_) == 0 or (score == "log_loss" and np.count_nonzero(high >= best) == 1):
-            break
-        open_ = front(open_, -(low[open_] + high[open_]), whole)
-        refine(problem, incumbent, candidates, open_)
-        low[open_], high[open_], exact[open_] = score_bounds(problem, candidates, open_, score)
-        whole = True
-    tied = np.flatnonzero(high >= best)
-    ruled = bool((~exact[tied]).any()) or (score == "log_loss" and len(tied) > 1)
-    ties = len(tied)
-    names = problem.names[candidates.position]
-    if score != "log_loss" and tie == "log_loss" and ties > 1:
-        tied, by_rule = least_log_loss(problem, incumbent, candidates, tied)
-        ruled |= by_rule
-    winner = int(tied[np.argmin(names[tied])])
-    if winner in candidates.kept:
-        u = candidates.kept[winner].u
+    standing = Standing(problem, incumbent, score)
+    candidates = standing.candidates
+    standing.settle_best()
+    if score == "log_loss":
+        last = np.flatnonzero(standing.high >= standing.best)
+    elif tie == "log_loss":
+        last = standing.least_log_loss()
     else:
-        u = moved(incumbent, candidates.position[[winner]])[:, 0]
-    certified = "tie_rule" if ruled else "refined" if candidates.passes else "bound"
+        last = standing.lowest_column()
+    winner = int(last[np.argmin(standing.names[last])])
+    # doubt where rounding was ruled on: between the last ones, or in the score itself
+    ruled = len(last) > 1 or not standing.proved[winner]
+    refined = candidates.passes > 0
+    u = winner_of(candidates, incumbent, winner)
+
+    open_ = standing.unsettled(standing.high >= standing.best)
+    if score == "log_loss":
+        open_ = open_[:0]
+    while len(open_) and (count_ties or len(open_) <= FEW):
+        standing.refine(open_)
+        open_ = standing.unsettled(standing.high >= standing.best)
+    tied = standing.high >= standing.best
+    if len(open_):
+        tied &= standing.low >= standing.best
+    ruled |= not standing.proved[tied].all()
     return Step(
-        column=int(names[winner]),
-        score=float(best),
-        ties=ties,
-        certified=certified,
+        column=int(standing.names[winner]),
+        score=standing.best,
+        ties=int(np.count_nonzero(tied)),
+        ties_exact=len(open_) == 0,
+        certified="tie_rule" if ruled else "refined" if refined else "bound",
         w=u,
         refined=candidates.passes,
     )
+
+
+def winner_of(candidates: Candidates, incumbent: Fit, winner: int) -> Floats:
+    """Return the best coefficients known for a candidate, [d]."""
+    if winner in candidates.kept:
+        return candidates.kept[winner].u
+    return moved(incumbent, candidates.position[[winner]])[:, 0]
 
 
 def score_of(problem: Problem, incumbent: Fit, score: str) -> float:
