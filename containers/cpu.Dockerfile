@@ -14,9 +14,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/tmp/numba
 
 WORKDIR /opt/clipsieve
-COPY pyproject.toml README.md LICENSE containers/constraints.txt ./
+COPY pyproject.toml README.md LICENSE requirements.lock ./
 COPY src ./src
-RUN python -m pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS}" \
+RUN python -m pip install --no-cache-dir --constraint requirements.lock ".${EXTRAS}" \
     && clipsieve --version
 
 WORKDIR /work

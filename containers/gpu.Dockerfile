@@ -5,7 +5,7 @@
 #     apptainer build clipsieve-gpu.sif docker-daemon://clipsieve-gpu:latest       # then: apptainer exec --nv
 #
 # With `--build-arg EXTRAS=[embed,workflow]` Snakemake is in it too, as executors without a shared file system need it.
-# A driver too old for this torch's CUDA: put an older torch and torchvision, 2.4 at least, into constraints.txt.
+# A driver too old for this torch's CUDA: put an older torch and torchvision, 2.4 at least, into requirements.lock.
 FROM python:3.11-slim-bookworm
 
 ARG EXTRAS="[embed]"
@@ -17,9 +17,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     HF_HUB_OFFLINE=1
 
 WORKDIR /opt/clipsieve
-COPY pyproject.toml README.md LICENSE containers/constraints.txt ./
+COPY pyproject.toml README.md LICENSE requirements.lock ./
 COPY src ./src
-RUN python -m pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS}" \
+RUN python -m pip install --no-cache-dir --constraint requirements.lock ".${EXTRAS}" \
     && clipsieve --version
 
 WORKDIR /work
