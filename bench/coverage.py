@@ -1,7 +1,7 @@
 """Do 95 % intervals cover in 95 % of cases, and are p values uniform where nothing is to be found?
 
 Simulates transfer matrices whose true metrics are known in closed form, puts them through the same
-functions as `clipsieve evaluate`, and counts. Run `python bench/coverage.py --help`; the results
+functions as `clipsieve evaluate`, and counts. Run `python -m bench.coverage --help`; the results
 stand in docs/method/statistics.md.
 
 The model: the logit of probe i on an image of set j is N(+-mu_ij, 1), plus for real and minus for

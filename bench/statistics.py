@@ -2,7 +2,7 @@
 
 Writes made-up scores of 14 generators (600 test images a cell, one source), the feature sets of five
 pairs and ten ordered pairs with all their controls, runs `clipsieve evaluate` on them in a process of
-its own, and prints the seconds. `python bench/statistics.py --help`.
+its own. `python -m bench.statistics --help`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,20 +95,14 @@ def write_scores(folder: Path, images: int, generators: list[str], draws: int, s
     return total
 
 
-def main() -> None:
-    """Write, run, and print what it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--generators", type=int, default=14)
-    parser.add_argument("--images", type=int, default=300, help="test images a set")
-    parser.add_argument("--sources", type=int, default=1)
-    parser.add_argument("--draws", type=int, default=20, help="draws of the random controls")
-    parser.add_argument("--resamples", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    generators = [f"g{k:02d}" for k in range(args.generators)]
+def paper_shape(
+    *, generators: int, images: int, sources: int, draws: int, resamples: int, threads: int
+) -> dict[str, Any]:
+    """Run `clipsieve evaluate` on made-up scores in a process of its own."""
+    names = [f"g{k:02d}" for k in range(generators)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = write_scores(folder, args.images, generators, args.draws, args.sources)
+        rows = write_scores(folder, images, names, draws, sources)
         outputs = [
             part
             for table in ("cells", "means", "controls", "optimism")
@@ -119,18 +114,103 @@ def main() -> None:
             *("--features", *map(str, sorted(folder.glob("features/*.json")))),
             *("--families", (folder / "families.json").read_text()),
             *("--sources", (folder / "sources.json").read_text()),
-            *("--resamples", str(args.resamples), "--threads", str(args.threads), *outputs),
+            *("--resamples", str(resamples), "--threads", str(threads), *outputs),
         ]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
         subprocess.run(command, check=True)
         seconds = time.monotonic() - started
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cells = len(pd.read_parquet(folder / "cells.parquet"))
-        print(
-            f"{rows} scores, {cells} rows of cells: {seconds:.1f} s with {args.threads} threads,"
-            f" {usage.ru_utime + usage.ru_stime:.1f} s of one core,"
-            f" {usage.ru_maxrss / 1024:.0f} MiB at most"
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cells = pd.read_parquet(folder / "cells.parquet", columns=["feature_set", "draw"])
+    return {
+        "generators": generators,
+        "test_images_a_cell": 2 * images,
+        "feature_sets_and_draws": len(cells.drop_duplicates()),
+        "scores": rows,
+        "rows_of_cells": len(cells),
+        "resamples": resamples,
+        "threads": threads,
+        "seconds": seconds,
+        "seconds_of_one_core": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "MiB_at_most": after.ru_maxrss / 1024,
+    }
+
+
+def one_matrix(*, generators: int, images: int, resamples: int) -> dict[str, Any]:
+    """Replicates of all metrics of one feature set, against a loop over resamples and cells.
+
+    The loop calls scikit-learn for accuracy, AUC and average precision alone, on some resamples of
+    one cell; its time for all is that times the numbers of cells and resamples.
+    """
+    from sklearn import metrics as sk
+
+    from clipsieve.evaluation.matrix import layout_of, transfer_matrix
+    from clipsieve.evaluation.scores import Images, Scores
+
+    names = [f"g{k:02d}" for k in range(generators)]
+    image_set = np.repeat(np.array(["s", *names]), images)
+    group = np.tile(np.arange(images), generators + 1).astype(str)
+    label = (image_set == "s").astype(np.int64)
+    ids = np.char.add(np.char.add(image_set, "/"), group)
+    scores_of = Images(ids, image_set, np.full(len(label), "s"), group, label)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(generators, len(label))) + 1.6 * label - 0.8
+    layout = layout_of(scores_of, resamples=resamples, seed=0)
+    scores = Scores("all", 0, names, logits, np.zeros(generators))
+    transfer_matrix(scores, layout, replicate=False)
+    started = time.process_time()
+    transfer_matrix(scores, layout)
+    ours = time.process_time() - started
+    cell = np.r_[layout.columns["s"], layout.columns[names[0]]]
+    y, x, some = label[cell], logits[0, cell], 50
+    started = time.process_time()
+    for b in range(some):
+        w = layout.weights[layout.group[cell], b]
+        sk.accuracy_score(y, x >= 0, sample_weight=w)
+        sk.roc_auc_score(1 - y, -x, sample_weight=w)
+        sk.average_precision_score(1 - y, -x, sample_weight=w)
+    loop = (time.process_time() - started) / some * resamples * generators**2
+    return {
+        "cells": generators**2,
+        "resamples": resamples,
+        "seconds_of_one_core": ours,
+        "loop_with_scikit_learn_seconds": loop,
+        "ratio": loop / ours,
+    }
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Measure everything; `quick` takes small sizes."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        matrix = one_matrix(
+            generators=6 if quick else 14, images=60 if quick else 300, resamples=2000
         )
+    shape = paper_shape(
+        generators=14,
+        images=60 if quick else 300,
+        sources=1,
+        draws=4 if quick else 20,
+        resamples=400 if quick else 2000,
+        threads=2,
+    )
+    return {"one_matrix": matrix, "a_run_in_the_shape_of_the_papers": shape}
+
+
+def main() -> None:
+    """Measure a run of the wanted size and print what it took."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--generators", type=int, default=14)
+    parser.add_argument("--images", type=int, default=300, help="test images a set")
+    parser.add_argument("--sources", type=int, default=1)
+    parser.add_argument("--draws", type=int, default=20, help="draws of the random controls")
+    parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=2)
+    found = paper_shape(**vars(parser.parse_args()))
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
