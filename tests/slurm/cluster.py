@@ -1,4 +1,4 @@
-"""A one-node Slurm for tests: real daemons, loopback only, no systemd, no cgroups, fake GPUs.
+"""A one-node Slurm for tests: real daemons on this machine, no systemd, no cgroups, fake GPUs.
 
     python tests/slurm/cluster.py snakemake --profile slurm ...
 
@@ -6,7 +6,7 @@ starts the cluster, runs the command in it, and stops the cluster. Tests use `Cl
 context manager. Everything that the daemons write lives in one directory; nothing outside it is
 touched, and the daemons end with the process that started them.
 
-Needs the Debian packages slurmctld, slurmd, slurm-client and munge, and a host name that resolves.
+Needs the Debian packages slurmctld, slurmd, slurm-client and munge.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ NODE = "testnode"
 
 SLURM_CONF = """\
 ClusterName=clipsieve_tests
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
-# Bind to the address of the host's name, which is the loopback, instead of every interface.
-CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+{listen}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
@@ -74,7 +73,7 @@ JobRequeue=1
 SlurmdParameters=config_overrides
 GresTypes=gpu
 DefMemPerCPU=500
-NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} Boards=1 \
+NodeName={node} NodeHostname={host} NodeAddr={address} CPUs={cpus} Boards=1 \
 SocketsPerBoard=1 CoresPerSocket={cpus} ThreadsPerCore=1 RealMemory={memory_mb} \
 Gres=gpu:fake:{gpus} State=UNKNOWN
 PartitionName=cpu Nodes={node} Default=YES MaxTime=1-00:00:00 DefaultTime=30 State=UP
@@ -212,9 +211,12 @@ class Cluster:
     def _configure(self) -> None:
         host = socket.gethostname().split(".")[0]
         try:
-            socket.gethostbyname(host)
+            address = socket.gethostbyname(host)
+            # Listen on the address of the host's name (most often the loopback), not on all.
+            listen = "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"
         except OSError:
-            raise ClusterError(f"host name {host} does not resolve: add it to /etc/hosts") from None
+            # A name without an address: everything meets on the loopback.
+            address, listen = "127.0.0.1", ""
         for name in ("bin", "state", "spool"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         controller_port, node_port = _free_ports(2)
@@ -222,6 +224,8 @@ class Cluster:
             SLURM_CONF.format(
                 root=self.root,
                 host=host,
+                address=address,
+                listen=listen,
                 user=self._user(),
                 node=NODE,
                 controller_port=controller_port,
