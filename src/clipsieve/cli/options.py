@@ -79,10 +79,16 @@ def add_generator_facts(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="family of each generator, as a JSON object or @FILE",
     )
+    add_sources(parser)
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add --sources; `words_by_generator` reads it."""
     parser.add_argument(
         "--sources",
         metavar="JSON",
-        help="source of each generator, likewise; needed where there is more than one source",
+        help="source of each generator, as a JSON object or @FILE; needed where there is more than"
+        " one source",
     )
 
 

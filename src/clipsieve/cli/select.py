@@ -16,7 +16,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsieve.cli.options import add_image_sets
+from clipsieve.cli.options import add_image_sets, add_sources, words_by_generator
+from clipsieve.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "of the pairs' generators and sources; for fisher, variance and l1",
         nargs="*", required=False, default=[],
     )  # fmt: skip
+    add_sources(parser)
     parser.add_argument("--best", type=int, default=3, help="heads a set (default %(default)s)")
     parser.add_argument(
         "--exclude", choices=["validation", "both"], default="validation",
@@ -89,6 +91,9 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.feature_sets import write_feature_sets
     from clipsieve.selection import choose
 
+    for name in ("best", "draws", "shuffles"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name}: {getattr(args, name)} given, 1 or more allowed")
     pairs = [_pair(text) for text in args.pairs]
     family = args.family
     if family in choose.PLAIN:
@@ -114,8 +119,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _pair(text: str) -> Pair:
-    from clipsieve.errors import UserError
-
     first, sep, second = text.partition("--")
     if not (first and sep and second):
         raise UserError(f"--pairs: {text!r} is no pair A--B")
@@ -123,7 +126,6 @@ def _pair(text: str) -> Pair:
 
 
 def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searched]:
-    from clipsieve.errors import UserError
     from clipsieve.selection.choose import Searched
     from clipsieve.tables import read_table
 
@@ -139,7 +141,6 @@ def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searche
 
 
 def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head]]:
-    from clipsieve.errors import UserError
     from clipsieve.tables import read_table
 
     tables = {
@@ -163,9 +164,14 @@ def _pair_rows(
     from clipsieve.rows import read_rows
 
     rows = read_rows(args.embeddings, args.splits, FITTING, f"select {args.family}")
+    sources = words_by_generator(args.sources, "--sources") if args.sources else {}
+    real = np.unique(rows.image_set[rows.label == 1]).tolist()
     found = {}
-    for a, b in pairs:
-        # generated images of the pair, and all real ones that were handed over for it
-        mine = rows.take(np.isin(rows.image_set, [a, b]) | (rows.label == 1))
-        found[a, b] = (mine.embedding, mine.label)
+    for pair in pairs:
+        missing = [generator for generator in pair if generator not in sources]
+        if missing and len(real) > 1:
+            log.warning("select: --sources does not name that of %s: all real images", missing[0])
+        theirs = real if missing else [sources[generator] for generator in pair]
+        mine = rows.take(np.isin(rows.image_set, [*pair, *theirs]))
+        found[pair] = (mine.embedding, mine.label)
     return found
