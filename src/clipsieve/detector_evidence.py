@@ -136,13 +136,12 @@ def _calibration_errors(
 ) -> dict[str, float | None]:
     """Mean calibration error over generators of the plain logistic, and cross-fitted after it."""
     before, after = [], []
-    for name, probability in cross_fitted(z, real, sets, group).items():
+    for probability in cross_fitted(z, real, sets, group).values():
         rows = np.isfinite(probability)
         weights = balanced_weights(sets[rows], real[rows])
         plain = Platt(1.0, 0.0).generated(z[rows])
         before.append(calibration_error(plain, ~real[rows], weights))
         after.append(calibration_error(probability[rows], ~real[rows], weights))
-        del name
     return {
         "ece_before": float(np.mean(before)) if before else None,
         "ece_after_cross_fitted": float(np.mean(after)) if after else None,

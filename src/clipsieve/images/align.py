@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 #: Format -> suffix of its files.
 FORMATS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-#: Raised when what `aligned` makes of a picture changes.
-ALIGN_VERSION = 1
 
 
 def aligned(

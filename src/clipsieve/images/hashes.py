@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 _SIDE = 32
 #: Number of ones in each byte.
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.int64)
-#: Raised when the hash of some picture changes.
-HASH_VERSION = 1
 
 
 def perceptual_hash(image: Image.Image) -> int:

@@ -58,8 +58,6 @@ FIGURES: dict[str, tuple[str, ...]] = {
     "interpretability": ("interpretability",),
 }
 
-GALLERY: tuple[str, ...] = ("scores", "manifest")
-
 # Inputs without which a table is still built, a part of it left out.
 OPTIONAL: frozenset[tuple[str, str]] = frozenset(
     {
