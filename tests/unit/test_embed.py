@@ -240,7 +240,7 @@ def test_killed_again_and_again_it_ends_with_the_same_file(tmp_path: Path) -> No
 
 def test_half_a_file_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     args = arguments(tmp_path, make_set(tmp_path / "images", 3))
-    (tmp_path / ".x.99999.h5").write_bytes(b"half")
+    (tmp_path / ".x.99999-0123abcd.h5").write_bytes(b"half")
     embed.run(args)
     assert not list(tmp_path.glob(".*.h5"))
 

@@ -334,9 +334,6 @@ def _write(
     """Gather the shards into the output, a few hundred rows at a time."""
     from clipsieve import store
 
-    for leftover in args.output.parent.glob(f".{args.output.stem}.*{args.output.suffix}"):
-        # Half a file from a process that was killed; the lock on the shards is ours.
-        leftover.unlink()
     keys = [str(key) for key in rows["sha256"]]
     first, second = itertools.tee(cache.rows(keys))
     heads = None if basis is None else (block[1] for block in second if block[1] is not None)
