@@ -107,7 +107,6 @@ def test_heads_are_the_best_of_the_ranking(tmp_path, files):
         ("components", ["--pairs", "a-b"], "'a-b' is no pair A--B"),
         ("components", ["--pairs", "a--bb"], "no a--bb.parquet"),
         ("heads", ["--pairs", "a--bb"], "no ranking of a on bb"),
-        ("random", ["--draws", "0"], "--draws: 0 given"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, capsys, family, options, said):

@@ -14,6 +14,17 @@ _ROW_NAMES: dict[str, tuple[type, Any, str]] = {
 }
 
 
+def count(text: str) -> int:
+    """Return an option's whole number of 1 or more (the `type` of an argument)."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return number
+
+
 def add_image_sets(
     parser: argparse.ArgumentParser, of: str, *, side: str = "", **options: Any
 ) -> None:
@@ -68,7 +79,7 @@ def add_threads(
     parser: argparse.ArgumentParser, what: str = "threads of the matrix library"
 ) -> None:
     """Add --threads."""
-    parser.add_argument("--threads", type=int, default=1, help=f"{what} (default %(default)s)")
+    parser.add_argument("--threads", type=count, default=1, help=f"{what} (default %(default)s)")
 
 
 def add_generator_facts(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsieve.cli.options import add_image_sets, add_sources, words_by_generator
+from clipsieve.cli.options import add_image_sets, add_sources, count, words_by_generator
 from clipsieve.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,19 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*", required=False, default=[],
     )  # fmt: skip
     add_sources(parser)
-    parser.add_argument("--best", type=int, default=3, help="heads a set (default %(default)s)")
+    parser.add_argument("--best", type=count, default=3, help="heads a set (default %(default)s)")
     parser.add_argument(
         "--exclude", choices=["validation", "both"], default="validation",
         help="which generators of an ordered pair leave the evaluation of its heads"
         " (default %(default)s)",
     )  # fmt: skip
-    for name, default, what in (
-        ("draws", 20, "random subsets a set; for random and random_heads"),
-        ("shuffles", 5, "label permutations; for shuffled"),
-        ("seed", 0, "seed of the random subsets"),
+    for name, kind, default, what in (
+        ("draws", count, 20, "random subsets a set; for random and random_heads"),
+        ("shuffles", count, 5, "label permutations; for shuffled"),
+        ("seed", int, 0, "seed of the random subsets"),
     ):
         parser.add_argument(
-            f"--{name}", type=int, default=default, help=f"{what} (default %(default)s)"
+            f"--{name}", type=kind, default=default, help=f"{what} (default %(default)s)"
         )
     parser.add_argument("--output", required=True, metavar="JSON", help="the feature sets")
 
@@ -91,9 +91,6 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.feature_sets import write_feature_sets
     from clipsieve.selection import choose
 
-    for name in ("best", "draws", "shuffles"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name}: {getattr(args, name)} given, 1 or more allowed")
     pairs = [_pair(text) for text in args.pairs]
     family = args.family
     if family in choose.PLAIN:

@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from clipsieve.cli.options import count
 from clipsieve.errors import UserError
 
 HELP = "check every file of a finished run against its record"
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run, as results/demo")
     parser.add_argument(
-        "--threads", type=int, default=4, help="files hashed at once (default %(default)s)"
+        "--threads", type=count, default=4, help="files hashed at once (default %(default)s)"
     )
 
 
