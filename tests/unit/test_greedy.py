@@ -314,3 +314,22 @@ def test_mistakes_are_named(change, said):
     }
     with pytest.raises(UserError, match=said):
         greedy_elimination(**(arguments | change))
+
+
+def test_ties_are_a_lower_bound_unless_they_are_counted(monkeypatch):
+    """On a plateau, candidates that their log-loss rules out may leave their score unsettled."""
+    monkeypatch.setattr("clipsieve.selection.greedy_step.FEW", 2)
+    rng = np.random.default_rng(0)
+    X, V = rng.standard_normal((100, 40)), rng.standard_normal((40, 40))
+    y, yv = np.arange(100) % 2, np.arange(40) % 2
+    X[y == 0] += 0.35
+    V[yv == 0] += 0.35
+    some = greedy_elimination(X, y, V, yv, stop_at=20)
+    every = greedy_elimination(X, y, V, yv, stop_at=20, count_ties=True)
+    np.testing.assert_array_equal(some.removed, every.removed)
+    np.testing.assert_array_equal(some.scores, every.scores)
+    assert every.ties_exact.all()
+    assert not some.ties_exact.all()
+    assert (some.ties <= every.ties).all()
+    np.testing.assert_array_equal(some.ties[some.ties_exact], every.ties[some.ties_exact])
+    assert some.refinements.sum() < every.refinements.sum()

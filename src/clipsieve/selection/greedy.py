@@ -31,6 +31,7 @@ RECORDED = (
     "column",
     "score",
     "ties",
+    "ties_exact",
     "certified",
     "refined",
     "log_loss",
