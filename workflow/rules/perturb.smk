@@ -13,7 +13,7 @@ rule perturb:
         splits=f"results/{{run}}/seed{FIRST_SEED}/splits/{{base}}.parquet",
     output:
         images="results/{run}/images/{base}__{purpose}__{edit}.parquet",
-        files=temp(directory("results/{run}/perturbed/{base}__{purpose}__{edit}")),
+        files=directory("results/{run}/perturbed/{base}__{purpose}__{edit}"),
     log:
         "results/{run}/logs/perturb/{base}__{purpose}__{edit}.log",
     benchmark:
