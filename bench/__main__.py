@@ -60,11 +60,35 @@ def page() -> str:
         found = json.loads(path.read_text())
         lines += ["", f"## {part.capitalize()}", "", found.pop("about"), ""]
         lines += [f"Machine: {found.pop('machine')}{', quick' if found.pop('quick') else ''}."]
+        if part == "search":
+            growth_figure(found)
+            lines += ["", "![Seconds of a search against its size](images/growth.svg)"]
         lines += section(found, 3)
     extra = ROOT / "bench" / "paper_shape.md"
     if extra.exists():
         lines += ["", extra.read_text().rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def growth_figure(found: dict[str, Any]) -> None:
+    """Seconds of a whole search against columns and against training rows, both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(7.5, 3), layout="constrained", sharey=True)
+    for ax, axis in zip(axes, ("columns", "training_rows"), strict=True):
+        rows = found[f"growth_with_{axis}"]
+        other = "training_rows" if axis == "columns" else "columns"
+        x, y = [row[axis] for row in rows], [row["seconds"] for row in rows]
+        ax.loglog(x, y, "o-", color="#0059a8")
+        ax.set(xlabel=words(axis), xticks=x, title=f"{rows[0][other]:,} {words(other)}")
+        ax.set_xticks(x, [f"{value:,}" for value in x], rotation=45)
+        ax.minorticks_off()
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("seconds of a search")
+    figure.savefig(ROOT / "docs" / "images" / "growth.svg", metadata={"Date": None})
 
 
 def section(found: dict[str, Any], level: int) -> list[str]:
