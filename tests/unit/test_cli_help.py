@@ -93,6 +93,20 @@ def test_verbs_and_options_named_in_the_docs_exist():
                 assert not word.startswith("--") or word in known, f"{page}: {span}"
 
 
+def test_options_of_the_rules_exist():
+    """Every rule calls a verb by the full names of its options; abbreviations are refused."""
+    called = set()
+    for rules in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        shells = re.findall(r'shell:\n((?:\s+"[^\n]*"\n)+)', rules.read_text(encoding="utf-8"))
+        for text in shells:
+            verb = re.search(r"clipsieve ([a-z-]+)", text)
+            known = parser_of(verb[1])._option_string_actions
+            for option in re.findall(r" (--[A-Za-z][a-z0-9-]*)", text):
+                assert option in known, f"{rules.name}: {verb[1]} {option}"
+            called.add(verb[1])
+    assert len(called) >= 25
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
