@@ -133,7 +133,7 @@ def greedy_elimination(
     threads : int, optional
         Threads of the linear algebra; as the environment says by default.
     count_ties : bool, default False
-        Count the ties of every step to the last one, also where that takes more than 64 refinements
+        Count the ties of every step to the last one, also where that takes more than 32 refinements
         that the choice does not need. The list is the same.
 
     Returns

@@ -20,7 +20,7 @@ from clipsieve.selection.greedy_screen import BLOCK, Candidates, Refined, moved,
 
 SLOW = 0.5  # a shared step that leaves more of the gradient is not worth another
 FRONT = 16  # candidates refined first: the likely winners, whose scores rule the others out
-FEW = 64  # candidates that are refined for no more than the number of ties
+FEW = 32  # candidates that are refined for no more than the number of ties
 
 
 @dataclass
