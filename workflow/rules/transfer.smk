@@ -107,7 +107,6 @@ rule evaluate:
         " --searches {input.searches:q}"
         " --families {params.families:q}"
         " --sources {params.sources:q}"
-        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"
