@@ -58,9 +58,9 @@ def refine_block(problem: Problem, incumbent: Fit, candidates: Candidates, which
     margin = np.empty((len(x), k), order="F")
     wrong = np.empty((len(x), k), order="F")
     fresh = np.array([int(j) not in candidates.kept for j in which])
-    for c in np.flatnonzero(~fresh):
-        state = candidates.kept[int(which[c])]
-        u[:, c], margin[:, c], wrong[:, c] = state.u, state.margin, state.wrong
+    for at in np.flatnonzero(~fresh):
+        state = candidates.kept[int(which[at])]
+        u[:, at], margin[:, at], wrong[:, at] = state.u, state.margin, state.wrong
     if fresh.any():
         j = own[fresh]
         u[:, fresh] = moved(incumbent, j)
@@ -85,24 +85,26 @@ def refine_block(problem: Problem, incumbent: Fit, candidates: Candidates, which
     deviation -= new_wrong
 
     used = metric.weight > 0
-    left = np.sqrt((1.0 / metric.weight[used]) @ np.square(deviation[used]))
-    left += candidates.row_length[~used] @ np.abs(deviation[~used])
+    inverse = np.divide(1.0, metric.weight, out=np.zeros_like(metric.weight), where=used)
+    left = np.sqrt(inverse @ np.square(deviation))
+    if not used.all():
+        left += candidates.row_length[~used] @ np.abs(deviation[~used])
     noise = incumbent.rounding
     length = float(candidates.row_length.max(initial=0.0))
     error = error_bound(left + noise, length, metric.least_ratio(weight))
     candidates.logits[:, which] = blas.dgemm(1.0, problem.v, u)
     candidates.blur[which] = SAFETY * EPS * np.sqrt(np.einsum("ij,ij->j", u, u))
 
-    for c, j in enumerate(which):
-        before = candidates.kept.get(int(j))
+    for c, candidate in enumerate(which.tolist()):
+        before = candidates.kept.get(candidate)
         passes = before.passes + 1 if before else 1
         slow = before is not None and size[c] > SLOW * before.size and left[c] > noise
         if slow or not np.isfinite(left[c]) or (passes >= 3 and not np.isfinite(error[c])):
-            alone(problem, incumbent, candidates, int(j))
+            alone(problem, incumbent, candidates, candidate)
             continue
-        candidates.final[j] = left[c] <= noise and np.isfinite(error[c])
-        candidates.error[j] = error[c]
-        candidates.kept[int(j)] = Refined(
+        candidates.final[candidate] = left[c] <= noise and np.isfinite(error[c])
+        candidates.error[candidate] = error[c]
+        candidates.kept[candidate] = Refined(
             u[:, c], margin[:, c], new_wrong[:, c], float(size[c]), passes
         )
 
