@@ -82,9 +82,9 @@ def counted(monkeypatch) -> list[int]:
     passes: list[int] = []
     honest = Encoder.encode_pixels
 
-    def counting(self: Encoder, pixels: torch.Tensor) -> tuple:
+    def counting(self: Encoder, pixels: torch.Tensor, pad: bool = False) -> tuple:
         passes.append(len(pixels))
-        return honest(self, pixels)
+        return honest(self, pixels, pad)
 
     monkeypatch.setattr(Encoder, "encode_pixels", counting)
     return passes
@@ -107,7 +107,7 @@ def test_the_file_holds_what_the_encoder_gives(tmp_path: Path) -> None:
     assert pd.read_parquet(args.problems).empty
 
 
-def test_workers_shards_and_where_it_runs_change_no_byte(tmp_path: Path) -> None:
+def test_workers_threads_shards_and_batches_change_no_byte(tmp_path: Path) -> None:
     table = make_set(tmp_path / "images", 21)
     outputs = []
     for name, changes in {
@@ -134,6 +134,8 @@ def test_added_images_are_the_only_ones_embedded(tmp_path: Path, counted: list[i
     second = store.read_embeddings(tmp_path / "x.h5")
     assert list(second.image_id) == list(both["image_id"])
     np.testing.assert_array_equal(second.embedding[1:21], first.embedding)
+    embed.run(arguments(tmp_path, both, "fresh"))
+    assert digest(tmp_path / "fresh.h5") == digest(tmp_path / "x.h5")
     counted.clear()
     (tmp_path / "x.h5").unlink()
     embed.run(arguments(tmp_path, table.iloc[5:15]))

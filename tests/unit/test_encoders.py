@@ -140,6 +140,32 @@ def test_embedding_equals_open_clips_own(tiny) -> None:
     assert relative(found, expected) < 2e-6
 
 
+def test_threads_and_neighbours_change_no_bit() -> None:
+    """Wide enough that matrix products are divided among threads where they may be."""
+    wide = config({"width": 256, "head_width": 64, "image_size": 112, "layers": 2}, {"width": 256})
+    encoder = load_encoder({"model": wide})
+    pixels = torch.randn(11, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(11, generator=torch.Generator().manual_seed(1))
+    texts = [f"{i} {'word ' * (i % 7)}" for i in range(60)]
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(
+                (*encoder.encode_pixels(pixels, pad=True), encoder.encode_texts(texts, 16))
+            )
+            assert torch.get_num_threads() == threads
+        turned = encoder.encode_pixels(pixels[order], pad=True)
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(turned[0], found[0][0][order.numpy()])
+    np.testing.assert_array_equal(turned[1], found[0][1][order.numpy()])
+
+
 @pytest.mark.parametrize("name", ["tiny", "layer scale", "no ln_pre"])
 def test_direct_terms_sum_to_the_embedding(name: str) -> None:
     encoder = load_encoder({"model": MODELS[name][0]})

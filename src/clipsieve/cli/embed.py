@@ -233,7 +233,7 @@ def _embed(
                 collected.problems[job.key] = reason
             if batch.pixels is not None:
                 collected.take(
-                    [job.key for job in batch.jobs], *encoder.encode_pixels(batch.pixels)
+                    [job.key for job in batch.jobs], *encoder.encode_pixels(batch.pixels, pad=True)
                 )
             progress.step(len(batch.jobs) + len(batch.problems))
         cache.add(name, *collected.arrays(encoder), basis, collected.problems)

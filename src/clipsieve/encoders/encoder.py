@@ -15,6 +15,7 @@ from torch import nn
 from clipsieve.encoders import heads as head_maths
 from clipsieve.encoders import texts as text_maths
 from clipsieve.encoders import tower
+from clipsieve.encoders.parallel import side_by_side
 from clipsieve.encoders.spec import EncoderSpec
 from clipsieve.errors import UserError
 
@@ -22,6 +23,8 @@ log = logging.getLogger("clipsieve")
 
 #: The rebuilt embedding may differ from the model's own by this much, relative to its length.
 SELF_CHECK_TOLERANCE = 1e-4
+#: Images that go through the tower together on one thread of a CPU.
+PART = 4
 _INPUT = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -139,9 +142,29 @@ class Encoder:
         parts = [r[1] for r in results if r[1] is not None]
         return embeddings, np.concatenate(parts) if parts else None
 
+    def encode_pixels(
+        self, pixels: torch.Tensor, pad: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Embed preprocessed images [n, 3, height, width]; see `encode_images`.
+
+        On a CPU, parts of `PART` images go through the tower side by side, each on one thread: an
+        image's numbers then depend neither on the number of threads nor, with `pad` (the last part
+        filled up with blank images), on its place in the batch.
+        """
+        if self.device.type != "cpu":
+            return self._forward(pixels)
+        count = len(pixels)
+        if pad and count % PART:
+            blank = pixels.new_zeros(PART - count % PART, *pixels.shape[1:])
+            pixels = torch.cat([pixels, blank])
+        parts = side_by_side(self._forward, pixels.split(PART))
+        embedding = np.concatenate([part[0] for part in parts])[:count]
+        heads = [part[1] for part in parts if part[1] is not None]
+        return embedding, np.concatenate(heads)[:count] if heads else None
+
     @torch.inference_mode()
-    def encode_pixels(self, pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        """Embed preprocessed images [n, 3, height, width] in one pass; see `encode_images`."""
+    def _forward(self, pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        """Embed preprocessed images in one pass."""
         pixels = pixels.to(self.device, non_blocking=True)
         if self.heads_missing:
             features = self.model.encode_image(pixels.to(_INPUT[self.spec.precision]))

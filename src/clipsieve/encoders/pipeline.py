@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -67,7 +68,9 @@ def batches(
 
     waiting: deque[tuple[Job, Future[torch.Tensor | str]]] = deque()
     upcoming = iter(jobs)
-    with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="decode") as pool:
+    # One thread each: a team of threads below every decoder would only wait for cores.
+    alone = partial(torch.set_num_threads, 1)
+    with ThreadPoolExecutor(max(1, workers), "decode", initializer=alone) as pool:
         try:
             while True:
                 while len(waiting) < batch_size * (ahead + 1):

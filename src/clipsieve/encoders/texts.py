@@ -77,6 +77,8 @@ def encode_texts(
     """
     import torch
 
+    from clipsieve.encoders.parallel import side_by_side
+
     pieces = [tokenizer(list(texts[k : k + 4096])) for k in range(0, len(texts), 4096)]
     tokens = torch.cat(pieces).numpy()
     unique, inverse = np.unique(tokens, axis=0, return_inverse=True)
@@ -84,17 +86,18 @@ def encode_texts(
     cut = can_be_cut(tower)
     lengths = _lengths(tower, unique) if cut else np.full(len(unique), unique.shape[1])
     order = np.argsort(lengths, kind="stable")
-    result: np.ndarray | None = None
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = torch.from_numpy(unique[rows, : lengths[rows].max()]).to(device)
-            features = encode_cut(tower, batch) if cut else model.encode_text(batch)
-            array = features.float().cpu().numpy()
-            if result is None:
-                result = np.empty((len(unique), array.shape[1]), np.float32)
-            result[rows] = array
-    assert result is not None
+    parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    @torch.inference_mode()
+    def encode(rows: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(unique[rows, : lengths[rows].max()]).to(device)
+        features = encode_cut(tower, batch) if cut else model.encode_text(batch)
+        return features.float().cpu().numpy()
+
+    on_cpu = torch.device(device).type == "cpu"
+    encoded = side_by_side(encode, parts) if on_cpu else [encode(rows) for rows in parts]
+    result = np.empty((len(unique), encoded[0].shape[1]), np.float32)
+    result[order] = np.concatenate(encoded)
     return result[np.ravel(inverse)]
 
 
