@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
+STEP_TIME = "processor_milliseconds_of_each_further"
 PARTS = ("search", "probes", "encoders", "statistics")
 
 
@@ -62,7 +63,7 @@ def page() -> str:
         lines += [f"Machine: {found.pop('machine')}{', quick' if found.pop('quick') else ''}."]
         if part == "search":
             growth_figure(found)
-            lines += ["", "![Seconds of a search against its size](images/growth.svg)"]
+            lines += ["", "![Time of a step against the size of the problem](images/growth.svg)"]
         lines += section(found, 3)
     extra = ROOT / "bench" / "paper_shape.md"
     if extra.exists():
@@ -71,23 +72,22 @@ def page() -> str:
 
 
 def growth_figure(found: dict[str, Any]) -> None:
-    """Seconds of a whole search against columns and against training rows, both axes logarithmic."""
+    """Time of a step against columns and against training rows, both axes logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(7.5, 3), layout="constrained", sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
     for ax, axis in zip(axes, ("columns", "training_rows"), strict=True):
         rows = found[f"growth_with_{axis}"]
         other = "training_rows" if axis == "columns" else "columns"
-        x, y = [row[axis] for row in rows], [row["seconds"] for row in rows]
-        ax.loglog(x, y, "o-", color="#0059a8")
-        ax.set(xlabel=words(axis), xticks=x, title=f"{rows[0][other]:,} {words(other)}")
+        x = [row[axis] for row in rows]
+        ax.loglog(x, [row[STEP_TIME] for row in rows], "o-", color="#0059a8")
+        ax.set(xlabel=words(axis), ylabel="ms a step", title=f"{rows[0][other]:,} {words(other)}")
         ax.set_xticks(x, [f"{value:,}" for value in x], rotation=45)
         ax.minorticks_off()
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("seconds of a search")
     figure.savefig(ROOT / "docs" / "images" / "growth.svg", metadata={"Date": None})
 
 
