@@ -65,9 +65,10 @@ def page() -> str:
             growth_figure(found)
             lines += ["", "![Time of a step against the size of the problem](images/growth.svg)"]
         lines += section(found, 3)
-    extra = ROOT / "bench" / "paper_shape.md"
-    if extra.exists():
-        lines += ["", extra.read_text().rstrip()]
+    missing = [part for part in PARTS if not (RESULTS / f"{part}.json").exists()]
+    if missing:
+        lines += ["", f"Not measured yet: {', '.join(missing)} (`python -m bench PART`)."]
+    lines += ["", "The paper's CPU side at its shape (`make paper-shape`) has not been timed yet."]
     return "\n".join(lines) + "\n"
 
 
