@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import multiprocessing
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,26 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     args = parser.parse_args()
+    unknown = sorted(set(args.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"no part {unknown[0]!r}; one of: {', '.join(PARTS)}")
+    if len(args.parts) > 1:
+        for part in args.parts:
+            quick = ["--quick"] if args.quick else []
+            command = [sys.executable, "-m", "bench", part, *quick]
+            subprocess.run(command, check=True, cwd=ROOT)
+        return
+    (part,) = args.parts
     RESULTS.mkdir(exist_ok=True)
-    for part in args.parts:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(measure, (part, args.quick))
-        text = json.dumps(found, indent=1, sort_keys=False, default=float)
-        (RESULTS / f"{part}.json").write_text(text + "\n")
-        print(f"{part}: {text}")
+    text = json.dumps(measure(part, args.quick), indent=1, default=plain)
+    (RESULTS / f"{part}.json").write_text(text + "\n")
+    print(f"{part}: {text}")
     (ROOT / "docs" / "performance.md").write_text(page())
+
+
+def plain(value: Any) -> Any:
+    """Numbers of numpy as Python's."""
+    return value.tolist()
 
 
 def measure(part: str, quick: bool) -> dict[str, Any]:
