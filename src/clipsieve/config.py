@@ -21,6 +21,9 @@ from clipsieve.errors import UserError
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 
+# endings by which weights are a local file rather than a tag of open_clip
+WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
+
 # families whose feature sets are selected on pairs, and how a pair is used
 UNORDERED = ("components", "components_intercept", "residual_components")
 UNORDERED_CONTROLS = ("random", "fisher", "variance", "l1")

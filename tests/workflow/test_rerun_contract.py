@@ -138,6 +138,35 @@ def test_a_raised_version_reruns_the_searches(project):
     assert "embed" not in jobs
 
 
+def test_an_edited_module_of_the_search_reruns_nothing(project):
+    path = project.root / "src/clipsieve/selection/greedy.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert project.planned("--configfile", TINY) == {}
+
+
+def test_new_weights_in_the_same_file_are_noticed(project):
+    from safetensors.torch import save_file
+
+    from clipsieve.encoders import load_encoder
+
+    weights = project.root / "data/own.safetensors"
+
+    def write(seed):
+        state = load_encoder({"model": "tiny", "seed": seed}).model.state_dict()
+        save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, weights)
+
+    write(0)
+    used = yaml.safe_load((project.root / TINY).read_text())["use"]
+    used["encoders"] = ["own"]
+    own = {"own": {"model": "tiny", "weights": "data/own.safetensors"}}
+    options = change_config(project, use=used, encoders=own)
+    target = "results/tiny/encoders/own.h5"
+    project.snakemake("--cores", "2", *options, "--", target)
+    assert project.planned(*options, "--", target) == {}
+    write(1)
+    assert project.planned(*options, "--", target) == {"encoder": 1}
+
+
 @pytest.mark.parametrize("how", ["edited", "added", "removed"])
 def test_an_image_of_a_users_folder_is_noticed(project, how):
     # the same images, but as a user's folder: no recipe

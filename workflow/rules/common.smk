@@ -160,9 +160,9 @@ def encoder_spec(wildcards):
 
 
 def local_weights(wildcards):
-    """The weights file of an encoder where it is a file of this workflow."""
-    entry = config["encoders"][wildcards.encoder]
-    return [entry["weights"]] if entry["wheel"] else []
+    """The weights file of an encoder, where it is a file and not a name in open_clip's catalogue."""
+    weights = config["encoders"][wildcards.encoder]["weights"]
+    return [weights] if Path(weights or "").suffix in clipsieve_config.WEIGHT_FILES else []
 
 
 def text_options(wildcards):
