@@ -162,7 +162,9 @@ def encoder_spec(wildcards):
 def local_weights(wildcards):
     """The weights file of an encoder, where it is a file and not a name in open_clip's catalogue."""
     weights = config["encoders"][wildcards.encoder]["weights"]
-    return [weights] if Path(weights or "").suffix in clipsieve_config.WEIGHT_FILES else []
+    return (
+        [weights] if Path(weights or "").suffix in clipsieve_config.WEIGHT_FILES else []
+    )
 
 
 def text_options(wildcards):
