@@ -11,6 +11,7 @@ from clipsieve.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 NOTE = b"clipsieve"
 
@@ -60,7 +61,8 @@ def read_table(
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # pq.read_table would import all of pyarrow.dataset
+            table = file.read()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -68,5 +70,17 @@ def read_table(
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise UserError(f"{path}: no column {missing[0]!r}; it has {', '.join(table.column_names)}")
-    note = (table.schema.metadata or {}).get(NOTE, b"{}")
-    return table.to_pandas(), json.loads(note)
+    return table.to_pandas(), note_of(table.schema)
+
+
+def read_note(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the note of a parquet table alone, {} where there is none."""
+    import pyarrow.parquet as pq
+
+    return note_of(pq.read_schema(path))
+
+
+def note_of(schema: pa.Schema) -> dict[str, Any]:
+    """Return the note in a table's schema, {} where there is none."""
+    note: dict[str, Any] = json.loads((schema.metadata or {}).get(NOTE, b"{}"))
+    return note

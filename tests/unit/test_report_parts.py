@@ -117,7 +117,7 @@ def test_unreadable_inputs_are_one_line_that_names_the_file(tmp_path):
     with pytest.raises(UserError, match=r"no file .*means\.parquet"):
         build_table("table4", {"means": [missing]}, facts)
     missing.write_bytes(b"PAR1 half a file")
-    with pytest.raises(UserError, match=r"means\.parquet: not a whole parquet"):
+    with pytest.raises(UserError, match=r"means\.parquet: not a readable parquet"):
         build_table("table4", {"means": [missing]}, facts)
     pd.DataFrame({"feature_set": ["all"]}).to_parquet(missing)
     with pytest.raises(UserError, match=r"means\.parquet: column cells is missing"):

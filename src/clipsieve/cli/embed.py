@@ -21,6 +21,7 @@ from clipsieve.cli.options import add_spec
 from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
 from clipsieve.json_option import json_object
+from clipsieve.tables import read_table
 from clipsieve.versions import EMBED
 
 if TYPE_CHECKING:
@@ -112,7 +113,10 @@ def run(args: argparse.Namespace) -> None:
     background = _background(args.background)
     if min(args.batch_size, args.shard_size) < 1:
         raise UserError("--batch-size and --shard-size must be 1 or more")
-    table = _read_table(args.images)
+    table, _ = read_table(args.images, _COLUMNS)
+    twice = table["image_id"].duplicated()
+    if twice.any():
+        raise UserError(f"{args.images}: image_id {table['image_id'][twice].iloc[0]!r} twice")
     usable = table[table["problem"].isna()]
     if usable.empty:
         raise UserError(f"{args.images}: no image that can be embedded in {args.image_set}")
@@ -167,25 +171,6 @@ def _background(text: str) -> tuple[int, int, int]:
     if len(parts) != 3 or not all(p.strip().isdigit() and int(p) <= 255 for p in parts):
         raise UserError(f"--background {text!r}: three numbers from 0 to 255, such as 255,255,255")
     return int(parts[0]), int(parts[1]), int(parts[2])
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise UserError(f"--images {path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"--images {path}: not a parquet file ({error})") from error
-    missing = [name for name in _COLUMNS if name not in table.columns]
-    if missing:
-        raise UserError(f"--images {path}: lacks the column {missing[0]}")
-    if table["image_id"].duplicated().any():
-        raise UserError(
-            f"--images {path}: image_id {table['image_id'][table['image_id'].duplicated()].iloc[0]!r} twice"
-        )
-    return table
 
 
 def _pairs(table: pd.DataFrame) -> Iterator[tuple[str, str]]:

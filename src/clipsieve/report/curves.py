@@ -23,8 +23,9 @@ from clipsieve.report.plot import (
     set_title,
     short_title,
 )
-from clipsieve.report.reading import confidence_of, origin, parquet_metadata, read_tables
+from clipsieve.report.reading import confidence_of, origin, read_tables
 from clipsieve.report.robustness import read_robustness
+from clipsieve.tables import read_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def search_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     for path in inputs["searches"]:
         where = origin(path)
         key = (where.get("encoder", ""), where.get("seed", 0), Path(path).stem)
-        notes[key] = parquet_metadata(path)
+        notes[key] = read_note(path)
     encoders = facts.order_encoders(table["encoder"])
     pairs = _pairs(list(table["file_stem"]))
     columns = min(len(pairs), 3)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
 from clipsieve.report.registry import INPUTS
+from clipsieve.tables import read_note, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,30 +107,19 @@ def _read(path: Path) -> pd.DataFrame:
 
     if not path.is_file():
         raise UserError(f"no file {path}")
+    if path.suffix != ".csv":
+        return read_table(path)[0]
     try:
-        if path.suffix == ".csv":
-            return pd.read_csv(path)
-        return pd.read_parquet(path)
+        return pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole {path.suffix[1:]} file: {error}") from error
-
-
-def parquet_metadata(path: str | Path) -> dict[str, Any]:
-    """Return the JSON under `clipsieve` in a parquet file's schema, {} where there is none."""
-    import pyarrow.parquet
-
-    raw = (pyarrow.parquet.read_schema(path).metadata or {}).get(b"clipsieve")
-    if raw is None:
-        return {}
-    value: dict[str, Any] = json.loads(raw)
-    return value
+        raise UserError(f"{path}: not a whole CSV file: {error}") from error
 
 
 def confidence_of(paths: Iterable[str | Path]) -> float:
     """Return the coverage that the files' notes state for their intervals; 0.95 where none does."""
     for path in map(Path, paths):
         if path.suffix == ".parquet" and path.is_file():
-            found = parquet_metadata(path).get("confidence")
+            found = read_note(path).get("confidence")
             if isinstance(found, int | float):
                 return float(found)
     return 0.95

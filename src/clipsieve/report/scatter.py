@@ -14,7 +14,8 @@ from clipsieve.report.facts import Facts, family_title
 from clipsieve.report.frames import over_seeds, rows_of
 from clipsieve.report.page import number, p_value
 from clipsieve.report.plot import COLOURS, GREY, finish, kind_note, new_figure
-from clipsieve.report.reading import origin, parquet_metadata, read_tables
+from clipsieve.report.reading import origin, read_tables
+from clipsieve.tables import read_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figu
     notes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for path in inputs["interpretability"]:
         encoder = str(origin(path).get("encoder", ""))
-        for texts, note in parquet_metadata(path).get("spearman", {}).items():
+        for texts, note in read_note(path).get("spearman", {}).items():
             notes.setdefault((encoder, texts), []).append(note)
     shown = over_seeds(table, ["encoder", "texts", "generator"], ["transfer", "max_cosine"])
     panels = [
