@@ -1,14 +1,11 @@
-"""The embed verb end to end: resuming, killing, adding images, bad images, one and two workers."""
+"""The embed verb end to end: what the file holds, added images, bad images, one and two workers."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
-import signal
 import threading
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -20,74 +17,10 @@ from PIL import Image  # noqa: E402
 
 from clipsieve import store  # noqa: E402
 from clipsieve.cli import embed  # noqa: E402
-from clipsieve.encoders import load_encoder, shards  # noqa: E402
-from clipsieve.encoders.encoder import Encoder  # noqa: E402
+from clipsieve.encoders import load_encoder  # noqa: E402
 from clipsieve.errors import UserError  # noqa: E402
 from clipsieve.json_option import json_object  # noqa: E402
-
-SPEC = (
-    '{"model": {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 2, "width": 24,'
-    ' "head_width": 8, "patch_size": 16}, "text_cfg": {"vocab_size": 4, "width": 8, "heads": 1,'
-    ' "layers": 1}}}'
-)
-
-
-def make_set(root: Path, count: int, start: int = 0) -> pd.DataFrame:
-    root.mkdir(exist_ok=True)
-    rows = []
-    for i in range(start, start + count):
-        path = root / f"{i:04d}.{'jpg' if i % 3 else 'png'}"
-        pixels = np.random.default_rng(i).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((50, 40)).save(path)
-        rows.append(row(path))
-    return pd.DataFrame(rows).astype({"problem": "string"})
-
-
-def row(path: Path, problem: str | None = None) -> dict:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"image_id": f"s/{path.name}", "path": path.name, "sha256": digest, "problem": problem}
-
-
-def arguments(
-    folder: Path, table: pd.DataFrame, name: str = "x", **changes: object
-) -> argparse.Namespace:
-    images = folder / f"{name}.parquet"
-    table.to_parquet(images)
-    parser = argparse.ArgumentParser()
-    embed.add_arguments(parser)
-    options: dict = {
-        "images": images,
-        "data-root": folder / "images",
-        "image-set": "s",
-        "encoder": "small",
-        "spec": SPEC,
-        "batch-size": 4,
-        "shard-size": 8,
-        "threads": 1,
-        "shards": folder / f"{name}-shards",
-        "output": folder / f"{name}.h5",
-        "problems": folder / f"{name}-problems.parquet",
-    }
-    options |= {key.replace("_", "-"): value for key, value in changes.items()}
-    return parser.parse_args([part for k, v in options.items() for part in (f"--{k}", str(v))])
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.fixture
-def counted(monkeypatch) -> list[int]:
-    """How many images each forward pass saw."""
-    passes: list[int] = []
-    honest = Encoder.encode_pixels
-
-    def counting(self: Encoder, pixels: torch.Tensor, pad: bool = False) -> tuple:
-        passes.append(len(pixels))
-        return honest(self, pixels, pad)
-
-    monkeypatch.setattr(Encoder, "encode_pixels", counting)
-    return passes
+from tests.unit.embed_runs import SPEC, arguments, count_passes, digest, make_set, row  # noqa: E402
 
 
 def test_the_file_holds_what_the_encoder_gives(tmp_path: Path) -> None:
@@ -121,7 +54,8 @@ def test_workers_threads_shards_and_batches_change_no_byte(tmp_path: Path) -> No
     assert len(set(outputs)) == 1
 
 
-def test_added_images_are_the_only_ones_embedded(tmp_path: Path, counted: list[int]) -> None:
+def test_added_images_are_the_only_ones_embedded(tmp_path: Path, monkeypatch) -> None:
+    counted = count_passes(monkeypatch)
     table = make_set(tmp_path / "images", 20)
     embed.run(arguments(tmp_path, table))
     first = store.read_embeddings(tmp_path / "x.h5")
@@ -155,9 +89,9 @@ def test_a_finished_set_takes_its_room_once(tmp_path: Path) -> None:
     assert [p.samefile(args.output) for p in args.shards.glob("*/*.h5")] == [True]
 
 
-def test_without_hard_links_the_shards_stay(
-    tmp_path: Path, monkeypatch, counted: list[int]
-) -> None:
+def test_without_hard_links_the_shards_stay(tmp_path: Path, monkeypatch) -> None:
+    counted = count_passes(monkeypatch)
+
     def no_links(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
@@ -172,7 +106,8 @@ def test_without_hard_links_the_shards_stay(
     assert digest(args.output) == before
 
 
-def test_another_encoder_or_background_shares_nothing(tmp_path: Path, counted: list[int]) -> None:
+def test_another_encoder_or_background_shares_nothing(tmp_path: Path, monkeypatch) -> None:
+    counted = count_passes(monkeypatch)
     table = make_set(tmp_path / "images", 6)
     embed.run(arguments(tmp_path, table))
     for changes in (
@@ -183,81 +118,6 @@ def test_another_encoder_or_background_shares_nothing(tmp_path: Path, counted: l
         counted.clear()
         embed.run(arguments(tmp_path, table, **changes))
         assert sum(counted) == 6
-
-
-def in_a_child(args: argparse.Namespace) -> int:
-    """Run the verb in a forked process (torch is loaded already, so it starts at once)."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            embed.run(args)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return pid
-
-
-def shard_files(args: argparse.Namespace) -> set[Path]:
-    return set(args.shards.glob("*/shard-*.h5"))
-
-
-def test_killed_again_and_again_it_ends_with_the_same_file(tmp_path: Path) -> None:
-    torch.set_num_threads(1)
-    table = make_set(tmp_path / "images", 120)
-    bad = tmp_path / "images" / "bad.png"
-    bad.write_bytes((tmp_path / "images" / "0000.png").read_bytes()[:60])
-    table = pd.concat(
-        [table.iloc[:30], pd.DataFrame([row(bad)]), table.iloc[30:]], ignore_index=True
-    )
-    whole = arguments(tmp_path, table, "whole")
-    embed.run(whole)
-    args = arguments(tmp_path, table, "killed")
-    kills, random = 0, np.random.default_rng(0)
-    for _ in range(100):
-        before = shard_files(args)
-        pid = in_a_child(args)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done or len(shard_files(args) - before) >= 2:
-                break
-            time.sleep(0.002)
-        if done:
-            assert os.waitstatus_to_exitcode(status) == 0
-            break
-        time.sleep(random.uniform(0, 0.03))
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        kills += 1
-        # Nothing that was finished is lost, and nothing half-written has a real name.
-        assert before <= shard_files(args)
-        for path in shard_files(args):
-            # 121 images: the last shard has one
-            assert len(store.read_embeddings(path).image_id) in (1, 7, 8)
-    assert kills >= 3
-    assert digest(args.output) == digest(whole.output)
-    assert not list(args.output.parent.glob(".*.h5"))
-
-
-def test_half_a_file_of_a_killed_process_is_removed(tmp_path: Path) -> None:
-    args = arguments(tmp_path, make_set(tmp_path / "images", 3))
-    (tmp_path / ".x.99999-0123abcd.h5").write_bytes(b"half")
-    embed.run(args)
-    assert not list(tmp_path.glob(".*.h5"))
-
-
-def test_a_damaged_shard_is_made_again(tmp_path: Path, monkeypatch, counted: list[int]) -> None:
-    monkeypatch.setattr(shards.ShardCache, "keep_finished", lambda *_: None)
-    args = arguments(tmp_path, make_set(tmp_path / "images", 20))
-    embed.run(args)
-    before = digest(args.output)
-    broken = min(shard_files(args))
-    broken.write_bytes(broken.read_bytes()[:-200])
-    counted.clear()
-    embed.run(args)
-    assert 0 < sum(counted) <= 8
-    assert digest(args.output) == before
 
 
 def bad_files(root: Path) -> list[dict]:
@@ -298,7 +158,8 @@ def test_bad_images_are_left_out_each_with_a_row(tmp_path: Path) -> None:
         embed.run(arguments(tmp_path, mixed, "strict", on_problem="error"))
 
 
-def test_the_same_picture_twice_is_embedded_once(tmp_path: Path, counted: list[int]) -> None:
+def test_the_same_picture_twice_is_embedded_once(tmp_path: Path, monkeypatch) -> None:
+    counted = count_passes(monkeypatch)
     table = make_set(tmp_path / "images", 5)
     twin = tmp_path / "images" / "twin.png"
     twin.write_bytes((tmp_path / "images" / "0000.png").read_bytes())
@@ -307,30 +168,6 @@ def test_the_same_picture_twice_is_embedded_once(tmp_path: Path, counted: list[i
     assert sum(counted) == 5
     found = store.read_embeddings(tmp_path / "x.h5").embedding
     np.testing.assert_array_equal(found[0], found[5])
-
-
-def test_a_second_process_waits_or_is_refused(tmp_path: Path) -> None:
-    entered = []
-    with shards.opened(tmp_path, {"a": 1}):
-        with (
-            pytest.raises(UserError, match="another process"),
-            shards.opened(tmp_path, {"a": 1}, wait=False),
-        ):
-            pass
-        with shards.opened(tmp_path, {"a": 2}, wait=False):
-            pass
-
-        def wait() -> None:
-            with shards.opened(tmp_path, {"a": 1}):
-                entered.append(time.monotonic())
-
-        thread = threading.Thread(target=wait)
-        thread.start()
-        time.sleep(0.2)
-        assert not entered
-        left = time.monotonic()
-    thread.join(timeout=20)
-    assert entered[0] >= left
 
 
 def test_float16_heads_are_near_and_half_the_size(tmp_path: Path) -> None:
@@ -397,7 +234,7 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict, message: str) -> None
 
 def test_tables_that_cannot_be_right(tmp_path: Path) -> None:
     table = make_set(tmp_path / "images", 2)
-    with pytest.raises(UserError, match="lacks the column sha256"):
+    with pytest.raises(UserError, match="no column 'sha256'"):
         embed.run(arguments(tmp_path, table.drop(columns="sha256")))
     with pytest.raises(UserError, match="twice"):
         embed.run(arguments(tmp_path, pd.concat([table, table])))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,23 +14,7 @@ from PIL import Image  # noqa: E402
 
 from clipsieve.encoders import load_encoder, tower  # noqa: E402
 from clipsieve.errors import UserError  # noqa: E402
-
-RNG = np.random.default_rng(11)
-IMAGES = [
-    Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).resize((310, 250), Image.BICUBIC)
-    for shape in ((20, 30, 3), (5, 7, 3), (60, 50, 3))
-]
-TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
-VISION = {"image_size": 64, "layers": 3, "width": 48, "head_width": 12, "patch_size": 16}
-
-
-def config(vision: dict | None = None, text: dict | None = None, **more: object) -> dict:
-    return {
-        "embed_dim": 20,
-        "vision_cfg": VISION | (vision or {}),
-        "text_cfg": TEXT | (text or {}),
-        **more,
-    }
+from tests.unit.small_encoders import IMAGES, RNG, config, relative  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +80,6 @@ def written_out(visual: torch.nn.Module, pixels: np.ndarray, quick: bool) -> tup
         mlp = hidden @ p[b + "mlp.c_proj.weight"].T + p[b + "mlp.c_proj.bias"]
         x = x + mlp * p.get(b + "ls_2.gamma", np.ones(width))
     return layer_norm(x[0], p["ln_post.weight"], p["ln_post.bias"]) @ p["proj"], np.array(outputs)
-
-
-def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 MODELS = {
@@ -334,79 +313,3 @@ def test_other_towers_in_low_precision_run_or_are_refused() -> None:
     assert 0 < relative(narrow, wide) < 0.02
     with pytest.raises(UserError, match=r"precision 'bfloat16'.*float32 always works"):
         load_encoder({"model": WITHOUT_HEADS["attention instead"], "precision": "bfloat16"})
-
-
-def test_the_seed_decides_random_weights_and_touches_no_other_generator() -> None:
-    before = torch.get_rng_state()
-    one, same, other = (load_encoder({"model": config(), "seed": s}) for s in (1, 1, 2))
-    assert torch.equal(before, torch.get_rng_state())
-    assert one.identity == same.identity
-    assert one.identity["weights_sha256"] != other.identity["weights_sha256"]
-    np.testing.assert_array_equal(one.encode_images(IMAGES)[0], same.encode_images(IMAGES)[0])
-    assert relative(other.encode_images(IMAGES)[0], one.encode_images(IMAGES)[0]) > 0.1
-
-
-def test_weights_from_files(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    source = load_encoder({"model": config(), "seed": 9})
-    state = {k: v.contiguous() for k, v in source.model.state_dict().items()}
-    expected = source.encode_images(IMAGES)[0]
-    save_file(state, tmp_path / "whole.safetensors")
-    torch.save(state, tmp_path / "whole.pt")
-    save_file(
-        {k: v for k, v in state.items() if k.startswith("visual.")}, tmp_path / "image.safetensors"
-    )
-    for name in ("whole.safetensors", "whole.pt", "image.safetensors"):
-        encoder = load_encoder({"model": config(), "weights": str(tmp_path / name)})
-        np.testing.assert_array_equal(encoder.encode_images(IMAGES)[0], expected)
-        assert encoder.has_text == name.startswith("whole")
-        assert encoder.identity["weights"] == name
-    with pytest.raises(UserError, match="no text tower"):
-        encoder.encode_texts(["a photo"])
-    other = config({"width": 24})
-    for name in ("whole.safetensors", "image.safetensors"):
-        with pytest.raises(UserError, match=r"encoder weights.*size mismatch"):
-            load_encoder({"model": other, "weights": str(tmp_path / name)})
-    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:5000])
-    with pytest.raises(UserError, match="damaged"):
-        load_encoder({"model": config(), "weights": str(tmp_path / "cut.safetensors")})
-
-
-class Evil:
-    def __reduce__(self) -> tuple:
-        return (Path("/tmp/clipsieve-was-here").touch, ())
-
-
-def test_a_torch_file_with_code_in_it_is_refused(tmp_path: Path) -> None:
-    torch.save({"visual.proj": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(UserError, match="encoder weights"):
-        load_encoder({"model": config(), "weights": str(tmp_path / "evil.pt")})
-    assert not Path("/tmp/clipsieve-was-here").exists()
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"model": "ViT-B-16", "weights": "openai"}, "use ViT-B-16-quickgelu"),
-        ({"model": "ViT-L-14", "weights": "openai"}, "use ViT-L-14-quickgelu"),
-        ({"model": "RN50", "weights": "openai"}, "use RN50-quickgelu"),
-        ({"model": "ViT-B-32", "weights": "laion400m_e32"}, "use ViT-B-32-quickgelu"),
-        ({"model": "ViT-B-32-quickgelu", "weights": "laion2b_s34b_b79k"}, "no tag of"),
-        ({"model": "ViT-B16"}, "ViT-B-16"),
-        ({"model": "ViT-B-16", "weights": "opnai"}, "tags: openai"),
-        ({"model": "ViT-B-16", "weights": "none/x.safetensors"}, "no such file"),
-        ({"model": "tiny", "weights": "x.onnx"}, "x.onnx"),
-        ({"model": "tiny", "precision": "int8"}, "precision 'int8': one of float32"),
-        ({"model": "tiny", "pooling": "max"}, "pooling 'max': one of"),
-        ({"model": "tiny", "wieghts": None}, "unknown key 'wieghts'"),
-        ({"model": "tiny", "seed": -1}, "seed -1"),
-        ({"model": {"embed_dim": 3}}, "lacks 'text_cfg'"),
-        ({"model": config({"no_such_key": 1})}, "open_clip refuses"),
-        ({"weights": "openai"}, "encoder model None"),
-    ],
-)
-def test_mistakes_are_named(spec: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        load_encoder(spec)
-    assert "\n" not in str(caught.value)

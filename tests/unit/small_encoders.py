@@ -1,0 +1,27 @@
+"""Small open_clip towers, three odd images, and how far two arrays are apart."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+RNG = np.random.default_rng(11)
+IMAGES = [
+    Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).resize((310, 250), Image.BICUBIC)
+    for shape in ((20, 30, 3), (5, 7, 3), (60, 50, 3))
+]
+TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+VISION = {"image_size": 64, "layers": 3, "width": 48, "head_width": 12, "patch_size": 16}
+
+
+def config(vision: dict | None = None, text: dict | None = None, **more: object) -> dict:
+    return {
+        "embed_dim": 20,
+        "vision_cfg": VISION | (vision or {}),
+        "text_cfg": TEXT | (text or {}),
+        **more,
+    }
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
