@@ -7,10 +7,8 @@ run=$(sed -n 's/^run: *\([a-z0-9_]*\).*/\1/p' "$config")
 weights=data/weights/clip_b16.safetensors
 report=results/$run/report.html
 
-# without a GPU, as many encoders at a time as cores, each on one: their start-up overlaps
 workflow() {
-    snakemake --profile profiles/local --cores "$cores" --configfile "$config" \
-        --resources gpu="$cores" --set-threads embed=1 embed_texts=1 "$@"
+    snakemake --profile profiles/local --cores "$cores" --configfile "$config" "$@"
 }
 
 only=()

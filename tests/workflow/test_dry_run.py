@@ -8,14 +8,13 @@ import pytest
 
 from tests.workflow.conftest import TINY
 
-pytestmark = pytest.mark.workflow
-
 
 @pytest.mark.parametrize(
     ("config", "profile"),
     [
         ("config.yaml", []),
         ("config.yaml", ["--profile", "profiles/local"]),
+        ("config.yaml", ["--profile", "profiles/workstation"]),
         ("config/demo-small.yaml", ["--profile", "slurm"]),
         (TINY, ["--profile", "slurm"]),
     ],
