@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 STEP_TIME = "processor_milliseconds_of_each_further"
-PARTS = ("search", "probes", "encoders", "statistics")
+PARTS = ("search", "probes", "encoders", "statistics", "paper_shape")
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def page() -> str:
         if not path.exists():
             continue
         found = json.loads(path.read_text())
-        lines += ["", f"## {part.capitalize()}", "", found.pop("about"), ""]
+        lines += ["", f"## {words(part).capitalize()}", "", found.pop("about"), ""]
         lines += [f"Machine: {found.pop('machine')}{', quick' if found.pop('quick') else ''}."]
         if part == "search":
             growth_figure(found)
@@ -81,7 +81,6 @@ def page() -> str:
     missing = [part for part in PARTS if not (RESULTS / f"{part}.json").exists()]
     if missing:
         lines += ["", f"Not measured yet: {', '.join(missing)} (`python -m bench PART`)."]
-    lines += ["", "The paper's CPU side at its shape (`make paper-shape`) has not been timed yet."]
     return "\n".join(lines) + "\n"
 
 

@@ -2,19 +2,19 @@
 
 14 generators of about 1,000 images beside as many real ones, embeddings of 512 and 768 columns, 144 and 384 heads, five
 search pairs, every family of feature sets, the 96-point grid. The embeddings stand where `embed` would put them;
-Snakemake runs everything that follows.
-
-    python -m bench.paper_shape [--images 1000] [--encoders clip_b16 clip_l14] [--cores 2]
+Snakemake runs everything that follows. The paper's own took "less than 7 days in total" on three servers with 104 CPUs,
+its slowest search "nearly 12 hours for one pair of models" (its appendix on resources).
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,46 +25,103 @@ from clipsieve.tables import write_table
 CONFIGS = ["config.yaml", "config/paper.yaml", "config/paper-shape.yaml"]
 SHAPES = {"clip_b16": (512, 12, 12), "clip_l14": (768, 24, 16)}
 D_HEAD = 64
+WALL, PROCESSOR = "s", "cpu_time"  # columns of Snakemake's benchmark files, in seconds
 
 
-def main(argv: list[str] | None = None) -> float:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1000, help="images of each set")
-    parser.add_argument("--encoders", nargs="+", default=list(SHAPES), choices=list(SHAPES))
-    parser.add_argument("--cores", type=int, default=2)
-    args = parser.parse_args(argv)
-    run = config.Run.of(config.resolve(config.read_configs(CONFIGS)))
-    root = Path("results") / run.config["run"]
+def run(quick: bool) -> dict[str, Any]:
+    """Run everything but the pages that show images; one encoder and a fifth of the images if `quick`."""
+    encoders = ["clip_b16"] if quick else list(SHAPES)
+    images = 200 if quick else 1000
+    cores = os.cpu_count() or 1
+    study = config.Run.of(config.resolve(config.read_configs(CONFIGS)))
+    root = Path("results") / study.config["run"]
     shutil.rmtree(root, ignore_errors=True)
-    write_image_tables(run, root, args.images)
-    for encoder in args.encoders:
-        write_encoder(run, root, encoder, args.images)
+    write_image_tables(study, root, images)
+    for encoder in encoders:
+        write_encoder(study, root, encoder, images)
     started = time.monotonic()
     subprocess.run(
         [
-            sys.executable, "-m", "snakemake", "--cores", str(args.cores), "--quiet", "all",
-            "--configfile", *CONFIGS[1:], "--config", f"use={{encoders: {args.encoders}}}",
+            sys.executable, "-m", "snakemake", "--cores", str(cores), "--quiet", "all",
+            "--configfile", *CONFIGS[1:], "--config", f"use={{encoders: {encoders}}}",
             "--", "statistics",
         ],
         check=True,
     )  # fmt: skip
     seconds = time.monotonic() - started
-    print(f"paper shape: {', '.join(args.encoders)}: {seconds:.0f} s on {args.cores} cores")
-    return seconds
+    jobs = job_times(root / "benchmarks")
+    return {
+        "generators": len(study.generators),
+        "images_of_each": images,
+        "search_pairs": len(study.pairs),
+        "cores": cores,
+        "hours": seconds / 3600,
+        "processor_hours_of_its_jobs": float(jobs["processor_seconds"].sum()) / 3600,
+        "searches": searches(jobs, len(study.generators)),
+        "jobs": by_rule(jobs),
+    }
 
 
-def write_image_tables(run: config.Run, root: Path, images: int) -> None:
+def job_times(folder: Path) -> pd.DataFrame:
+    """Every job's seconds, from the benchmark files: `<rule>/[seed<seed>/[<encoder>/..]]<name>.tsv`."""
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        rule, *middle = path.relative_to(folder).parts
+        times = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
+        rows.append(
+            {
+                "rule": rule,
+                "encoder": next((e for e in SHAPES if e in (*middle, path.stem)), None),
+                "seconds": float(times[WALL]),
+                "processor_seconds": float(times[PROCESSOR]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def searches(jobs: pd.DataFrame, generators: int) -> list[dict[str, Any]]:
+    """Of each encoder: its searches, and what all ordered pairs would take at their mean, one after another."""
+    rows = []
+    for encoder, found in jobs[jobs["rule"] == "search"].groupby("encoder"):
+        ordered = generators * (generators - 1)
+        rows.append(
+            {
+                "encoder": encoder,
+                "columns": SHAPES[str(encoder)][0],
+                "searches": len(found),
+                "seconds_least": float(found["seconds"].min()),
+                "seconds_mean": float(found["seconds"].mean()),
+                "seconds_most": float(found["seconds"].max()),
+                "all_ordered_pairs": ordered,
+                "their_hours_at_that_mean": ordered * float(found["seconds"].mean()) / 3600,
+            }
+        )
+    return rows
+
+
+def by_rule(jobs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Jobs and seconds of each rule, the costliest first."""
+    table = jobs.groupby("rule").agg(
+        jobs=("seconds", "size"),
+        seconds=("seconds", "sum"),
+        longest=("seconds", "max"),
+        processor_seconds=("processor_seconds", "sum"),
+    )
+    return table.sort_values("seconds", ascending=False).reset_index().to_dict("records")
+
+
+def write_image_tables(study: config.Run, root: Path, images: int) -> None:
     """Image tables as a scan would write them: file facts are the same for both classes."""
-    for image_set in run.image_sets:
-        generated = image_set in run.generators
-        source = run.source_of(image_set)
+    for image_set in study.image_sets:
+        generated = image_set in study.generators
+        source = study.source_of(image_set)
         names = [f"{i:05d}" for i in range(images)]
         table = pd.DataFrame(
             {
                 "image_id": [f"{image_set}/{name}.png" for name in names],
                 "image_set": image_set,
                 "generator": image_set if generated else None,
-                "family": run.config["generators"][image_set]["family"] if generated else None,
+                "family": study.config["generators"][image_set]["family"] if generated else None,
                 "source": source,
                 "label": 0 if generated else 1,
                 "group": [f"{source}_{name}" for name in names],
@@ -86,7 +143,7 @@ def hash_word(image_set: str, i: int) -> int:
     return int(np.random.default_rng(seed).integers(0, 2**63))
 
 
-def write_encoder(run: config.Run, root: Path, encoder: str, images: int) -> None:
+def write_encoder(study: config.Run, root: Path, encoder: str, images: int) -> None:
     """Embeddings of CLIP's look (a strong mean, a steep spectrum, norm about 10), heads that feed them.
 
     Every generator moves its images along a direction of its family, one of its own, and one that only
@@ -100,12 +157,12 @@ def write_encoder(run: config.Run, root: Path, encoder: str, images: int) -> Non
     basis = rng.normal(size=(layers, heads, D_HEAD, D_HEAD)).astype(np.float32) / 8
     write_maps(root, encoder, basis, width, rng)
     family = {f: rng.normal(size=width) for f in ("gan", "diffusion")}
-    for image_set in run.image_sets:
+    for image_set in study.image_sets:
         X = mean + 3 * (rng.normal(size=(images, width)) * scale) @ rotation.T
         Z = rng.normal(size=(images, layers, heads, D_HEAD)).astype(np.float32)
-        if image_set in run.generators:
+        if image_set in study.generators:
             own = rng.normal(size=width)
-            shared = family[run.config["generators"][image_set]["family"]]
+            shared = family[study.config["generators"][image_set]["family"]]
             X += 0.02 * (shared + own)
             X[:, rng.permutation(width)[: width // 10]] += 0.08 * rng.normal(size=width // 10)
             Z[:, :, :, 0] += 0.4 * rng.random((layers, heads))
@@ -129,7 +186,3 @@ def write_maps(
         head_projection=projection,
         attributes={"encoder": encoder, "synthetic": True},
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -33,7 +33,7 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path):
     assert all(row["same"] for row in probes["grid"])
     assert "## Probes" in page
     assert "## Search" in page
-    assert "Not measured yet: encoders, statistics" in page
+    assert "Not measured yet: encoders, statistics, paper_shape" in page
     assert (tmp_path / "docs/images/growth.svg").stat().st_size > 2000
 
 
@@ -41,4 +41,6 @@ def test_an_unknown_part_is_named(tmp_path):
     shutil.copytree(ROOT / "bench", tmp_path / "bench")
     done = run(tmp_path, "serch")
     assert done.returncode == 2
-    assert "no part 'serch'; one of: search, probes, encoders, statistics" in done.stderr
+    assert (
+        "no part 'serch'; one of: search, probes, encoders, statistics, paper_shape" in done.stderr
+    )
