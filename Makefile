@@ -9,16 +9,17 @@ CONFIG := $(if $(SMALL),config/demo-small.yaml,config.yaml)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test check unit workflow slurm bench paper-shape lock clean
+.PHONY: help setup demo test check bench paper-shape lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(VENV)/.installed ## exact versions into .venv
 
+# --no-compile: modules are compiled when they are first imported, and most never are
 $(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -32,15 +33,16 @@ check: setup ## formatting, lint, types, workflow lint
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
+# Slurm mostly waits, so its tests run beside the workflow's
 test: check ## everything that CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit --numprocesses $(CORES) --dist worksteal
-	$(BIN)/pytest tests/workflow tests/slurm
+	$(BIN)/pytest tests/workflow tests/slurm --numprocesses 2 --dist loadgroup
 
 bench: setup ## the tables of docs/performance.md, measured here
 	$(BIN)/python -m bench
 
 paper-shape: setup ## the paper's CPU side at its shape, from synthetic embeddings
-	$(BIN)/python -m bench.paper_shape
+	$(BIN)/python -m bench paper_shape
 
 lock: ## requirements.lock anew from pyproject.toml
 	mkdir -p build

@@ -1,4 +1,4 @@
-"""In continuous integration a skipped test is a failed one: what was to be shown was not shown."""
+"""For all tests: a skip is a failure where all are required, and a folder's costly session is made once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from collections.abc import Generator
 import pytest
 
 REQUIRED = os.environ.get("CLIPSIEVE_REQUIRE_ALL") == "1"
+ONE_SESSION = ("workflow", "slurm")  # folders whose tests share a finished run or a cluster
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those folders' tests by the folder's name, and keep each folder on one worker."""
+    for item in items:
+        folder = item.path.parent.name
+        if folder in ONE_SESSION:
+            item.add_marker(folder)
+            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 @pytest.hookimpl(wrapper=True)

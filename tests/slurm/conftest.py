@@ -16,12 +16,6 @@ from tests.slurm.project import SMALL, TARGET, Run, make_images, scanned
 from tests.workflow.conftest import Project, bare_project
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slurm)
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A Slurm of its own for the session; one session at a time."""

@@ -96,5 +96,5 @@ def bare(tmp_path_factory) -> Project:
 def finished(tmp_path_factory) -> Project:
     """The project with the tiny run finished; not to be changed."""
     project = bare_project(tmp_path_factory.mktemp("finished"))
-    project.snakemake("--cores", "2", "--configfile", TINY)
+    project.snakemake("--profile", "profiles/local", "--configfile", TINY)
     return project

@@ -16,8 +16,6 @@ from clipsieve.store import read_embeddings
 from clipsieve.tables import read_table
 from tests.workflow.conftest import TINY, Project
 
-pytestmark = pytest.mark.workflow
-
 RUN = Path("results/tiny")
 SEED = RUN / "seed0/tiny"
 # enough of the run to select, fit, transfer and evaluate

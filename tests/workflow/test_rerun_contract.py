@@ -10,8 +10,6 @@ import yaml
 
 from tests.workflow.conftest import TINY
 
-pytestmark = pytest.mark.workflow
-
 
 @pytest.fixture
 def project(finished, tmp_path):
