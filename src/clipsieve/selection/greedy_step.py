@@ -204,6 +204,7 @@ class Standing:
         self.names = problem.names[self.candidates.position]
         every = np.arange(len(self.names))
         self.low, self.high, self.proved = score_bounds(problem, self.candidates, every, score)
+        self.losses = np.full((3, len(every)), np.nan)  # as `loss_bounds`; nan where not known
 
     @property
     def best(self) -> float:
@@ -216,6 +217,7 @@ class Standing:
         self.low[which], self.high[which], self.proved[which] = score_bounds(
             self.problem, self.candidates, which, self.score
         )
+        self.losses[:, which] = np.nan
 
     def unsettled(self, which: NDArray[np.bool_]) -> Ints:
         """Return those of `which` whose interval a refinement may still narrow."""
@@ -243,7 +245,7 @@ class Standing:
         while True:
             sure = self.low >= self.best
             near = np.flatnonzero(self.high >= self.best)
-            loss, low, high = loss_bounds(self.problem, self.candidates, near)
+            loss, low, high = self.losses_of(near)
             lowest = low <= high[sure[near]].min()
             near, loss = near[lowest], loss[lowest]
             open_ = ~self.candidates.final[near]
@@ -251,6 +253,13 @@ class Standing:
                 return near
             self.refine(front(near[open_], loss[open_], whole))
             whole = True
+
+    def losses_of(self, which: Ints) -> Floats:
+        """Return `loss_bounds` of candidates `which`, [3, len(which)], computed where not yet known."""
+        unknown = which[np.isnan(self.losses[0, which])]
+        if len(unknown):
+            self.losses[:, unknown] = loss_bounds(self.problem, self.candidates, unknown)
+        return self.losses[:, which]
 
     def lowest_column(self) -> Ints:
         """Return, as an array of one, the lowest column with the best score."""
