@@ -67,21 +67,63 @@ def page() -> str:
         "beside it.",
         "Where a part was measured at small sizes it says `quick`.",
     ]
-    for part in PARTS:
-        path = RESULTS / f"{part}.json"
-        if not path.exists():
-            continue
-        found = json.loads(path.read_text())
+    measured = {
+        part: json.loads((RESULTS / f"{part}.json").read_text())
+        for part in PARTS
+        if (RESULTS / f"{part}.json").exists()
+    }
+    lines += ["", *(f"- {line}" for part, found in measured.items() for line in gist(part, found))]
+    for part, found in measured.items():
         lines += ["", f"## {words(part).capitalize()}", "", found.pop("about"), ""]
         lines += [f"Machine: {found.pop('machine')}{', quick' if found.pop('quick') else ''}."]
         if part == "search":
             growth_figure(found)
             lines += ["", "![Time of a step against the size of the problem](images/growth.svg)"]
         lines += section(found, 3)
-    missing = [part for part in PARTS if not (RESULTS / f"{part}.json").exists()]
+    missing = [part for part in PARTS if part not in measured]
     if missing:
         lines += ["", f"Not measured yet: {', '.join(missing)} (`python -m bench PART`)."]
     return "\n".join(lines) + "\n"
+
+
+def gist(part: str, found: dict[str, Any]) -> list[str]:
+    """A part in a sentence or two: what the tables below say of the full sizes."""
+    if found["quick"]:
+        return []
+    if part == "search":
+        return [
+            f"A search on {row['embeddings']}-norm embeddings, {row['columns']} columns: "
+            f"{row['search_seconds']:.0f} s, {row['times_faster']:,.0f} times less than the plain loop of "
+            f"scikit-learn fits with its default threads, {row['times_faster_than_the_loop_on_one_thread']:.0f} "
+            "times less than that loop held to one thread (sampled fits, extrapolated)."
+            for row in found["against_the_plain_loop"]
+        ]
+    if part == "probes":
+        heads, grid = found["heads"], found["grid"][0]
+        return [
+            f"The 96-point grid: {grid['ratio']:.1f} times less than the plain loop, equal to the last bit.",
+            f"Ranking {heads['layers'] * heads['heads']} heads: {heads['ratio_both_on_1_thread']:.1f} times less "
+            f"than scikit-learn on full-width outputs, both on one thread; "
+            f"{heads['ratio_both_on_2_threads']:.1f} times, both on two.",
+        ]
+    if part == "encoders":
+        return [
+            f"Embeddings with head outputs: {found['heads_over_plain']:.2f} of the time of open_clip's own "
+            f"forward pass; `embed` end to end: {found['embed_over_plain']:.2f}.",
+            f"The vocabulary: {found['vocabulary_times_faster']:.0f} times less than at full length.",
+        ]
+    if part == "statistics":
+        run = found["a_run_in_the_shape_of_the_papers"]
+        return [f"The statistics of a run of the paper's shape: {run['seconds']:.0f} s."]
+    return [
+        f"The paper's CPU side at its shape, all of it: {found['hours']:.1f} h on {found['cores']} cores "
+        "(the paper: less than 7 days on three servers).",
+        *(
+            f"All {row['all_ordered_pairs']} ordered pairs searched at {row['columns']} columns: "
+            f"{row['their_hours_at_that_mean']:.1f} h, by the mean of {row['searches']} searches of that run."
+            for row in found["searches"]
+        ),
+    ]
 
 
 def growth_figure(found: dict[str, Any]) -> None:
