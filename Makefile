@@ -9,7 +9,7 @@ CONFIG := $(if $(SMALL),config/demo-small.yaml,config.yaml)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test check bench paper-shape lock clean
+.PHONY: help setup demo test check unit workflow slurm bench paper-shape lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,10 +33,18 @@ check: setup ## formatting, lint, types, workflow lint
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-# Slurm mostly waits, so its tests run beside the workflow's
-test: check ## everything that CI runs
+test: check unit ## everything that CI runs
+	# Slurm mostly waits, so its tests run beside the workflow's
+	$(MAKE) --jobs 2 workflow slurm
+
+unit: setup ## tests of the functions
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit --numprocesses $(CORES) --dist worksteal
-	$(BIN)/pytest tests/workflow tests/slurm --numprocesses 2 --dist loadgroup
+
+workflow: setup ## tests of whole runs
+	$(BIN)/pytest tests/workflow
+
+slurm: setup ## tests on a real one-node Slurm
+	$(BIN)/pytest tests/slurm
 
 bench: setup ## the tables of docs/performance.md, measured here
 	$(BIN)/python -m bench
