@@ -39,6 +39,7 @@ def run(quick: bool) -> dict[str, Any]:
     write_image_tables(study, root, images)
     for encoder in encoders:
         write_encoder(study, root, encoder, images)
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where clipsieve is
     started = time.monotonic()
     subprocess.run(
         [
@@ -46,7 +47,7 @@ def run(quick: bool) -> dict[str, Any]:
             "--configfile", *CONFIGS[1:], "--config", f"use={{encoders: {encoders}}}",
             "--", "statistics",
         ],
-        check=True,
+        check=True, env={**os.environ, "PATH": beside},
     )  # fmt: skip
     seconds = time.monotonic() - started
     jobs = job_times(root / "benchmarks")
