@@ -62,9 +62,12 @@ class Rows:
         """Return the rows of these splits."""
         return self.take(np.isin(self.split, splits))
 
-    def without_groups(self, groups: np.ndarray) -> Rows:
-        """Return the rows whose group is not in `groups`."""
-        return self.take(~np.isin(self.group, groups))
+    def without_groups_of(self, other: Rows) -> Rows:
+        """Return the rows whose group `other` lacks; equal names of two sources are two groups."""
+        sources, others = (np.unique(rows.image_set[rows.label == 1]) for rows in (self, other))
+        if not np.isin(sources, others).any():
+            return self
+        return self.take(~np.isin(self.group, other.group))
 
     def heads(self, heads: Sequence[tuple[int, int]] | None = None) -> np.ndarray:
         """Read cached head outputs: float32 [N, len(heads), d_head], or [N, L, H, d_head] for all."""

@@ -10,7 +10,6 @@ from clipsieve.evaluation.roles import (
     EVALUATION,
     FITTING,
     RoleError,
-    require_disjoint_groups,
     require_excluded,
     require_splits,
 )
@@ -46,9 +45,3 @@ def test_search_generators_are_out_of_the_evaluation() -> None:
     require_excluded(["a", "b"], ["c"], "transfer")
     with pytest.raises(RoleError, match="b, c took part"):
         require_excluded(["a", "b", "c"], ["b", "c", "d"], "transfer of components/b--c")
-
-
-def test_groups_on_both_sides_are_refused() -> None:
-    require_disjoint_groups(["g1", "g2"], ["g3"], "search")
-    with pytest.raises(RoleError, match=r"1 group\(s\) .*first: g2"):
-        require_disjoint_groups(["g1", "g2"], ["g2", "g3"], "search")

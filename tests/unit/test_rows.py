@@ -54,10 +54,19 @@ def test_the_order_of_the_split_table_does_not_matter(data_set, tmp_path):
     np.testing.assert_array_equal(before.embedding, after.embedding)
 
 
-def test_without_groups(data_set):
+def test_groups_trained_on_are_left_out(data_set):
     rows = read_rows(*data_set, ("train", "val"), "test")
-    left = rows.without_groups(rows.of("train").group)
-    assert set(left.split) == {"val"}
+    assert set(rows.without_groups_of(rows.of("train")).split) == {"val"}
+
+
+def test_a_group_of_another_source_is_another_group(data_set, tmp_path):
+    here = read_rows(*data_set, ("train",), "test")
+    (tmp_path / "there").mkdir()
+    generated = write_image_set(tmp_path / "there", "gen", label=0)
+    real = write_image_set(tmp_path / "there", "other_real", label=1)
+    there = read_rows([generated[0], real[0]], [generated[1], real[1]], ("train", "val"), "test")
+    assert set(here.group) & set(there.group)
+    assert len(there.without_groups_of(here)) == len(there)
 
 
 def test_an_image_without_an_embedding_is_named(data_set):

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     """Rank the heads, and write the scores."""
     import pandas as pd
 
-    from clipsieve.evaluation.roles import FITTING, require_disjoint_groups
+    from clipsieve.evaluation.roles import FITTING
     from clipsieve.rows import read_rows, require_both_classes
     from clipsieve.selection.heads import fit_heads
     from clipsieve.tables import write_table
@@ -59,9 +59,8 @@ def run(args: argparse.Namespace) -> None:
     for embeddings, splits in zip(args.val_embeddings, args.val_splits, strict=True):
         val_name = Path(embeddings[0]).stem
         what = f"heads {train_name}--{val_name}"
-        scored = read_rows(embeddings, splits, FITTING, what).without_groups(train.group)
+        scored = read_rows(embeddings, splits, FITTING, what).without_groups_of(train)
         require_both_classes(scored, f"{what}: rows of {val_name} whose group was not trained on")
-        require_disjoint_groups(train.group, scored.group, what)
         ranking = probes.rank(scored.heads(), scored.label)
         frame = pd.DataFrame(
             [

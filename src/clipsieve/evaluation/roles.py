@@ -85,28 +85,3 @@ def require_excluded(present: Iterable[str], excluded: Iterable[str], what: str)
             f"{what}: {', '.join(shared)} took part in the selection and may not take part in its"
             " evaluation"
         )
-
-
-def require_disjoint_groups(
-    first: Sequence[str] | np.ndarray, second: Sequence[str] | np.ndarray, what: str
-) -> None:
-    """Refuse two sets of rows that share a group.
-
-    Parameters
-    ----------
-    first, second
-        Group of each row of either set.
-    what
-        Name of the use, for the message.
-
-    Raises
-    ------
-    RoleError
-        With the number of shared groups and the first of them by name.
-    """
-    shared = np.intersect1d(np.asarray(first, dtype=str), np.asarray(second, dtype=str))
-    if shared.size:
-        raise RoleError(
-            f"{what}: {shared.size} group(s) are on both sides (first: {shared[0]}); a group is"
-            " never divided"
-        )
