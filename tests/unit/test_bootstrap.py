@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from clipsieve.evaluation.bootstrap import (
+    Strata,
     centred,
     degrees_of_freedom,
     exact_bound,
@@ -41,21 +42,32 @@ def test_influence_is_the_derivative_by_the_weight(ties: bool) -> None:
         np.testing.assert_allclose(ours[k], (up[name] - down[name]) / (2 * h), atol=2e-8)
 
 
+def strata_of_sets(members: list[tuple[int, ...]]) -> Strata:
+    """Strata of groups that have an image in each of these sets, all of one source."""
+    groups = np.repeat(np.arange(len(members)), [len(sets) for sets in members])
+    return strata_of(groups, np.zeros(len(groups), int), np.concatenate(members))
+
+
 def test_groups_with_the_same_image_sets_are_one_stratum() -> None:
-    # 12 photographs with both classes, 11 real only, 11 generated only, 3 odd ones
-    groups, sets = [], []
-    for g in range(37):
-        which = (0, 1) if g < 12 else (0,) if g < 23 else (1,) if g < 34 else (1, 2)
-        for s in which:
-            groups.append(g)
-            sets.append(s)
-    strata = strata_of(np.array(groups), np.zeros(len(groups), int), np.array(sets))
-    assert len(set(strata.of_group[:12])) == 1
-    assert len(set(strata.of_group[12:23])) == 1
-    assert len(set(strata.of_group[23:34])) == 1
-    # the three odd groups cannot be a stratum of their own and go to the largest
-    assert set(strata.of_group[34:]) == {strata.of_group[0]}
+    # 15 photographs with both classes, 11 real only, 11 generated only
+    strata = strata_of_sets([(0, 1)] * 15 + [(0,)] * 11 + [(1,)] * 11)
     assert sorted(strata.sizes) == [11, 11, 15]
+    assert len(set(strata.of_group[:15])) == 1
+
+
+def test_a_few_odd_groups_go_to_the_largest_stratum() -> None:
+    # three prompts that generator 2 refused
+    strata = strata_of_sets([(0, 1, 2)] * 30 + [(0, 1)] * 3 + [(0,)] * 12)
+    assert set(strata.of_group[30:33]) == {strata.of_group[0]}
+    assert sorted(strata.sizes) == [12, 33]
+
+
+def test_no_resample_is_without_a_small_generator() -> None:
+    members = [(0, 1)] * 60 + [(0, 1, 2)] * 3
+    strata = strata_of_sets(members)
+    weights = resample_weights(strata, 2000, 0)
+    small = np.array([2 in sets for sets in members])
+    assert (weights[small].sum(axis=0) > 0).all()
 
 
 def test_sources_are_resampled_apart() -> None:

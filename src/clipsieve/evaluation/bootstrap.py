@@ -56,7 +56,8 @@ def strata_of(
     Where real and generated images are not paired, each class is then resampled to its own size, as
     it was collected; where every group has an image of every set, there is one stratum a source.
     Strata of fewer than 10 groups (a prompt that one generator refused) are joined within their
-    source, and with its largest stratum if they are still fewer than 10 together.
+    source, and with its largest stratum if they are still fewer than 10 together; but for those with
+    an image set of fewer than 20 groups, which a draw from a larger stratum might leave without any.
     """
     n_groups = int(groups.max()) + 1 if len(groups) else 0
     source_of = np.zeros(n_groups, dtype=np.int64)
@@ -67,13 +68,19 @@ def strata_of(
     keys: list[tuple[int, tuple[int, ...]]] = [
         (int(source_of[g]), tuple(sorted(members[g]))) for g in range(n_groups)
     ]
+    sizes = Counter(image_set for _, sets in keys for image_set in sets)
+    scarce = {image_set for image_set, n in sizes.items() if n < 2 * _SMALL}
     for _ in range(2):
         counts = Counter(keys)
         largest = {
             source: max((n, key) for key, n in counts.items() if key[0] == source)[1]
             for source in {key[0] for key in counts}
         }
-        rest = {key: (key[0], ()) for key, n in counts.items() if n < _SMALL}
+        rest = {
+            key: (key[0], ())
+            for key, n in counts.items()
+            if n < _SMALL and scarce.isdisjoint(key[1])
+        }
         # second round: what is joined and still small goes to the source's largest stratum
         keys = [
             largest[key[0]] if key in rest and not key[1] else rest.get(key, key) for key in keys
