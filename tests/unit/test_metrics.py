@@ -20,7 +20,7 @@ def sample(seed: int, n: int, ties: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def reference(logits, labels, threshold, w) -> dict[str, float]:
     generated = 1 - labels
-    says_real = (logits >= 0).astype(int)
+    says_real = (logits > 0).astype(int)
     recall = sk.recall_score(
         labels, says_real, labels=[0, 1], average=None, sample_weight=w, zero_division=0
     )
@@ -38,7 +38,7 @@ def reference(logits, labels, threshold, w) -> dict[str, float]:
     return {
         "accuracy": sk.accuracy_score(labels, says_real, sample_weight=w),
         "accuracy_at_val_threshold": sk.accuracy_score(
-            labels, (logits >= threshold).astype(int), sample_weight=w
+            labels, (logits > threshold).astype(int), sample_weight=w
         ),
         "balanced_accuracy": sk.balanced_accuracy_score(labels, says_real, sample_weight=w),
         "accuracy_real": recall[1],

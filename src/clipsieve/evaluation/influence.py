@@ -33,10 +33,10 @@ def cell_influence(real: Array, generated: Array, threshold: float) -> tuple[Arr
     """
     n, m = len(real), len(generated)
     found: dict[str, tuple[Array, Array]] = {}
-    right, wrong = (real >= 0).astype(float), (generated < 0).astype(float)
+    right, wrong = (real > 0).astype(float), (generated <= 0).astype(float)
     found["accuracy"] = _share(right, wrong)
     found["accuracy_at_val_threshold"] = _share(
-        (real >= threshold).astype(float), (generated < threshold).astype(float)
+        (real > threshold).astype(float), (generated <= threshold).astype(float)
     )
     of_real, of_generated = (right - right.mean()) / n, (wrong - wrong.mean()) / m
     found["accuracy_real"] = of_real, np.zeros(m)

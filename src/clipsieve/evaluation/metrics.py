@@ -68,8 +68,8 @@ def set_sums(logits: Floats, label: int, thresholds: Floats, weights: Floats) ->
         Shape [n, B].
     """
     dtype = weights.dtype
-    right = (logits >= 0) == bool(label)
-    right_at = (logits >= thresholds[:, None]) == bool(label)
+    right = (logits > 0) == bool(label)
+    right_at = (logits > thresholds[:, None]) == bool(label)
     probability = sigmoid(logits)
     bins = np.minimum((probability * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     n_probes, n = logits.shape
