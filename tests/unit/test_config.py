@@ -111,6 +111,7 @@ def test_a_second_file_merges_mappings_and_replaces_lists(tmp_path):
 def test_pairs_all_and_random():
     everything = study(pairs="all").pairs
     assert list(everything) == list(itertools.combinations("abcd", 2))
+    assert study(pairs={"random": 3}).pairs == study(pairs={"random": 3, "seed": 0}).pairs
     drawn = study(pairs={"random": 3, "seed": 5}).pairs
     assert len(set(drawn)) == 3
     assert set(drawn) <= set(everything)

@@ -239,6 +239,8 @@ def test_metadata(tmp_path: Path) -> None:
         "gone.png": ("g2", None),
         "extra.png": (None, "not in the metadata table"),
     }
+    with pytest.raises(UserError, match=r"a\.png has the class '0'; say which classes are real"):
+        layouts.members(["a.png"], label=1, metadata=metadata)
 
 
 @pytest.mark.parametrize(

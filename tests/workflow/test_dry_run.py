@@ -73,3 +73,48 @@ def test_a_typo_stops_before_anything_runs(bare, options, words):
     assert done.returncode != 0
     for word in words:
         assert word in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "pages", "absent"),
+    [
+        ("pairs=[]", set(), {"search", "rank_heads"}),
+        (
+            "use={feature_sets: [all, residual, components, heads], controls: []}",
+            {"figure3.svg", "selection.html"}, set(),
+        ),
+        (
+            "use={feature_sets: [all, all_intercept, components], controls: []}",
+            {"figure3.svg", "selection.html"}, {"rank_heads"},
+        ),
+        ("use={feature_sets: [all, heads], controls: []}", {"selection.html"}, {"search"}),
+    ],
+)  # fmt: skip
+def test_only_pages_with_something_to_show_are_asked_for(bare, option, pages, absent):
+    choice = ("--configfile", TINY, "--config", option)
+    done = bare.snakemake("-n", "--cores", "2", *choice)
+    asked = {
+        page
+        for page in ("figure2.svg", "figure3.svg", "figure4.svg", "selection.html")
+        if f"/{page}" in done.stdout
+    }
+    assert asked == pages
+    assert not absent & set(bare.planned(*choice))
+
+
+def test_a_search_is_asked_for_by_name_with_the_rankings(bare):
+    jobs = bare.planned("--configfile", TINY, "--", "searches")
+    assert jobs["search"] == 2
+    assert jobs["rank_heads"] == 2
+
+
+def test_an_edited_list_of_texts_and_a_missing_one_are_noticed(bare):
+    (bare.root / "mine.yaml").write_text(
+        "texts: {mine: {kind: file, file: mine.txt}}\nuse: {texts: [mine]}\n"
+    )
+    plan = ("-n", "--cores", "1", "--configfile", TINY, "mine.yaml")
+    done = bare.snakemake(*plan, check=False)
+    assert done.returncode != 0
+    assert "mine.txt" in done.stdout + done.stderr
+    (bare.root / "mine.txt").write_text("a photo\n")
+    assert "mine.txt" in bare.snakemake(*plan).stdout

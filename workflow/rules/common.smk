@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from clipsieve import config as clipsieve_config
 from clipsieve import versions
 from clipsieve.errors import UserError
+from clipsieve.images import layouts
 from clipsieve.report import registry
 
 SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
@@ -95,16 +96,12 @@ def fingerprint(wildcards):
     """Changes when a file of a user's folder is added, removed or edited, at the cost of a listing."""
     if made_folder(wildcards):
         return "made by this workflow"
-    files, size, newest = 0, 0, 0
-    for folder, _, names in os.walk(source_folder(wildcards.image_set)):
-        for name in names:
-            facts = os.stat(os.path.join(folder, name))
-            files, size, newest = (
-                files + 1,
-                size + facts.st_size,
-                max(newest, facts.st_mtime_ns),
-            )
-    return f"{files} files, {size} bytes, newest {newest}"
+    folder = Path(source_folder(wildcards.image_set))
+    files = [folder / name for name in layouts.list_files(folder)]
+    facts = [path.stat() for path in files if path.exists()]  # a dangling link has none
+    size = sum(f.st_size for f in facts)
+    newest = max((f.st_mtime_ns for f in facts), default=0)
+    return f"{len(files)} files, {size} bytes, newest {newest}"
 
 
 def scan_options(wildcards):
@@ -120,6 +117,7 @@ def scan_options(wildcards):
         "--layout": entry["layout"],
         "--group-pattern": entry["group_pattern"],
         "--metadata": entry["metadata"],
+        "--real-values": ",".join(entry["real_values"]) or None,
     }
     return [
         part
@@ -165,6 +163,12 @@ def local_weights(wildcards):
     return (
         [weights] if Path(weights or "").suffix in clipsieve_config.WEIGHT_FILES else []
     )
+
+
+def text_file(wildcards):
+    """The user's own list of texts, where it is one."""
+    file = config["texts"][wildcards.texts]["file"]
+    return [file] if file is not None else []
 
 
 def text_options(wildcards):

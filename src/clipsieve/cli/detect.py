@@ -155,12 +155,14 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
     import torch
 
     from clipsieve.detector import file_warnings
+    from clipsieve.images.align import aligned
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.facts import FileFacts, file_facts
 
     # Behind transparent pixels, as at training.
     colour = detector.facts["encoder"]["background"] or (255, 255, 255)
     background = (int(colour[0]), int(colour[1]), int(colour[2]))
+    align = detector.facts.get("align")
     results: list[dict[str, Any]] = []
     pixels, kept, facts_of = [], [], []
     for path in paths:
@@ -169,8 +171,16 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
         problem = facts.problem
         if problem is None:
             try:
+                image = decode(path, background=background)
+                if align:
+                    image = decode(
+                        aligned(
+                            image, size=align["size"], file_format=align["format"],
+                            quality=align["quality"],
+                        )
+                    )  # fmt: skip
                 # Only what the encoder sees is kept: a folder of large photographs fits in memory.
-                pixels.append(encoder.preprocess(decode(path, background=background)))
+                pixels.append(encoder.preprocess(image))
                 kept.append(results[-1])
                 facts_of.append(facts)
             except ImageProblem as error:
@@ -184,7 +194,8 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
     likeness = detector.likeness(embeddings)
     training = detector.facts["training"]
     for result, verdict, facts, like in zip(kept, verdicts, facts_of, likeness, strict=True):
-        warnings = file_warnings(vars(facts), training)
+        # what is brought to one size and format may have had any
+        warnings = [] if align else file_warnings(vars(facts), training)
         if like < training["likeness"]:
             warnings.append(
                 f"the picture is unlike the training images (cosine {like:.2f} with their mean,"

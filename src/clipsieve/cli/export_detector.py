@@ -62,6 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " can't be called at this rate is unsure; above 0, below 0.5 (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--align", metavar="JSON",
+        help="size, format and quality that the run brought all images to; judged ones are, too"
+        " (default: as they are)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--confidence", type=float, default=0.95, help="of intervals (default %(default)s)"
+    )
+    parser.add_argument(
         "--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)"
     )
     parser.add_argument("--run", default="", help="id of the run, for the record (default empty)")
@@ -84,6 +92,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.errors import UserError
     from clipsieve.evaluation.roles import FITTING
     from clipsieve.evaluation.scores import read_scores
+    from clipsieve.json_option import json_object
     from clipsieve.probes.files import read_probes
     from clipsieve.rows import read_rows
 
@@ -105,8 +114,9 @@ def run(args: argparse.Namespace) -> None:
     }
     scores = read_scores(args.scores, sources)
     evidence = gather_evidence(
-        scores, probes[0].feature_set, trains, rate=args.rate, resamples=args.resamples
-    )
+        scores, probes[0].feature_set, trains,
+        rate=args.rate, resamples=args.resamples, confidence=args.confidence,
+    )  # fmt: skip
     mean = rows.embedding.mean(axis=0, dtype=np.float64)
     training = training_facts(rows_of(images, rows))
     training["likeness"] = float(np.quantile(likeness(rows.embedding, mean), 0.001))
@@ -117,6 +127,7 @@ def run(args: argparse.Namespace) -> None:
         "encoder": encoder_facts(scores.encoder, store.read_attributes(args.embeddings[0]), args),
         "feature_set": probes[0].feature_set,
         "train": trains,
+        "align": json_object(args.align, "--align") if args.align else None,
         "training": training,
         **evidence.facts,
     }

@@ -92,7 +92,7 @@ def members(
     Raises
     ------
     UserError
-        For an unknown layout or a bad pattern.
+        For an unknown layout, a bad pattern, or classes of a plain folder without `real_values`.
     """
     if layout not in LAYOUTS:
         raise UserError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
@@ -109,6 +109,11 @@ def members(
             chosen.append(Member(name, None, "not in the metadata table"))
             continue
         target = next((row[c] for c in TARGET_COLUMNS if row.get(c)), None)
+        if target is not None and not real and layout == "plain":
+            raise UserError(
+                f"metadata: {name} has the class {target!r}; say which classes are real (real_values,"
+                " --real-values), or leave out the column"
+            )
         if real and target is not None:
             side = int(target in real)
         if side is None and layout != "plain":
