@@ -66,11 +66,12 @@ def run(args: argparse.Namespace) -> None:
     coverages = {note.get("confidence", 0.95) for _, note in parts}
     if len(coverages) > 1:
         raise UserError(f"--means: intervals of different coverage: {sorted(coverages)}")
+    (confidence,) = coverages
     table = leaderboard(
         pd.concat([frame for frame, _ in parts], ignore_index=True),
         _selections(args.features),
-        confidence=coverages.pop(),
-    )
+        confidence=confidence,
+    ).assign(confidence=confidence)
     with replacing(args.output) as temporary:
         table.to_csv(temporary, index=False)
     log.info("leaderboard: %d rows from %d tables", len(table), len(parts))

@@ -81,23 +81,31 @@ def run(args: argparse.Namespace) -> None:
         edits.setdefault(Path(path).parent.name, []).append(path)
     parts = []
     with tempfile.TemporaryDirectory() as folder:
-        clean = _only_perturbed(args.clean, args.perturbed, Path(folder))
-        for edit, paths in {"none": clean, **edits}.items():
+        everywhere = _in_all([paths[0] for paths in edits.values()])
+        for edit, whole in {"none": args.clean, **edits}.items():
+            paths = _cut(whole, everywhere, Path(folder))
             tables = evaluate(
                 read_scores(paths, sources), features, families, run=args.run, options=options
             )
             parts.append(_points(tables.means, edit))
             log.info("robustness: %s", edit)
-    write_table(pd.concat(parts, ignore_index=True), args.output, {"perturbations": list(edits)})
+    note = {"perturbations": list(edits), "confidence": args.confidence}
+    write_table(pd.concat(parts, ignore_index=True), args.output, note)
 
 
-def _only_perturbed(clean: Sequence[str], perturbed: Sequence[str], folder: Path) -> list[str]:
-    """Write the clean scores of the images that were perturbed into `folder`; return the files."""
+def _in_all(paths: Sequence[str]) -> set[str]:
+    """Return the images that every file has: an edit that does nothing to an image leaves it out."""
+    from clipsieve.tables import read_table
+
+    return set.intersection(*(set(read_table(p, ("image_id",))[0]["image_id"]) for p in paths))
+
+
+def _cut(paths: Sequence[str], wanted: set[str], folder: Path) -> list[str]:
+    """Write the scores of the wanted images into `folder`, over what stood there; return the files."""
     from clipsieve.tables import read_table, write_table
 
-    wanted = set(read_table(perturbed[0], ("image_id",))[0]["image_id"])
     files = []
-    for path in clean:
+    for path in paths:
         scores, _ = read_table(path, ("image_id",))
         target = folder / Path(path).name
         write_table(scores[scores["image_id"].isin(wanted)], target)

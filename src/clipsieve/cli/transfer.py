@@ -55,5 +55,6 @@ def run(args: argparse.Namespace) -> None:
     scores = pd.concat(parts, ignore_index=True)
     scores.insert(0, "encoder", args.encoder)
     scores.insert(1, "seed", args.seed)
-    write_table(scores, args.output, {"probes": len(probes)})
+    grids = sorted({str(probe.params["grid"]) for probe in probes if "grid" in probe.params})
+    write_table(scores, args.output, {"probes": len(probes), "grid": ", ".join(grids)})
     log.info("transfer: %d probes, %d scores", len(probes), len(scores))

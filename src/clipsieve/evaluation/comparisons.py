@@ -82,12 +82,13 @@ class Comparer:
         return rows
 
     def control_rows(
-        self, feature_set: str, mine: Means, control: str, draws: list[Means]
+        self, feature_set: str, mine: Means, control: str, draws: list[Means], *, alike: bool = True
     ) -> list[Any]:
         """Rows that hold a selected set against one control over the same cells.
 
         The p value is the permutation p of its rank where the control was drawn many times, and
-        that of the paired sign-flip test where there is one draw.
+        that of the paired sign-flip test where there is one draw. There is none where the probes of
+        the two were not tuned `alike`: a better grid alone could then make the rank.
         """
         rows = []
         compared = self._difference(mine, draws[0], 0, single=len(draws) == 1)
@@ -105,7 +106,7 @@ class Comparer:
                     "control_sd": drawn.std(ddof=1) if len(drawn) > 1 else np.nan,
                     "draws": len(drawn),
                     "rank": rank,
-                    "p": p if len(drawn) > 1 else compared["p"][m],
+                    "p": np.nan if not alike else p if len(drawn) > 1 else compared["p"][m],
                     "difference": value - drawn.mean(),
                     "difference_low": compared["difference_low"][m],
                     "difference_high": compared["difference_high"][m],

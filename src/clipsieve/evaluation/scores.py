@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.evaluation.roles import EVALUATION, require_splits
+from clipsieve.tables import note_of
 
 COLUMNS = (
     *("encoder", "seed", "feature_set", "draw", "train", "image_set", "generator"),
@@ -66,12 +67,19 @@ class Scores:
 
 @dataclass
 class AllScores:
-    """What a run's score files hold, for one encoder and seed."""
+    """What a run's score files hold, for one encoder and seed.
+
+    Attributes
+    ----------
+    grid
+        Hyperparameter grid of the probes of each feature set; empty where it is not known.
+    """
 
     encoder: str
     seed: int
     images: Images
     scores: list[Scores]
+    grid: dict[str, str] = field(default_factory=dict)
 
 
 def read_scores(
@@ -110,16 +118,14 @@ class _Reader:
         self.probes: dict[tuple[str, int, str], list[tuple[NDArray[Any], NDArray[Any]]]] = {}
         self.threshold: dict[tuple[str, int, str], float] = {}
         self.run: set[tuple[str, int]] = set()
+        self.grid: dict[str, str] = {}
 
     def read(self, path: str | os.PathLike[str]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            file = pq.ParquetFile(
-                path,
-                read_dictionary=list(_TEXTS),
-            )
+            file = pq.ParquetFile(path, read_dictionary=list(_TEXTS))
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except (pa.ArrowInvalid, OSError) as error:
@@ -130,12 +136,15 @@ class _Reader:
             raise UserError(f"{path}: no column {missing[0]!r}; it has {', '.join(names)}")
         wanted = [*COLUMNS, *(["source"] if "source" in names else [])]
         wanted.remove("generator")  # the image set says it
-        for batch in file.iter_batches(batch_size=1 << 20, columns=wanted):
-            if batch.num_rows:
-                self._batch(batch, str(path))
+        grid = str(note_of(file.schema_arrow).get("grid", ""))
+        with file:
+            for batch in file.iter_batches(batch_size=1 << 20, columns=wanted):
+                if batch.num_rows:
+                    self._batch(batch, str(path), grid)
 
-    def _batch(self, batch: Any, path: str) -> None:
+    def _batch(self, batch: Any, path: str, grid: str) -> None:
         columns = {name: _codes(batch.column(name)) for name in _TEXTS}
+        self.grid |= dict.fromkeys(columns["feature_set"][1].tolist(), grid)
         split_codes, split_names = columns["split"]
         if set(split_names[np.unique(split_codes)]) != set(EVALUATION):
             ids = columns["image_id"]
@@ -230,7 +239,7 @@ class _Reader:
                 limits[row] = self.threshold[feature_set, draw, train]
             scores.append(Scores(feature_set, draw, trains, matrix, limits))
         ((encoder, seed),) = self.run
-        return AllScores(encoder, seed, images, scores)
+        return AllScores(encoder, seed, images, scores, self.grid)
 
     def _finish_images(self, sources: dict[str, str]) -> Images:
         image_set = np.array(self.facts["image_set"])

@@ -147,7 +147,7 @@ class _Evaluation:
         options: Options,
     ) -> None:
         self.features, self.families, self.options = features, families, options
-        self.scores = scores.scores
+        self.scores, self.grid = scores.scores, scores.grid
         self.layout: Layout = layout_of(
             scores.images, resamples=options.resamples, seed=options.seed
         )
@@ -243,7 +243,10 @@ class _Evaluation:
                     continue
                 if drawn[0].cells[0] != mine[0].cells[0]:
                     raise UserError(f"evaluation: {name} and {control} are of different cells")
-                rows += self.comparer.control_rows(name, mine[0], control, drawn)
+                grids = {self.grid.get(name, ""), self.grid.get(control, "")} - {""}
+                rows += self.comparer.control_rows(
+                    name, mine[0], control, drawn, alike=len(grids) < 2
+                )
         return pd.DataFrame(rows, columns=CONTROL_COLUMNS)
 
     def optimism_table(

@@ -73,7 +73,8 @@ def controls_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
         facts,
         notes=[
             "p: the share of draws that score at least as well, (1 + those) / (1 + draws). A control"
-            " of one draw has no rank; its Δ has an interval instead."
+            " of one draw has no rank; its Δ has an interval instead. Where the selection's probes and"
+            " the control's were tuned on different grids there is no p."
         ],
         run=run_of(table),
         encoders=facts.order_encoders(table["encoder"]),

@@ -66,6 +66,7 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
     # Shuffled labels stand at chance: with them on the scale the others would lie in a heap.
     scale = part[part["feature_set"].map(family_of) != "shuffled"] if len(part) > 1 else part
     left, right = float(scale["low"].min()), float(scale["high"].max())
+    several = part["run"].nunique() > 1
     sized = "selected" in part.columns and part["selected"].notna().any()
     rows = []
     for place, row in enumerate(rows_of(part), 1):
@@ -75,7 +76,12 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
         more = f"; {integer(seeds)} seeds, sd {number(spread)}" if is_known(spread) else ""
         cells = [
             Cell(str(place), css="num quiet"),
-            Cell(facts.encoder_title(str(row["encoder"])), tip=str(row["encoder"]), css=control),
+            Cell(
+                facts.encoder_title(str(row["encoder"])),
+                sub=str(row["run"]) if several else "",
+                tip=str(row["encoder"]),
+                css=control,
+            ),
             feature_set_cell(facts, str(row["feature_set"]), control),
             Cell(
                 number(row["value"]),

@@ -116,12 +116,15 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def confidence_of(paths: Iterable[str | Path]) -> float:
-    """Return the coverage that the files' notes state for their intervals; 0.95 where none does."""
+    """Return the coverage that the files state for their intervals; 0.95 where none does."""
     for path in map(Path, paths):
+        found = None
         if path.suffix == ".parquet" and path.is_file():
             found = read_note(path).get("confidence")
-            if isinstance(found, int | float):
-                return float(found)
+        elif path.suffix == ".csv" and path.is_file():
+            found = next(iter(_read(path).get("confidence", ())), None)
+        if isinstance(found, int | float):
+            return float(found)
     return 0.95
 
 

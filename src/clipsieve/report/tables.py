@@ -74,7 +74,7 @@ def build_table(name: str, inputs: Mapping[str, Sequence[Path]], facts: Facts) -
     needed = complete(name, registry.TABLES[name], inputs)
     page, table = _builders()[name](needed, facts)
     if {"low", "difference_low"} & set(table.columns):
-        page.confidence = confidence_of([*needed["means"], *needed["cells"]])
+        page.confidence = confidence_of(path for paths in needed.values() for path in paths)
     return table.to_csv(index=False, float_format="%.10g", lineterminator="\n"), render(page)
 
 
