@@ -154,8 +154,11 @@ def test_bad_images_are_left_out_each_with_a_row(tmp_path: Path) -> None:
         assert problems["gone.png"] == "no such file"
         assert "sha256 differs" in problems["changed.png"]
         assert problems["known.png"] == "too small"
-    with pytest.raises(UserError, match=r"empty\.png: empty file"):
+    with pytest.raises(UserError, match=r"known\.png: too small"):
         embed.run(arguments(tmp_path, mixed, "strict", on_problem="error"))
+    unknown = mixed[mixed["problem"].isna()]
+    with pytest.raises(UserError, match=r"empty\.png: empty file"):
+        embed.run(arguments(tmp_path, unknown, "strict", on_problem="error"))
 
 
 def test_the_same_picture_twice_is_embedded_once(tmp_path: Path, monkeypatch) -> None:

@@ -57,8 +57,11 @@ def run(args: argparse.Namespace) -> None:
         )  # fmt: skip
         edits = [(name, Path(source), Path(edited)) for name, source, edited in args.edit]
         names, changes, counts = read_changes(edits, material.rows)
+        directions = [d for d in material.directions if len(d.vector) == changes.shape[1]]
+        if len(directions) < len(material.directions):
+            log.info("concepts: head outputs are left out, since embeddings are in another space")
         frame = explain_with_edits(
-            material.directions, names, changes, counts, material.meaningless, level=args.level
+            directions, names, changes, counts, material.meaningless, level=args.level
         )
     for position, name in enumerate(("run", "encoder", "seed")):
         frame.insert(position, name, getattr(args, name))

@@ -118,6 +118,11 @@ def run(args: argparse.Namespace) -> None:
     if twice.any():
         raise UserError(f"{args.images}: image_id {table['image_id'][twice].iloc[0]!r} twice")
     usable = table[table["problem"].isna()]
+    if args.on_problem == "error" and len(usable) < len(table):
+        first = table[table["problem"].notna()].iloc[0]
+        raise UserError(
+            f"{args.images}: {first['image_id']}: {first['problem']} (skip leaves such images out)"
+        )
     if usable.empty:
         raise UserError(f"{args.images}: no image that can be embedded in {args.image_set}")
     threads = set_threads(args.threads)

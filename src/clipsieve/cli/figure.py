@@ -36,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = epilog(
         registry.FIGURES,
-        "clipsieve figure figure5 --searches results/demo/seed0/*/searches/*.parquet \\\n"
-        "      --generators @generators.json --encoders @encoders.json --svg figure5.svg",
+        "clipsieve figure figure5 --searches results/demo/seed0/*/searches/*.parquet --svg figure5.svg",
     )
 
 

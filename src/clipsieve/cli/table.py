@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = epilog(
         registry.TABLES,
         "clipsieve table means --means results/demo/seed0/*/means.parquet \\\n"
-        "      --generators @generators.json --encoders @encoders.json \\\n"
         "      --csv means.csv --html means.html",
     )
 
