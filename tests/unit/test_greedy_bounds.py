@@ -11,8 +11,9 @@ from scipy.optimize import minimize
 from clipsieve.selection import greedy_score
 from clipsieve.selection.greedy_newton import Metric, curvature, error_bound, fit, taylor_gap
 from clipsieve.selection.greedy_problem import Problem
+from clipsieve.selection.greedy_refit import refit
 from clipsieve.selection.greedy_screen import screen
-from clipsieve.selection.greedy_step import refine
+from clipsieve.selection.greedy_step import CONVERGED, refine
 
 
 def build(seed, n=60, m=30, d=12, C=1.0, shift=0.0, fit_intercept=False):
@@ -71,6 +72,29 @@ def test_every_candidate_lies_within_its_bound(seed, C, shift):
                 assert np.sqrt(e @ hessian @ e) <= candidates.error[k] * (1 + 1e-6) + 1e-12
         if passes < 2:
             refine(problem, incumbent, candidates, every)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    C=st.sampled_from([0.1, 10, 1e4]),
+    n=st.sampled_from([10, 20, 60]),
+    fit_intercept=st.booleans(),
+)
+def test_refits_made_together_are_those_made_one_by_one(seed, C, n, fit_intercept):
+    """Also of separable rows under a weak penalty, where candidates end far from the incumbent."""
+    problem = build(seed, n=n, C=C, fit_intercept=fit_intercept)
+    incumbent = fit(problem, np.zeros(problem.width))
+    own = np.arange(problem.first, problem.width)
+    start = np.repeat(incumbent.w[:, None], len(own), axis=1)
+    start[own, np.arange(len(own))] = 0.0
+    u, margin, size = refit(problem, incumbent, own, start, incumbent.rounding)
+    converged = size <= CONVERGED * incumbent.rounding
+    assert converged.all() or C > 10
+    truth = np.column_stack([refitted(problem, int(p)) for p in own])
+    error = np.abs(u - truth).max(axis=0) / np.abs(truth).max(axis=0)
+    assert (error[converged] < 1e-6).all()
+    np.testing.assert_allclose(margin, problem.x @ u, atol=1e-9)
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,9 +16,11 @@ from scipy.linalg import blas
 from clipsieve.selection import greedy_score
 from clipsieve.selection.greedy_newton import EPS, SAFETY, Fit, curvature, error_bound, fit
 from clipsieve.selection.greedy_problem import Floats, Ints, Problem
+from clipsieve.selection.greedy_refit import refit
 from clipsieve.selection.greedy_screen import BLOCK, Candidates, Refined, moved, screen
 
 SLOW = 0.5  # a shared step that leaves more of the gradient is not worth another
+CONVERGED = 4  # multiples of rounding that a converged gradient may have
 FRONT = 16  # candidates refined first: the likely winners, whose scores rule the others out
 FEW = 32  # candidates that are refined for no more than the number of ties
 
@@ -95,18 +97,44 @@ def refine_block(problem: Problem, incumbent: Fit, candidates: Candidates, which
     candidates.logits[:, which] = blas.dgemm(1.0, problem.v, u)
     candidates.blur[which] = SAFETY * EPS * np.sqrt(np.einsum("ij,ij->j", u, u))
 
+    far = []
     for c, candidate in enumerate(which.tolist()):
         before = candidates.kept.get(candidate)
         passes = before.passes + 1 if before else 1
         slow = before is not None and size[c] > SLOW * before.size and left[c] > noise
-        if slow or not np.isfinite(left[c]) or (passes >= 3 and not np.isfinite(error[c])):
+        if not np.isfinite(left[c]):
             alone(problem, incumbent, candidates, candidate)
+            continue
+        if slow or (passes >= 3 and not np.isfinite(error[c])):
+            far.append(c)
             continue
         candidates.final[candidate] = left[c] <= noise and np.isfinite(error[c])
         candidates.error[candidate] = error[c]
         candidates.kept[candidate] = Refined(
             u[:, c], margin[:, c], new_wrong[:, c], float(size[c]), passes
         )
+    if far:
+        together(problem, incumbent, candidates, which[far], u[:, far])
+
+
+def together(
+    problem: Problem, incumbent: Fit, candidates: Candidates, which: Ints, u: Floats
+) -> None:
+    """Refit candidates far from the incumbent, from `u` [d, k]; by itself one that ends uncertified."""
+    metric, noise = incumbent.metric, incumbent.rounding
+    u, margin, size = refit(problem, incumbent, candidates.position[which], u, noise)
+    wrong, weight = curvature(margin)
+    length = float(candidates.row_length.max(initial=0.0))
+    error = error_bound(size + noise, length, metric.least_ratio(weight))
+    candidates.logits[:, which] = blas.dgemm(1.0, problem.v, u)
+    candidates.blur[which] = SAFETY * EPS * np.sqrt(np.einsum("ij,ij->j", u, u))
+    candidates.error[which] = error
+    candidates.final[which] = True
+    for c, candidate in enumerate(which.tolist()):
+        if np.isfinite(error[c]) and size[c] <= CONVERGED * noise:
+            candidates.kept[candidate] = Refined(u[:, c], margin[:, c], wrong[:, c], 0.0, 0)
+        else:
+            alone(problem, incumbent, candidates, candidate)
 
 
 def alone(problem: Problem, incumbent: Fit, candidates: Candidates, j: int) -> None:
