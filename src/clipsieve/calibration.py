@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipsieve.evaluation.metrics import ECE_BINS
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-#: Bins of the expected calibration error.
-ECE_BINS = 15
 
 
 @dataclass(frozen=True)

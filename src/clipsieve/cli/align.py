@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 
 from clipsieve.cli.options import add_threads
+from clipsieve.cli.progress import counter
 
 log = logging.getLogger("clipsieve")
 
@@ -63,8 +64,9 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.images.rewrite import rewrite
 
     check_options(args.size, args.format, args.quality)
+    images = read_images(args.images)
     table = rewrite(
-        read_images(args.images),
+        images,
         lambda picture, row: (
             aligned(picture, size=args.size, file_format=args.format, quality=args.quality),
             FORMATS[args.format],
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
         data_root=args.data_root,
         output_root=args.output_dir,
         threads=args.threads,
+        progress=counter(args.images.stem, len(images)),
     )
     log.info("%s: %d aligned images in %s", args.images.stem, len(table), args.output_dir)
     with replacing(args.output) as temporary:

@@ -16,12 +16,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.cli.options import add_threads
-from clipsieve.cli.progress import Pace
+from clipsieve.cli.progress import counter
 from clipsieve.errors import UserError
 from clipsieve.images.layouts import LAYOUTS
 
@@ -122,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
         )
     log.info("%s: %d files in %s", args.image_set, len(chosen), args.folder)
     facts = manifest.scan(
-        args.folder, chosen, threads=args.threads, progress=_progress(args.image_set, len(chosen))
+        args.folder, chosen, threads=args.threads, progress=counter(args.image_set, len(chosen))
     )
     table = manifest.image_table(
         chosen,
@@ -149,17 +148,6 @@ def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
             f"image set {image_set}: folder {folder} is not inside the data root {data_root}"
         )
     return Path(relative).as_posix()
-
-
-def _progress(image_set: str, total: int) -> Callable[[int], None]:
-    """Return a function that logs the count at most every ten seconds."""
-    pace = Pace()
-
-    def tell(done: int) -> None:
-        if pace.due():
-            log.info("%s: %d of %d files", image_set, done, total)
-
-    return tell
 
 
 def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.cli.options import add_threads
+from clipsieve.cli.progress import counter
 from clipsieve.errors import UserError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> None:
         data_root=args.data_root,
         output_root=args.output_dir,
         threads=args.threads,
+        progress=counter(args.images.stem, len(table)),
     )
     _check_failures(written, len(usable(table)), args.perturbation)
     log.info("%s: %d images under %s", args.images.stem, len(written), args.perturbation)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
+
+log = logging.getLogger("clipsieve")
 
 
 class Pace:
@@ -19,3 +23,14 @@ class Pace:
             return False
         self.last = now
         return True
+
+
+def counter(image_set: str, total: int) -> Callable[[int], None]:
+    """Return a function that logs how many files are done, at most every ten seconds."""
+    pace = Pace()
+
+    def tell(done: int) -> None:
+        if pace.due():
+            log.info("%s: %d of %d files", image_set, done, total)
+
+    return tell

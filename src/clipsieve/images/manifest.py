@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.errors import UserError
-from clipsieve.images.facts import MAX_BYTES, FileFacts, file_facts
+from clipsieve.images.facts import FileFacts, file_facts
 from clipsieve.images.layouts import Member
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def scan(
     chosen: Sequence[Member],
     *,
     threads: int = 1,
-    max_bytes: int = MAX_BYTES,
     progress: Callable[[int], None] | None = None,
 ) -> list[FileFacts]:
     """Return the facts of each file, in order; `progress` is told how many are done.
@@ -56,14 +55,12 @@ def scan(
         The files.
     threads
         Files read at once (decoding happens outside Python's lock).
-    max_bytes
-        Larger files are not read.
     progress
         Called with the number of files done, after each.
     """
 
     def facts(member: Member) -> FileFacts:
-        return file_facts(folder / member.path, max_bytes=max_bytes)
+        return file_facts(folder / member.path)
 
     def counted(results: Iterator[FileFacts]) -> Iterator[FileFacts]:
         for done, result in enumerate(results, start=1):

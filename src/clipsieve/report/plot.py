@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from clipsieve.report.facts import Facts
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart with any common colour blindness; black is left to text.
@@ -113,9 +112,3 @@ def finish(figure: Figure, title: str, note: str) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     if note:
         figure.supxlabel(note, x=0.01, ha="left", fontsize=8.5, color="#59626c")
-
-
-def empty(ax: Axes, text: str) -> None:
-    """Say in an empty panel why there is nothing in it."""
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, color=GREY)

@@ -98,19 +98,18 @@ def variance(X: ArrayLike, y: ArrayLike | None, k: int) -> Ints:
     return _largest(check_matrix(X, "X").astype(np.float64).var(axis=0), k)
 
 
-def l1(X: ArrayLike, y: ArrayLike, k: int, *, standardize: bool = True) -> Ints:
+def l1(X: ArrayLike, y: ArrayLike, k: int) -> Ints:
     """Return the `k` columns that an L1-penalised logistic regression keeps, sorted.
 
     The penalty is lowered until k columns are in play; when the path jumps over k, the k largest
-    weights of the next larger set are kept, so the size is always k. No intercept, as in the search.
+    weights of the next larger set are kept, so the size is always k. No intercept, as in the search;
+    columns are standardised first, so that the penalty treats them alike.
 
     Parameters
     ----------
     X : [n, D]
     y : [n]. 0 = generated, 1 = real.
     k : int. How many columns.
-    standardize : bool. Divide columns by their standard deviation and take off their mean first, so
-        that the penalty treats them alike.
 
     Raises
     ------
@@ -120,13 +119,12 @@ def l1(X: ArrayLike, y: ArrayLike, k: int, *, standardize: bool = True) -> Ints:
     matrix = check_matrix(X, "X").astype(np.float64)
     labels = check_labels(y, "y", rows=len(matrix))
     _check_size(k, matrix.shape[1], "columns")
-    if standardize:
-        matrix -= matrix.mean(axis=0)
-        spread = matrix.std(axis=0)
-        # A constant column leaves only rounding behind, which must not be blown up.
-        constant = spread <= 1e-12 * np.maximum(np.abs(matrix).max(axis=0), spread.max())
-        matrix[:, constant] = 0.0
-        matrix /= np.where(constant, 1.0, spread)
+    matrix -= matrix.mean(axis=0)
+    spread = matrix.std(axis=0)
+    # A constant column leaves only rounding behind, which must not be blown up.
+    constant = spread <= 1e-12 * np.maximum(np.abs(matrix).max(axis=0), spread.max())
+    matrix[:, constant] = 0.0
+    matrix /= np.where(constant, 1.0, spread)
     from clipsieve.probes.lasso import columns_by_lasso
 
     return columns_by_lasso(matrix * np.where(labels == 1, 1.0, -1.0)[:, None], k)
