@@ -41,7 +41,7 @@ unit: setup ## tests of the functions
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit --numprocesses $(CORES) --dist worksteal
 
 workflow: setup ## tests of whole runs
-	$(BIN)/pytest tests/workflow
+	$(BIN)/pytest tests/workflow --numprocesses $(CORES) --dist loadfile
 
 slurm: setup ## tests on a real one-node Slurm
 	$(BIN)/pytest tests/slurm

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = (
@@ -93,8 +94,13 @@ def bare(tmp_path_factory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
-    """The project with the tiny run finished; not to be changed."""
-    project = bare_project(tmp_path_factory.mktemp("finished"))
-    project.snakemake("--profile", "profiles/local", "--configfile", TINY)
-    return project
+def finished(tmp_path_factory, worker_id) -> Project:
+    """The project with the tiny run finished, made once for all workers; not to be changed."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    root, done = shared / "finished", shared / "finished.done"
+    with FileLock(shared / "finished.lock"):
+        if not done.exists():
+            bare_project(root).snakemake("--profile", "profiles/local", "--configfile", TINY)
+            done.touch()
+    return Project(root)
