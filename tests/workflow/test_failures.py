@@ -22,7 +22,7 @@ from clipsieve.tables import write_table
 from tests.slurm.project import make_images
 
 SPEC = json.dumps({"model": "tiny", "weights": None, "seed": 0})
-COLUMNS = 80
+COLUMNS = 200  # a search of a few seconds, so that it can be stopped in the middle
 
 
 def environment() -> dict[str, str]:
@@ -111,7 +111,7 @@ def embed(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """Search 80 columns in one direction, on made-up embeddings."""
+    """Search COLUMNS columns in one direction, on made-up embeddings."""
     folder = tmp_path_factory.mktemp("search")
     random = np.random.default_rng(7)
     sides: dict[str, list[Path]] = {"embeddings": [], "splits": []}
