@@ -16,10 +16,9 @@ help: ## this list
 
 setup: $(VENV)/.installed ## exact versions into .venv
 
-# --no-compile: modules are compiled when they are first imported, and most never are
 $(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
