@@ -22,7 +22,7 @@ from clipsieve.tables import write_table
 from tests.slurm.project import make_images
 
 SPEC = json.dumps({"model": "tiny", "weights": None, "seed": 0})
-COLUMNS = 200  # a search of a few seconds, so that it can be stopped in the middle
+COLUMNS = 120  # a search that is long enough to be stopped in the middle
 
 
 def environment() -> dict[str, str]:
@@ -36,6 +36,8 @@ def start(*command: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # what runs behind a shell's & ignores Ctrl-C, and its children do, too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
