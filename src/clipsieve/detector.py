@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -178,31 +177,26 @@ def read_detector(path: str | os.PathLike[str]) -> Detector:
     UserError
         The file is missing, is no detector, or of another format version.
     """
-    from clipsieve.probes.files import unpack
+    from clipsieve.probes.files import opened_npz, unpack
 
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            meta = json.loads(str(archive["meta"]))
-            if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-                raise UserError(f"{path}: not a detector (clipsieve export-detector writes one)")
-            if meta["format_version"] != FORMAT_VERSION:
-                raise UserError(
-                    f"{path}: detector format {meta['format_version']}, this version reads"
-                    f" {FORMAT_VERSION}"
-                )
-            low, high = meta["band"]["low"], meta["band"]["high"]
-            return Detector(
-                unpack(archive, meta["probes"]),
-                float(meta["threshold"]),
-                Platt(float(meta["slope"]), float(meta["offset"])),
-                Band(-np.inf if low is None else low, np.inf if high is None else high),
-                meta["facts"],
-                archive["image_mean"],
+    with opened_npz(path, "a detector") as archive:
+        meta = json.loads(str(archive["meta"]))
+        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+            raise UserError(f"{path}: not a detector (clipsieve export-detector writes one)")
+        if meta["format_version"] != FORMAT_VERSION:
+            raise UserError(
+                f"{path}: detector format {meta['format_version']}, this version reads"
+                f" {FORMAT_VERSION}"
             )
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a detector of clipsieve ({error})") from None
+        low, high = meta["band"]["low"], meta["band"]["high"]
+        return Detector(
+            unpack(archive, meta["probes"]),
+            float(meta["threshold"]),
+            Platt(float(meta["slope"]), float(meta["offset"])),
+            Band(-np.inf if low is None else low, np.inf if high is None else high),
+            meta["facts"],
+            archive["image_mean"],
+        )
 
 
 def file_warnings(facts: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:

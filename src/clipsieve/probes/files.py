@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from clipsieve.errors import UserError
 from clipsieve.files import replacing
 
 _ENTRY = ("feature_set", "draw", "train", "space", "columns", "threshold", "params", "facts")
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # of an archive cut or overwritten
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,28 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
                 np.lib.format.write_array(handle, array, allow_pickle=False)
 
 
+@contextmanager
+def opened_npz(path: str | os.PathLike[str], what: str) -> Iterator[NpzFile]:
+    """Open an npz of `write_npz`; objects in it, which only pickle could read, are refused.
+
+    Raises
+    ------
+    UserError
+        The file is missing, or what is read from it within the `with` block shows that it is not
+        `what`: no archive, damaged, an array or key that is not there or of another kind.
+    """
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such file")
+    try:
+        # asked first: numpy's own message for anything else recommends unpickling it
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no npz archive")
+        with np.load(path, allow_pickle=False) as archive:
+            yield archive
+    except (*_DAMAGE, OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not {what} of clipsieve ({error})") from None
+
+
 def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
     """Read the probes of `write_probes`, in their order.
 
@@ -104,10 +130,5 @@ def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
     UserError
         The file is missing or is not such a file; the line names it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return unpack(archive, json.loads(str(archive["meta"])))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a probe file of clipsieve ({error})") from None
+    with opened_npz(path, "a probe file") as archive:
+        return unpack(archive, json.loads(str(archive["meta"])))
