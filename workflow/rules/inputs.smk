@@ -130,9 +130,10 @@ def family_options(wildcards):
 
 
 def grid_of_family(wildcards):
-    """The hyperparameter grid of a family's probes: controls drawn many times have their own."""
+    """The hyperparameter grid of a family's probes: controls drawn many times may have their own."""
     drawn = wildcards.family in ("random", "random_heads", "shuffled")
-    return config["controls" if drawn else "probe"]["grid"]
+    own = config["controls"]["grid"] if drawn else None
+    return own or config["probe"]["grid"]
 
 
 def generator_embeddings(wildcards):
