@@ -59,6 +59,14 @@ def test_resolving_twice_changes_nothing():
         ({"seeds": [1, 1]}, ["seeds", "1", "twice"]),
         ({"seeds": []}, ["seeds"]),
         ({"run": "My Run"}, ["run", "My Run", "must match"]),
+        (
+            {
+                "encoders": {"e": {"model": "tiny", "pooling": "cls_hidden"}},
+                "texts": {"words": {"kind": "vocabulary"}},
+                "use": {"generators": ["a", "b", "c", "d"], "encoders": ["e"], "texts": ["words"]},
+            },
+            ["encoders.e.pooling", "has_text"],
+        ),
         ({"pairs": "some"}, ["pairs", "all", "random"]),
         ({"pairs": [["a", "x"]]}, ["pairs", "'x'", "a, b, c, d"]),
         ({"pairs": [["a", "a"]]}, ["pairs", "different"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from clipsieve.cli import main
 from clipsieve.detector import Detector, file_warnings, read_detector
 from clipsieve.encoders import load_encoder
 from clipsieve.feature_sets import FeatureSet, write_feature_sets
+from clipsieve.images.align import aligned
 from clipsieve.images.facts import file_facts
 from clipsieve.probes import fit_probe, residual, residual_feature
 from clipsieve.probes.files import StoredProbe, read_probes, write_probes
@@ -267,6 +269,33 @@ def test_files_unlike_the_training_images_are_warned_about(
     assert fine["warnings"] == []
 
 
+def test_a_detector_of_aligned_images_aligns_what_it_judges(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    options = {"size": 32, "format": "jpeg", "quality": 60}
+    path = run.root / "images/one/30.png"
+    made = run.root / "odd/aligned.jpg"
+    made.parent.mkdir(exist_ok=True)
+    with Image.open(path) as image:
+        made.write_bytes(aligned(image, size=32, file_format="jpeg", quality=60))
+    plain = judged(run, run.export("all", "one"), made, path, capsys=capsys)
+    detector = run.export("all", "one", options=("--align", json.dumps(options)))
+    (found,) = judged(run, detector, path, capsys=capsys)
+    assert found["logit"] == pytest.approx(plain[0]["logit"], abs=1e-5)
+    assert abs(found["logit"] - plain[1]["logit"]) > 1e-3  # the unaligned picture gives another
+    assert plain[0]["warnings"]
+    assert found["warnings"] == []
+
+
+def test_its_intervals_have_the_coverage_that_is_asked_for(run: Run):
+    wide, narrow = (
+        read_detector(run.export("all", "one", options=("--confidence", c))).facts["expected"]
+        for c in ("0.99", "0.8")
+    )
+    low, high = wide["accuracy"]["low"], wide["accuracy"]["high"]
+    assert low < narrow["accuracy"]["low"] < narrow["accuracy"]["high"] < high
+
+
 def test_transparent_pixels_get_the_background_of_the_training(
     run: Run, capsys: pytest.CaptureFixture[str]
 ):
@@ -350,12 +379,36 @@ def test_the_file_comes_back_as_it_was_and_equal_detectors_are_equal_bytes(
     assert described["encoder"]["spec"]["model"] == "tiny"
 
 
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def cut(root: Path) -> Path:
+    """The first half of a detector."""
+    whole = next((root / "detectors").glob("*.npz")).read_bytes()
+    return written(root / "cut.npz", whole[: len(whole) // 2])
+
+
+def overwritten(root: Path) -> Path:
+    """A compressed archive with zeros where data was."""
+    path = root / "overwritten.npz"
+    np.savez_compressed(path, meta=np.array("0123456789" * 500))
+    data = bytearray(path.read_bytes())
+    data[60:75] = bytes(15)
+    return written(path, bytes(data))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda root: root / "nothing.npz", "no such file"),
         (lambda root: root / "p/all/one.npz", "not a detector"),
         (lambda root: root / "e/one.h5", "not a detector"),
+        (lambda root: written(root / "empty.npz", b""), "not a detector of clipsieve (no npz"),
+        (lambda root: written(root / "object.npz", pickle.dumps({})), "(no npz archive)"),
+        (lambda root: cut(root), "not a detector of clipsieve (no npz"),
+        (lambda root: overwritten(root), "not a detector of clipsieve"),
     ],
 )
 def test_what_is_no_detector_is_refused(

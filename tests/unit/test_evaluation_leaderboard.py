@@ -111,6 +111,7 @@ def test_the_verb_gathers_encoders_and_seeds(tmp_path: Path) -> None:
         table[table["run"] == "aligned"][["seeds", "value"]].to_numpy().tolist() == [[1, 0.6]] * 2
     )
     assert table[table["run"] == "aligned"]["jaccard"].isna().all()
+    assert (table["confidence"] == 0.95).all()
     best = table.iloc[0]
     assert (best["metric"], best["encoder"], best["feature_set"]) == (
         *("accuracy", "l14", "components/a--b"),

@@ -264,6 +264,51 @@ def test_selected_sets_are_ranked_among_their_draws(run) -> None:
     assert set(means["feature_set"]) >= {"random/a--c"}
 
 
+def test_a_rank_among_controls_of_another_grid_has_no_p(run, tmp_path) -> None:
+    folder, scores = run
+    for name in ("features", "searches"):
+        (tmp_path / name).symlink_to(folder / name)
+    grids = {"components": "paper", "random": "fast", "fisher": "paper"}
+    for family, rows in scores.items():
+        note = {"grid": grids.get(family, "")}
+        write_table(rows, tmp_path / f"scores/{family}.parquet", note)
+    assert evaluate(tmp_path) == 0
+    before, after = (read_table(f / "controls.parquet")[0] for f in (folder, tmp_path))
+    other = after["control"] == "random/a--c"
+    assert after.loc[other, "p"].isna().all()
+    assert (after.loc[other, "rank"] == before.loc[other, "rank"]).all()
+    pd.testing.assert_series_equal(after.loc[~other, "p"], before.loc[~other, "p"])
+
+
+def test_clean_and_perturbed_scores_are_over_the_images_of_every_edit(run, tmp_path) -> None:
+    folder, scores = run
+    rows = scores["all"]
+    gone = {"jpeg_50": "a/1.png", "blur_2": "s/2.png"}  # what an edit left as it was
+    for edit, image in gone.items():
+        write_table(rows[rows["image_id"] != image], tmp_path / f"{edit}/all.parquet")
+    left = rows[~rows["image_id"].isin(gone.values())]
+    write_table(left, tmp_path / "left/all.parquet")
+    perturbed = [str(tmp_path / edit / "all.parquet") for edit in gone]
+    for name, clean in (
+        ("whole", folder / "scores/all.parquet"),
+        ("cut", tmp_path / "left/all.parquet"),
+    ):
+        status = main(
+            ["robustness", "--run", "r", "--clean", str(clean), "--perturbed", *perturbed,
+             "--features", str(folder / "features/all.json"), "--families", json.dumps(FAMILIES),
+             "--sources", json.dumps(SOURCES), "--resamples", "200", "--confidence", "0.9",
+             "--output", str(tmp_path / f"{name}.parquet")]
+        )  # fmt: skip
+        assert status == 0
+    (whole, note), (expected, _) = (read_table(tmp_path / f"{n}.parquet") for n in ("whole", "cut"))
+    pd.testing.assert_frame_equal(whole, expected)
+    assert note["confidence"] == 0.9
+    # these edits changed no logit, so all three are the same over the same images
+    values = whole.pivot(index="metric", columns="perturbation", values="value")
+    np.testing.assert_array_equal(values["none"], values["jpeg_50"])
+    np.testing.assert_array_equal(values["none"], values["blur_2"])
+
+
 def test_rank_counts_equals_against_the_selected_set() -> None:
     draws = np.array([0.5, 0.6, 0.6, 0.7])
     assert rank_among(0.6, draws) == (4, 0.8)

@@ -195,6 +195,22 @@ def test_concepts_reads_the_edit_in_the_right_sign_from_train_and_val_alone(file
     assert not table.loc[("diff", "blur"), "above_null"]
 
 
+def test_concepts_leave_out_heads_of_another_space_than_the_embeddings(files: Files):
+    maps, output = files.root / "wide.h5", files.root / "wide.parquet"
+    store.write_head_maps(
+        maps,
+        head_basis=np.tile(np.eye(WIDTH), (LAYERS, HEADS, 1, 1)),
+        head_projection=np.ones((LAYERS, HEADS, D + 5, WIDTH)),
+    )
+    edit = ["blur", str(files.root / "e/real.h5"), str(files.root / "edits/blur.h5")]
+    heads = ["--features", str(files.root / "f/heads.json"), "--head-maps"]
+    call = ["concepts", "--edit", *edit, "--output", str(output), *files.material("all"), *heads]
+    assert main([*call, str(files.root / "encoder.h5")]) == 0
+    assert set(read_table(output)[0]["kind"]) == {"probe", "head"}
+    assert main([*call, str(maps)]) == 0
+    assert set(read_table(output)[0]["kind"]) == {"probe"}
+
+
 def test_geometry_measures_train_and_val_before_and_after(files: Files):
     output = files.root / "geometry.parquet"
     status = main(

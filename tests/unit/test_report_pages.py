@@ -293,6 +293,18 @@ def test_controls_page_shows_rank_and_gain(demo):
     assert "+0.180" in text  # optimism: (0.9 - 0.7) - (0.77 - 0.75)
 
 
+def test_a_leaderboard_of_two_runs_names_them_and_their_coverage(demo, tmp_path):
+    table = pd.read_csv(demo.inputs["leaderboard"][0])
+    both = pd.concat([table, table.assign(run="aligned")]).assign(confidence=0.9)
+    path = tmp_path / "leaderboard.csv"
+    both.to_csv(path, index=False)
+    html = build_table("leaderboard", {"leaderboard": [path]}, facts_of(demo))[1]
+    text, _ = read_page(html)
+    assert text.count("aligned") > len(table)
+    assert "90 %" in text
+    assert "95 %" not in text
+
+
 def test_selection_overlap_is_the_jaccard_index(demo):
     _, html = build(demo, "selection")
     text, _ = read_page(html)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tests.workflow.conftest import TINY
 
@@ -53,7 +55,7 @@ def test_all_pairs_of_the_paper_under_five_seeds_are_planned_within_a_minute(bar
 
 def test_planning_imports_neither_torch_nor_numpy_for_us(bare):
     code = (
-        "import sys; import clipsieve.config, clipsieve.versions, clipsieve.report.registry; "
+        "import sys; import clipsieve.config, clipsieve.images.layouts, clipsieve.report.registry; "
         "bad = {'torch', 'numpy', 'pandas', 'open_clip'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=bare.root)
@@ -118,3 +120,48 @@ def test_an_edited_list_of_texts_and_a_missing_one_are_noticed(bare):
     assert "mine.txt" in done.stdout + done.stderr
     (bare.root / "mine.txt").write_text("a photo\n")
     assert "mine.txt" in bare.snakemake(*plan).stdout
+
+
+def shell_of(project, rule, *arguments):
+    """The command of a rule's first job."""
+    done = project.snakemake("-n", "-p", "--cores", "2", *arguments)
+    return re.search(rf"rule {rule}:.*?Shell command: (.*?)\n", done.stdout, re.S)[1]
+
+
+def test_classes_of_a_metadata_table_and_a_wheels_model_reach_the_verbs(bare):
+    generator = "generators: {upsample_nearest: {metadata: m.csv, real_values: ['0', nature]}}"
+    (bare.root / "classes.yaml").write_text(f"{generator}\n")
+    target = "results/tiny/images/upsample_nearest.parquet"
+    command = shell_of(bare, "scan", "--configfile", TINY, "classes.yaml", "--", target)
+    assert "--metadata m.csv --real-values 0,nature" in command
+    command = shell_of(bare, "weights", "--", "data/weights/clip_b16.safetensors")
+    assert "--model ViT-B-16-quickgelu" in command
+
+
+def test_controls_are_tuned_like_the_probes_unless_told_otherwise(bare):
+    target = "results/tiny/seed0/tiny/probes/random/denoise_tv_4.npz"
+    for option, grid in (("probe={grid: paper}", "paper"), ("controls={grid: fast}", "fast")):
+        options = ("--configfile", TINY, "--config", option, "--", target)
+        done = bare.snakemake("-n", "-p", "--cores", "2", *options)
+        assert f"--grid {grid}" in done.stdout
+
+
+def test_links_in_a_users_folder_are_followed_and_may_dangle(bare):
+    elsewhere = bare.root / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("RGB", (64, 64), (200, 10, 10)).save(elsewhere / "1.png")
+    for name in ("photos", "gan_a", "gan_b"):
+        (bare.root / "linked" / name).mkdir(parents=True)
+        (bare.root / "linked" / name / "class").symlink_to(elsewhere)
+        (bare.root / "linked" / name / "gone.png").symlink_to(bare.root / "nowhere.png")
+    (bare.root / "linked.yaml").write_text(
+        "run: linked\ndata_root: linked\nsources: {photos: {folder: photos}}\n"
+        "generators: {gan_a: {family: gan, source: photos, folder: gan_a},\n"
+        "  gan_b: {family: gan, source: photos, folder: gan_b}}\n"
+        "use: {generators: [gan_a, gan_b], encoders: [tiny], feature_sets: [all], controls: []}\npairs: []\n"
+    )
+    choice = ("--configfile", "linked.yaml", "--", "results/linked/images/gan_a.parquet")
+    bare.snakemake("--cores", "1", *choice)
+    assert bare.planned(*choice) == {}
+    Image.new("RGB", (64, 64), (10, 200, 10)).save(elsewhere / "2.png")
+    assert bare.planned(*choice) == {"scan": 1}
