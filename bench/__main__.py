@@ -92,7 +92,7 @@ def gist(part: str, found: dict[str, Any]) -> list[str]:
         return []
     if part == "search":
         return [
-            f"A search on {row['embeddings']}-norm embeddings, {row['columns']} columns: "
+            f"A search, {row['columns']} columns, {row['embeddings'].replace('unit', 'unit-norm')} embeddings: "
             f"{row['search_seconds']:.0f} s, {row['times_faster']:,.0f} times faster than the plain loop of "
             f"scikit-learn fits with its default threads, {row['times_faster_than_the_loop_on_one_thread']:.0f} "
             "times faster than that loop held to one thread (sampled fits, extrapolated)."
@@ -100,8 +100,9 @@ def gist(part: str, found: dict[str, Any]) -> list[str]:
         ]
     if part == "probes":
         heads, grid = found["heads"], found["grid"][0]
+        same = "equal to the last bit" if grid["same"] else "NOT with the same result"
         return [
-            f"The 96-point grid: {grid['ratio']:.1f} times faster than the plain loop, equal to the last bit.",
+            f"The 96-point grid: {grid['ratio']:.1f} times faster than the plain loop, {same}.",
             f"Ranking {heads['layers'] * heads['heads']} heads: {heads['ratio_both_on_1_thread']:.1f} times faster "
             f"than scikit-learn on full-width outputs, both on one thread; "
             f"{heads['ratio_both_on_2_threads']:.1f} times, both on two.",
@@ -132,7 +133,7 @@ def growth_figure(found: dict[str, Any]) -> None:
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "clipsieve"  # the same drawing is the same file
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
     for ax, axis in zip(axes, ("columns", "training_rows"), strict=True):
@@ -142,6 +143,8 @@ def growth_figure(found: dict[str, Any]) -> None:
         ax.loglog(x, [row[STEP_TIME] for row in rows], "o-", color="#0059a8")
         ax.set(xlabel=words(axis), ylabel="ms a step", title=f"{rows[0][other]:,} {words(other)}")
         ax.set_xticks(x, [f"{value:,}" for value in x], rotation=45)
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
         ax.minorticks_off()
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(ROOT / "docs" / "images" / "growth.svg", metadata={"Date": None})
