@@ -19,7 +19,7 @@ rule search:
         "results/{run}/benchmarks/search/seed{seed}/{encoder}/{train}--{val}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
@@ -59,7 +59,7 @@ rule rank_heads:
         "results/{run}/benchmarks/rank_heads/seed{seed}/{encoder}/{train}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),

@@ -42,14 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure the edits' directions, and write the cosines."""
-    from threadpoolctl import threadpool_limits
-
     from clipsieve.interpretation.explain import explain_with_edits
     from clipsieve.interpretation.inputs import read_changes, read_material
     from clipsieve.tables import write_table
+    from clipsieve.threads import limited
 
     check_null_arguments(args)
-    with threadpool_limits(args.threads):
+    with limited(args.threads):
         material = read_material(
             embeddings=args.embeddings, splits=args.splits, probes=args.probes,
             images=args.images, features=args.features, head_maps=args.head_maps,

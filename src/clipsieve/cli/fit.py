@@ -52,12 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit, and write the probes."""
-    from threadpoolctl import threadpool_limits
-
     from clipsieve.evaluation.roles import FITTING
     from clipsieve.feature_sets import read_feature_sets
     from clipsieve.probes.files import write_probes
     from clipsieve.rows import read_rows, require_both_classes
+    from clipsieve.threads import limited
 
     generator = Path(args.embeddings[0]).stem
     what = f"fit {generator}"
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     require_both_classes(train, f"{what}: train rows")
     require_both_classes(val, f"{what}: val rows")
     probes = []
-    with threadpool_limits(args.threads):
+    with limited(args.threads):
         for feature_set in read_feature_sets(args.features):
             if generator in feature_set.excluded:
                 continue

@@ -43,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure every image set under every feature set, and write the rows."""
     import pandas as pd
-    from threadpoolctl import threadpool_limits
 
     from clipsieve.errors import UserError
     from clipsieve.feature_sets import read_feature_sets
     from clipsieve.geometry import iso_score, mean_cosine
     from clipsieve.rows import read_rows
     from clipsieve.tables import write_table
+    from clipsieve.threads import limited
 
     if len(args.embeddings) != len(args.splits):
         raise UserError(
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
             if item.space == "embedding" and len(item.draws) == 1 and item.draws[0]:
                 column_sets[item.feature_set] = ([int(c) for c in item.draws[0]], item.excluded)
     found = []
-    with threadpool_limits(args.threads):
+    with limited(args.threads):
         for embeddings, splits in zip(args.embeddings, args.splits, strict=True):
             rows = read_rows([embeddings], [splits], args.rows, "geometry")
             image_set = str(rows.image_set[0])

@@ -99,7 +99,6 @@ def check_null_arguments(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> None:
     """Explain the directions, and write the rows."""
     import numpy as np
-    from threadpoolctl import threadpool_limits
 
     from clipsieve import store
     from clipsieve.errors import UserError
@@ -108,6 +107,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.interpretation.nearest import first_of_each
     from clipsieve.interpretation.nulls import unit_rows
     from clipsieve.tables import write_table
+    from clipsieve.threads import limited
 
     check_null_arguments(args)
     if args.top < 1:
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
     if args.centre:
         units = unit_rows(goals)
         goals = (units - units.mean(axis=0)).astype(np.float32)
-    with threadpool_limits(args.threads):
+    with limited(args.threads):
         material = read_material(
             embeddings=args.embeddings, splits=args.splits, probes=args.probes,
             images=args.images, features=args.features, head_maps=args.head_maps,

@@ -111,10 +111,11 @@ def evaluate(
         scores are missing; the baseline ``all`` is.
     """
     import pandas as pd
-    from threadpoolctl import threadpool_limits
+
+    from clipsieve.threads import limited
 
     chosen = options or Options()
-    with threadpool_limits(1), ThreadPoolExecutor(max_workers=max(1, chosen.threads)) as pool:
+    with limited(1), ThreadPoolExecutor(max_workers=max(1, chosen.threads)) as pool:
         work = _Evaluation(scores, features, families, chosen)
         by_set: dict[str, list[means.Means]] = {}
         cells = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -23,6 +22,7 @@ from clipsieve.selection import greedy_checkpoint
 from clipsieve.selection.greedy_newton import approach, fit
 from clipsieve.selection.greedy_problem import Floats, Problem
 from clipsieve.selection.greedy_step import Step, decide, score_of
+from clipsieve.threads import limited
 
 VERSION = 1  # raised when a search would give another list
 SCORES = ("accuracy", "auc", "log_loss")
@@ -183,7 +183,7 @@ def greedy_elimination(
     del train, val
     total = width - int(stop_at)
     options = {"score": score, "tie": tie, "count_ties": bool(count_ties)}
-    with limited(threads):
+    with limited(threads, products_of_scipy=True):
         if checkpoint is None:
             initial, steps = search(problem, options, total, None, progress)
         else:
@@ -299,12 +299,3 @@ def score_units(score: str, real: NDArray[np.bool_]) -> float:
     if score == "auc":
         return 2.0 * float(real.sum()) * float((~real).sum())
     return 1.0
-
-
-def limited(threads: int | None) -> Any:
-    """Limit the threads of the linear algebra within a `with` block."""
-    if threads is None:
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(limits=int(threads))

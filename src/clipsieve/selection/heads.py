@@ -20,6 +20,7 @@ from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_C, check_labels
 from clipsieve.probes.newton import minimise
 from clipsieve.probes.scores import accuracy, auc, log_loss
+from clipsieve.threads import limited
 
 Floats = NDArray[np.float64]
 
@@ -183,9 +184,7 @@ def fit_heads(
         coef[place], intercept[place] = _fit_head(train[:, *place], y, R[place], C, fit_intercept)
 
     # The matrices are small: one thread a head beats many threads on one head.
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with limited(1), ThreadPoolExecutor(threads) as pool:
         steps = map(fit, places) if threads == 1 else pool.map(fit, places)
         for done, _ in enumerate(steps, start=1):
             if progress is not None:
