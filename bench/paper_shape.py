@@ -44,7 +44,7 @@ def run(quick: bool) -> dict[str, Any]:
     subprocess.run(
         [
             sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", str(cores),
-            "--quiet", "all",
+            "--quiet", "rules", "host",
             "--configfile", *CONFIGS[1:], "--config", f"use={{encoders: {encoders}}}",
             "--", "statistics",
         ],
@@ -146,11 +146,12 @@ def hash_word(image_set: str, i: int) -> int:
 
 
 def write_encoder(study: config.Run, root: Path, encoder: str, images: int) -> None:
-    """Embeddings of CLIP's look (a strong mean of norm 9, a falling spectrum of norm 6.8 around it, as the demo's
-    photographs have under ViT-B/16), and heads beside them.
+    """Embeddings of CLIP's look (a strong mean of norm 9, a falling spectrum of norm 6.8 around it) and head outputs
+    (mean and spread of norm 0.6 each), as the demo's photographs have under ViT-B/16.
 
     Every generator moves its images along a direction of its family and one of its own, 0.15 standard deviations of
-    each principal component: so there is something to transfer and something that harms.
+    each principal component, and each head's outputs along the first one's: so there is something to transfer and
+    something that harms.
     """
     width, layers, heads = SHAPES[encoder]
     rng = np.random.default_rng(sum(encoder.encode()))
@@ -160,14 +161,18 @@ def write_encoder(study: config.Run, root: Path, encoder: str, images: int) -> N
     mean = 9 * rotation[:, 0]
     basis = rng.normal(size=(layers, heads, D_HEAD, D_HEAD)).astype(np.float32) / 8
     write_maps(root, encoder, basis, width, rng)
+    head_mean = rng.normal(size=(layers, heads, D_HEAD)).astype(np.float32)
+    head_mean *= 0.6 / np.linalg.norm(head_mean, axis=-1, keepdims=True)
+    head_scale = (1 + np.arange(D_HEAD, dtype=np.float32)) ** -0.25
+    head_scale *= 0.6 / np.linalg.norm(head_scale)
     family = {f: 0.15 * rng.normal(size=width) * scale for f in ("gan", "diffusion")}
     for image_set in study.image_sets:
         X = rng.normal(size=(images, width)) * scale
-        Z = rng.normal(size=(images, layers, heads, D_HEAD)).astype(np.float32)
+        Z = head_mean + head_scale * rng.standard_normal((images, *head_mean.shape), np.float32)
         if image_set in study.generators:
             X += family[study.config["generators"][image_set]["family"]]
             X += 0.15 * rng.normal(size=width) * scale
-            Z[:, :, :, 0] += 0.4 * rng.random((layers, heads))
+            Z[:, :, :, 0] += 0.4 * head_scale[0] * rng.random((layers, heads))
         store.write_embeddings(
             root / "embeddings" / encoder / f"{image_set}.h5",
             image_id=[f"{image_set}/{i:05d}.png" for i in range(images)],
