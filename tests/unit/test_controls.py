@@ -113,9 +113,10 @@ labels = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6)), min_size=1, m
 def test_shuffled_labels_keep_counts_and_groups(pairs, seed):
     y = np.array([a for a, _ in pairs])
     groups = np.array([f"g{b}" for _, b in pairs])
-    assert controls.shuffled_labels(y, seed=seed).sum() == y.sum()
-    found = controls.shuffled_labels(y, seed=seed, groups=groups)
-    np.testing.assert_array_equal(found, controls.shuffled_labels(y, seed=seed, groups=groups))
+    assert (controls.shuffled_labels(y, 3, seed=seed).sum(axis=1) == y.sum()).all()
+    found, other = controls.shuffled_labels(y, 2, seed=seed, groups=groups)
+    again = controls.shuffled_labels(y, 2, seed=seed, groups=groups)
+    np.testing.assert_array_equal([found, other], again)
     assert found.sum() == y.sum()
     for group in set(groups):
         mine = groups == group
@@ -129,11 +130,18 @@ def test_shuffled_labels_carry_no_trace_of_the_label():
     # pairs of a photograph and its generated twin, and single images
     y = np.concatenate([np.tile([0, 1], 200), np.arange(400) % 2])
     groups = np.concatenate([np.repeat(np.arange(200), 2), 1000 + np.arange(400)])
-    agreement = [
-        np.mean(controls.shuffled_labels(y, seed=seed, groups=groups) == y) for seed in range(40)
-    ]
+    draws = controls.shuffled_labels(y, 40, seed=0, groups=groups)
+    agreement = np.mean(draws == y, axis=1)
     # each row agrees with chance 1/2; 40 means of 800 rows
     assert abs(np.mean(agreement) - 0.5) < 0.02
+
+
+def test_every_order_of_a_mixed_group_is_as_likely():
+    y, groups = np.array([0, 1, 1, 0]), np.array(["a", "a", "a", "b"])
+    draws = controls.shuffled_labels(y, 3000, seed=1, groups=groups)
+    assert (draws[:, 3] == 0).all()
+    # the generated one of three stands at each place in a third of 3,000 draws (5 sd: 130)
+    assert (np.abs((draws[:, :3] == 0).sum(axis=0) - 1000) < 130).all()
 
 
 @pytest.mark.parametrize("k", [0, 15])

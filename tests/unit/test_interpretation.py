@@ -10,7 +10,6 @@ from clipsieve.interpretation.explain import explain_with_edits, explain_with_te
 from clipsieve.interpretation.meaningless import (
     LabelledRows,
     Meaningless,
-    permuted_differences,
 )
 from clipsieve.interpretation.nearest import (
     Direction,
@@ -25,6 +24,7 @@ from clipsieve.interpretation.nulls import (
     compare,
     covariance,
     null_of,
+    permuted_means,
     permuted_residuals,
     random_directions,
     share_at_least,
@@ -171,34 +171,45 @@ def test_per_text_p_without_correction_would_mark_nearly_every_direction():
     assert np.mean(np.array(z) > 1.645) > 0.9
 
 
-def test_shuffled_residuals_equal_a_plain_loop_and_have_uniform_p():
+def test_permuted_means_and_residuals_equal_a_plain_loop():
     rng = np.random.default_rng(9)
-    X, generated = cone(rng, 60, 8), np.arange(60) < 25
-    draws = permuted_residuals(X, generated, 5, seed=3)
-    again = np.random.default_rng(3)
-    for row in draws:
-        shuffled = again.permutation(generated)
-        a, b = X[shuffled].mean(axis=0), X[~shuffled].mean(axis=0)
-        residual = a / np.linalg.norm(a) - b / np.linalg.norm(b)
-        np.testing.assert_allclose(row, residual / np.linalg.norm(residual), atol=1e-10)
+    X = cone(rng, 60, 8)
+    draws = np.array([rng.permutation(60) < 25 for _ in range(5)])
+    for generated, ours, real, residual in zip(
+        draws, *permuted_means(X, draws), permuted_residuals(X, draws), strict=True
+    ):
+        a, b = X[generated].mean(axis=0), X[~generated].mean(axis=0)
+        np.testing.assert_allclose(ours, a)
+        np.testing.assert_allclose(real, b)
+        gap = a / np.linalg.norm(a) - b / np.linalg.norm(b)
+        np.testing.assert_allclose(residual, gap / np.linalg.norm(gap), atol=1e-10)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_shuffled_residuals_of_meaningless_labels_have_uniform_p(paired):
+    """Also where a photograph and its generated version have one group, and are much alike."""
+    rng = np.random.default_rng(9)
+    X, generated = cone(rng, 60, 8), np.arange(60) < 30
+    group = np.arange(60)
+    if paired:
+        group = np.tile(np.arange(30), 2)
+        X = X[group] + 0.3 * rng.normal(size=X.shape)
     texts = rng.normal(size=(80, 8))
     ps = []
     for trial in range(150):
-        labels = rng.permutation(generated)  # labels that mean nothing
-        null = null_of(permuted_residuals(X, labels, 199, seed=trial), texts, top=1)
+        labels = rng.permutation(generated)
+        if paired:
+            first = rng.random(30) < 0.5
+            labels = np.concatenate([first, ~first])
+        rows = LabelledRows(X, labels, group)
+        material = Meaningless(X, draws=199, seed=trial, by_generator={"g": rows})
         a, b = X[labels].mean(axis=0), X[~labels].mean(axis=0)
-        ((near, _),) = nearest_texts([unit_rows([a])[0] - unit_rows([b])[0]], texts, top=1)
+        vector = unit_rows([a])[0] - unit_rows([b])[0]
+        draws = material.shuffled(Direction("residual", "g", "residual", vector))
+        ((near, _),) = nearest_texts([vector], texts, top=1)
+        null = null_of(draws, texts, top=1)
         ps.append(compare(near.cosines, near.indices, null, side="nearest").p[0])
     assert kstest(ps, "uniform").pvalue > 0.01
-
-
-def test_permuted_differences_equal_a_plain_loop():
-    rng = np.random.default_rng(10)
-    X, generated = rng.normal(size=(30, 4)), np.arange(30) % 3 == 0
-    again = np.random.default_rng(2)
-    for row in permuted_differences(X, generated, 4, seed=2):
-        shuffled = again.permutation(generated)
-        np.testing.assert_allclose(row, X[shuffled].mean(axis=0) - X[~shuffled].mean(axis=0))
 
 
 def test_a_mark_needs_both_nulls():
@@ -269,7 +280,7 @@ def test_the_answer_for_a_direction_does_not_depend_on_the_others():
         Direction("probe", "a", "components/x--y", part, columns),
         Direction("residual", "b", "residual", -meaning),
     )
-    rows = LabelledRows(embeddings, np.arange(400) < 200)
+    rows = LabelledRows(embeddings, np.arange(400) < 200, np.arange(400))
     material = Meaningless(embeddings, draws=50, seed=3, by_generator={"b": rows})
     both = explain_with_texts([a, b], names, texts, material)
     other = explain_with_texts([b, a], names, texts, material)
@@ -287,7 +298,7 @@ def test_head_nulls_live_in_what_the_head_writes():
     generated = np.arange(200) < 100
     material = Meaningless(
         rng.normal(size=(50, 12)), draws=30, seed=0,
-        heads={"l0_h1": LabelledRows(outputs, generated)}, projections={"l0_h1": projection},
+        heads={"l0_h1": LabelledRows(outputs, generated, np.arange(len(outputs)))}, projections={"l0_h1": projection},
         head_mode="difference",
     )  # fmt: skip
     head = Direction("head", "l0_h1", "heads/a--b", projection @ outputs.mean(axis=0))

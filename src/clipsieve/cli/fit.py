@@ -109,8 +109,8 @@ def fit_draw(
     if feature_set.shuffle:
         # by name, so that generators of equal size do not share their permutations
         seed = int(hash_of([args.seed, draw, generator])[:8], 16)
-        y_train = shuffled_labels(y_train, seed=seed, groups=train.group)
-        y_val = shuffled_labels(y_val, seed=seed, groups=val.group)
+        (y_train,) = shuffled_labels(y_train, 1, seed=seed, groups=train.group)
+        (y_val,) = shuffled_labels(y_val, 1, seed=seed, groups=val.group)
     if feature_set.family == "nearest_mean":
         probe = fit_nearest_mean(X_train, y_train, X_val, y_val)
     else:

@@ -157,7 +157,7 @@ def _read_heads(
     generated = rows.label == 0
     names = [head_name(head) for head in heads]
     return (
-        {name: LabelledRows(outputs[:, i], generated) for i, name in enumerate(names)},
+        {name: LabelledRows(outputs[:, i], generated, rows.group) for i, name in enumerate(names)},
         {name: maps.head_projection[i].astype(np.float64) for i, name in enumerate(names)},
     )
 
@@ -219,7 +219,7 @@ def _by_generator(
             raise UserError(
                 f"residual of {generator}: embeddings of {generator} and {source} are both needed"
             )
-        found[generator] = LabelledRows(rows.embedding[mine], generated)
+        found[generator] = LabelledRows(rows.embedding[mine], generated, rows.group[mine])
     return found
 
 

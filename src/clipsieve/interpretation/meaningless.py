@@ -12,11 +12,12 @@ import numpy as np
 from clipsieve.interpretation.nearest import Direction, probe_direction
 from clipsieve.interpretation.nulls import (
     covariance,
+    permuted_means,
     permuted_residuals,
     random_directions,
-    restrict,
     unit_rows,
 )
+from clipsieve.selection.controls import shuffled_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +32,20 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Images with labels: `X` float [n, k] (embeddings or head outputs), `generated` bool [n]."""
+    """Images with labels.
+
+    Attributes
+    ----------
+    X : float [n, k]
+        Embeddings or head outputs.
+    generated : bool [n]
+    group : str [n]
+        Labels are exchanged within a group that holds both classes.
+    """
 
     X: NDArray
     generated: NDArray[np.bool_]
+    group: NDArray
 
 
 @dataclass
@@ -119,34 +130,25 @@ class Meaningless:
             return unit_rows(self.shuffled_probes)
         if direction.kind == "head":
             rows = self.heads[direction.name]
-            inner = permuted_differences(rows.X, rows.generated, self.draws, self._seed_of(key))
-            return unit_rows(inner @ self.projections[direction.name].T)
+            ours, real = permuted_means(rows.X, self._exchanged(rows, key))
+            return unit_rows((ours - real) @ self.projections[direction.name].T)
         rows = self.by_generator[direction.name]
         if direction.columns is None:
-            return permuted_residuals(rows.X, rows.generated, self.draws, self._seed_of(key))
+            return permuted_residuals(rows.X, self._exchanged(rows, key))
         columns = list(direction.columns)
-        part = permuted_residuals(
-            rows.X[:, columns], rows.generated, self.draws, self._seed_of(key)
-        )
-        whole = np.zeros((len(part), rows.X.shape[1]))
-        whole[:, columns] = part
-        return restrict(whole, direction.columns)
+        whole = np.zeros((self.draws, rows.X.shape[1]))
+        whole[:, columns] = permuted_residuals(rows.X[:, columns], self._exchanged(rows, key))
+        return whole
+
+    def _exchanged(self, rows: LabelledRows, key: Key) -> NDArray[np.bool_]:
+        """Return which rows each draw takes for generated, [draws, n]."""
+        seed = self._seed_of(key)
+        return shuffled_labels(~rows.generated, self.draws, seed=seed, groups=rows.group) == 0
 
     def _seed_of(self, key: Key) -> int:
         """Return a seed that depends on the run's seed and the null's name alone."""
         digest = hashlib.sha256(f"{self.seed}:{key!r}".encode()).digest()
         return int.from_bytes(digest[:8], "big")
-
-
-def permuted_differences(
-    X: NDArray, is_generated: NDArray[np.bool_], draws: int, seed: int
-) -> NDArray[np.float64]:
-    """Differences of class means, generated minus real, under shuffled labels, [draws, k]."""
-    rows = np.asarray(X, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    chosen = np.stack([rng.permutation(is_generated) for _ in range(draws)]).astype(np.float64)
-    ours = int(is_generated.sum())
-    return chosen @ rows / ours - (1.0 - chosen) @ rows / (len(rows) - ours)
 
 
 def directions_of_probes(probes: Sequence[StoredProbe], dimensions: int) -> list[Direction]:

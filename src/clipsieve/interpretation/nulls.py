@@ -117,33 +117,34 @@ def restrict(rows: NDArray[np.float64], columns: Sequence[int] | None) -> NDArra
     return kept
 
 
-def permuted_residuals(
-    X: ArrayLike, is_generated: ArrayLike, draws: int, seed: int
-) -> NDArray[np.float64]:
+def permuted_residuals(X: ArrayLike, generated: ArrayLike) -> NDArray[np.float64]:
     """Residuals (Norm of mean of generated - Norm of mean of real) under shuffled labels.
 
     Parameters
     ----------
     X : array_like, shape [n, D]
         Embeddings of one generator's images and of its real images.
-    is_generated : array_like of bool, shape [n]
-        The true labels; each draw shuffles them, so the class sizes stay.
-    draws, seed : int
-        Number of draws M and their seed.
+    generated : array_like of bool, shape [M, n]
+        Which rows each draw takes for generated.
 
     Returns
     -------
     float64 [M, D], rows of length 1.
     """
+    ours, real = permuted_means(X, generated)
+    return unit_rows(unit_rows(ours) - unit_rows(real))
+
+
+def permuted_means(
+    X: ArrayLike, generated: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the means of the rows of `X` [n, k] taken for generated and for real, each [M, k]."""
     rows = np.asarray(X, dtype=np.float64)
-    truth = np.asarray(is_generated, dtype=bool)
-    if not 0 < truth.sum() < len(truth):
-        raise ValueError("residuals need images of both labels")
-    rng = np.random.default_rng(seed)
-    chosen = np.stack([rng.permutation(truth) for _ in range(draws)]).astype(np.float64)
-    generated = chosen @ rows / truth.sum()
-    real = (1.0 - chosen) @ rows / (~truth).sum()
-    return unit_rows(unit_rows(generated) - unit_rows(real))
+    chosen = np.asarray(generated, dtype=np.float64)
+    number = chosen.sum(axis=1, keepdims=True)
+    if not ((number > 0) & (number < len(rows))).all():
+        raise ValueError("a difference of classes needs images of both labels")
+    return chosen @ rows / number, (1.0 - chosen) @ rows / (len(rows) - number)
 
 
 def null_of(directions: ArrayLike, targets: ArrayLike, *, top: int = 10) -> Null:

@@ -130,8 +130,10 @@ def l1(X: ArrayLike, y: ArrayLike, k: int) -> Ints:
     return columns_by_lasso(matrix * np.where(labels == 1, 1.0, -1.0)[:, None], k)
 
 
-def shuffled_labels(y: ArrayLike, *, seed: int, groups: ArrayLike | None = None) -> Ints:
-    """Return the labels in random order: a null in which no column says anything.
+def shuffled_labels(
+    y: ArrayLike, draws: int, *, seed: int, groups: ArrayLike | None = None
+) -> Ints:
+    """Return the labels in random order, several times: a null in which no column says anything.
 
     Without groups all rows are exchanged. With groups the exchange keeps what rows of a group share:
     in a group that holds both classes (a photograph and its generated twin) labels are exchanged
@@ -141,12 +143,13 @@ def shuffled_labels(y: ArrayLike, *, seed: int, groups: ArrayLike | None = None)
     Parameters
     ----------
     y : [n]. 0 = generated, 1 = real.
+    draws : int. How many orders.
     seed : int
     groups : [n], optional. Group of each row, any type that sorts.
 
     Returns
     -------
-    int64 [n]
+    int64 [draws, n]
 
     Raises
     ------
@@ -154,27 +157,28 @@ def shuffled_labels(y: ArrayLike, *, seed: int, groups: ArrayLike | None = None)
         For labels that cannot be used, or groups of another length.
     """
     labels = check_labels(y, "y", rows=len(np.asarray(y)), both=False)
-    rng = np.random.default_rng(seed)
-    if groups is None:
-        return rng.permutation(labels)
-    names = np.asarray(groups)
+    names = np.arange(len(labels)) if groups is None else np.asarray(groups)
     if names.shape != labels.shape:
         raise UserError(f"groups has shape {list(names.shape)}; it must be [{len(labels)}]")
-    place = np.unique(names, return_inverse=True)[1]
-    rows = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
-    found = labels.copy()
-    whole: dict[int, list[Ints]] = {}  # groups of one class, by size
-    for members in rows:
-        if labels[members].min() != labels[members].max():
-            found[members] = rng.permutation(labels[members])
-        else:
-            whole.setdefault(len(members), []).append(members)
-    for size in sorted(whole):
-        alike = whole[size]
-        for members, label in zip(
-            alike, rng.permutation([labels[members[0]] for members in alike]), strict=True
-        ):
-            found[members] = label
+    place, sizes = np.unique(names, return_inverse=True, return_counts=True)[1:]
+    real = np.bincount(place, weights=labels).astype(np.int64)
+    both = np.flatnonzero(((real > 0) & (real < sizes))[place])
+    within = place[both]
+    both = both[np.argsort(within, kind="stable")]
+    within = np.sort(within)
+    one_class = (real == 0) | (real == sizes)
+    by_group = np.argsort(place, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    alike = [  # rows of groups of one class and equal size, [groups, size]
+        by_group[starts[one_class & (sizes == size)][:, None] + np.arange(size)]
+        for size in np.unique(sizes[one_class])
+    ]
+    rng = np.random.default_rng(seed)
+    found = np.tile(labels, (draws, 1))
+    for row in found:
+        row[both] = labels[both][np.lexsort((rng.random(len(both)), within))]
+        for rows in alike:
+            row[rows] = rng.permutation(labels[rows[:, 0]])[:, None]
     return found
 
 
