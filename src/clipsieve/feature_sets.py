@@ -6,13 +6,15 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from clipsieve.errors import UserError
 from clipsieve.files import replacing
-from clipsieve.rows import Rows
+
+if TYPE_CHECKING:
+    from clipsieve.rows import Rows
 
 SPACES = ("embedding", "residual", "heads")
 
@@ -62,7 +64,7 @@ def write_feature_sets(path: str | os.PathLike[str], feature_sets: Sequence[Feat
 
 
 def read_feature_sets(path: str | os.PathLike[str]) -> list[FeatureSet]:
-    """Read the feature sets of one family.
+    """Read the feature sets of one family; a key that is missing has its default.
 
     Raises
     ------
@@ -72,21 +74,29 @@ def read_feature_sets(path: str | os.PathLike[str]) -> list[FeatureSet]:
     try:
         with open(path, encoding="utf-8") as handle:
             entries = json.load(handle)
-        return [
-            FeatureSet(
-                **{
-                    **entry,
-                    "pair": tuple(entry["pair"]) if entry["pair"] else None,
-                    "draws": tuple(entry["draws"]),
-                    "excluded": tuple(entry["excluded"]),
-                }
-            )
-            for entry in entries
-        ]
+        return [_feature_set(**entry) for entry in entries]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path}: not a feature-set file of clipsieve ({error})") from None
+
+
+def _feature_set(
+    feature_set: str,
+    *,
+    pair: Sequence[str] | None = None,
+    draws: Sequence[list[Any] | None] = (None,),
+    excluded: Sequence[str] = (),
+    **others: Any,
+) -> FeatureSet:
+    """Make a feature set from its JSON object."""
+    return FeatureSet(
+        feature_set,
+        pair=(pair[0], pair[1]) if pair else None,
+        draws=tuple(draws),
+        excluded=tuple(excluded),
+        **{"family": feature_set.split("/")[0], **others},
+    )
 
 
 def features(

@@ -64,11 +64,23 @@ def test_heads_exclude_the_validation_generator_or_both():
     assert choose.heads(RANKED, 2, "both")[0].excluded == ("a", "b")
 
 
-def test_a_damaged_file_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"feature_set": "all"}', "[3]", "3", '[{"family": "all"}]', '[{"feature_set": 3}]',
+     '[{"feature_set": "all", "pair": ["a"]}]', '[{"feature_set": "all", "colour": "red"}]'],
+)  # fmt: skip
+def test_a_damaged_file_is_named(tmp_path, text):
     path = tmp_path / "components.json"
-    path.write_text("{")
-    with pytest.raises(UserError, match=r"components\.json"):
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"components\.json: not a feature-set file"):
         read_feature_sets(path)
+
+
+def test_keys_that_are_missing_have_their_defaults(tmp_path):
+    path = tmp_path / "components.json"
+    path.write_text('[{"feature_set": "components/a--b", "excluded": ["a", "b"]}]')
+    (found,) = read_feature_sets(path)
+    assert found == FeatureSet("components/a--b", "components", excluded=("a", "b"))
 
 
 def test_features_of_each_space(tmp_path):

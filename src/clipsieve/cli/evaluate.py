@@ -65,8 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, evaluate, write."""
-    from clipsieve.evaluation.scores import read_features, read_scores
+    from clipsieve.evaluation.scores import read_scores
     from clipsieve.evaluation.tables import Options, evaluate
+    from clipsieve.feature_sets import read_feature_sets
     from clipsieve.tables import write_table
 
     check_bootstrap(args)
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     )
     tables = evaluate(
         scores,
-        read_features(args.features),
+        {item.feature_set: item for path in args.features for item in read_feature_sets(path)},
         families,
         run=args.run,
         searches=_searches(args.searches),

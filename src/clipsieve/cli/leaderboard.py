@@ -8,7 +8,6 @@ spread and an interval of both the test images and the seeds; and how alike the 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipsieve.errors import UserError
+from clipsieve.feature_sets import read_feature_sets
 
 HELP = "compare encoders and feature sets over seeds"
 
@@ -86,21 +86,14 @@ def _selections(
         place = _PLACE.search(Path(path).absolute().as_posix())
         if place is None:
             raise UserError(f"{path}: not in a folder seed<seed>/<encoder>/features")
-        try:
-            entries = json.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: not JSON: {error.msg}") from None
-        for entry in entries:
-            draws = entry.get("draws") or []
-            if len(draws) != 1 or draws[0] is None:
+        for item in read_feature_sets(path):
+            if len(item.draws) != 1 or item.draws[0] is None:
                 continue
-            chosen = [tuple(one) if isinstance(one, list) else one for one in draws[0]]
-            total = int((entry.get("facts") or {}).get("columns", 0))
-            if entry.get("space") == "heads":
+            chosen = [tuple(one) if isinstance(one, list) else one for one in item.draws[0]]
+            total = int((item.facts or {}).get("columns", 0))
+            if item.space == "heads":
                 total = _heads_ranked(Path(path).parent.parent / "head_rankings")
-            key = (place["run"], place["encoder"], str(entry["feature_set"]))
+            key = (place["run"], place["encoder"], item.feature_set)
             found.setdefault(key, {})[int(place["seed"])] = (chosen, total)
     return found
 

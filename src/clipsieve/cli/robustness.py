@@ -62,14 +62,17 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate each perturbation, and write the table."""
     import pandas as pd
 
-    from clipsieve.evaluation.scores import read_features, read_scores
+    from clipsieve.evaluation.scores import read_scores
     from clipsieve.evaluation.tables import Options, evaluate
+    from clipsieve.feature_sets import read_feature_sets
     from clipsieve.tables import write_table
 
     check_bootstrap(args)
     families = words_by_generator(args.families, "--families")
     sources = words_by_generator(args.sources, "--sources") if args.sources else None
-    features = read_features(args.features)
+    features = {
+        item.feature_set: item for path in args.features for item in read_feature_sets(path)
+    }
     options = Options(
         resamples=args.resamples,
         interval=args.interval,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -265,27 +264,6 @@ class _Reader:
             group=np.array(self.facts["group"]),
             label=label,
         )
-
-
-def read_features(paths: Iterable[str | os.PathLike[str]]) -> dict[str, dict[str, Any]]:
-    """Read feature set files: id -> its object (docs/formats.md, Feature sets).
-
-    Raises
-    ------
-    UserError
-        A file is missing or is not such a list.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        try:
-            with open(path, encoding="utf-8") as handle:
-                entries = json.load(handle)
-            found |= {str(entry["feature_set"]): entry for entry in entries}
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path}: not a list of feature sets ({error})") from None
-    return found
 
 
 def _codes(column: Any) -> tuple[NDArray[np.int64], NDArray[np.str_]]:

@@ -24,6 +24,8 @@ from clipsieve.evaluation.significance import SignFlips, holm
 if TYPE_CHECKING:
     import pandas as pd
 
+    from clipsieve.feature_sets import FeatureSet
+
 log = logging.getLogger("clipsieve")
 
 CONTROL_COLUMNS = [
@@ -77,7 +79,7 @@ class Tables:
 
 def evaluate(
     scores: AllScores,
-    features: Mapping[str, Mapping[str, Any]],
+    features: Mapping[str, FeatureSet],
     families: Mapping[str, str],
     *,
     run: str = "",
@@ -92,7 +94,7 @@ def evaluate(
     scores
         All score files, read.
     features
-        Feature sets by id, as in their JSON.
+        Feature sets by id.
     families
         Family of each generator.
     run
@@ -143,7 +145,7 @@ class _Evaluation:
     def __init__(
         self,
         scores: AllScores,
-        features: Mapping[str, Mapping[str, Any]],
+        features: Mapping[str, FeatureSet],
         families: Mapping[str, str],
         options: Options,
     ) -> None:
@@ -175,8 +177,7 @@ class _Evaluation:
             for name in self.layout.source
             if np.isfinite(one.logits[:, self.layout.columns[name]]).any()
         ]
-        excluded = list(entry.get("excluded") or [])
-        require_excluded([*one.train, *applied], excluded, f"evaluation of {one.feature_set}")
+        require_excluded([*one.train, *applied], entry.excluded, f"evaluation of {one.feature_set}")
 
     def one(self, scores: Scores) -> tuple[str, means.Means, pd.DataFrame]:
         """Means and cells of one feature set and draw."""
@@ -200,7 +201,7 @@ class _Evaluation:
         """Means of the baseline over the same cells; None for a baseline itself."""
         if feature_set in self.baselines:
             return None
-        intercept = bool(self.features[feature_set].get("fit_intercept"))
+        intercept = self.features[feature_set].fit_intercept
         matrix = self.baselines["all"]
         if intercept and "all_intercept" in self.baselines:
             matrix = self.baselines["all_intercept"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
+from clipsieve.feature_sets import read_feature_sets
 from clipsieve.report.registry import INPUTS
 from clipsieve.tables import read_note, read_table
 
@@ -136,15 +137,8 @@ def read_features(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
     UserError
         Where a file is missing or is no list of objects with a `feature_set`.
     """
-    found = []
-    for path in map(Path, paths):
-        if not path.is_file():
-            raise UserError(f"no file {path}")
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: not JSON: {error.msg}") from error
-        if not isinstance(entries, list) or not all("feature_set" in e for e in entries):
-            raise UserError(f"{path}: a list of objects with feature_set is wanted")
-        found += [{"run": "", "seed": 0, "encoder": "", **origin(path), **e} for e in entries]
-    return found
+    return [
+        {"run": "", "seed": 0, "encoder": "", **origin(path), **asdict(item)}
+        for path in map(Path, paths)
+        for item in read_feature_sets(path)
+    ]
