@@ -59,7 +59,7 @@ def run(quick: bool) -> dict[str, Any]:
         "cores": cores,
         "hours": seconds / 3600,
         "processor_hours_of_its_jobs": float(jobs["processor_seconds"].sum()) / 3600,
-        "searches": searches(jobs, len(study.generators)),
+        "searches": searches(jobs, len(study.generators), cores),
         "jobs": by_rule(jobs),
     }
 
@@ -81,8 +81,8 @@ def job_times(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def searches(jobs: pd.DataFrame, generators: int) -> list[dict[str, Any]]:
-    """Of each encoder: its searches, and what all ordered pairs would take at their mean, one after another."""
+def searches(jobs: pd.DataFrame, generators: int, cores: int) -> list[dict[str, Any]]:
+    """Of each encoder: its searches, and what all ordered pairs would take at their mean, one a core."""
     rows = []
     for encoder, found in jobs[jobs["rule"] == "search"].groupby("encoder"):
         ordered = generators * (generators - 1)
@@ -95,7 +95,10 @@ def searches(jobs: pd.DataFrame, generators: int) -> list[dict[str, Any]]:
                 "seconds_mean": float(found["seconds"].mean()),
                 "seconds_most": float(found["seconds"].max()),
                 "all_ordered_pairs": ordered,
-                "their_hours_at_that_mean": ordered * float(found["seconds"].mean()) / 3600,
+                "their_hours_on_these_cores": ordered
+                * float(found["seconds"].mean())
+                / 3600
+                / cores,
             }
         )
     return rows

@@ -6,7 +6,7 @@ columns and rows, and time by phase against the machine's matrix-product rate, o
 The plain loop is sampled: fits of the widths that the search passes through are timed in the same run, under the same
 threads, and the mean time at each width is multiplied by the fits that the loop makes there. Both are given in seconds
 by the wall clock and in seconds of processor time, which other work on the machine disturbs less; and, as lbfgs may
-lose time to threads that wait for each other, the loop is given on one thread too.
+lose time to threads that wait for each other, the loop and the search are given on one thread too.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def run(quick: bool) -> dict[str, Any]:
             "load_average_before": os.getloadavg()[0],
             "against_the_plain_loop": [row for row, _ in whole],
             "time_by_phase": [phases for _, phases in whole],
+            "two_searches": two_searches(columns, rows, scoring),
             "against_sequential_feature_selector": against_selector(8 if quick else 20),
         }
         widths = (16, 32) if quick else (64, 128, 256, 512, 768, 1024)
@@ -112,6 +113,7 @@ def against_loop(
     with clock:
         seconds, found = clocked(lambda: greedy_elimination(*data))
     busy = time.process_time() - busy
+    alone = clocked(lambda: greedy_elimination(*data, threads=1))[0]
     # fits at widths spread over the search, on the columns that it had there, one of them left out
     widths = np.unique(np.linspace(2, columns, 5 if quick else 16).astype(int))
     rng = np.random.default_rng(1)
@@ -144,6 +146,7 @@ def against_loop(
         "scoring_rows": scoring,
         "search_seconds": seconds,
         "search_processor_seconds": busy,
+        "search_on_one_thread_seconds": alone,
         "fits_of_the_plain_loop": int(np.sum(every)),
         "sampled_fits": sampled,
         "milliseconds_a_fit_least": 1e3 * min(means["same"]),
@@ -153,7 +156,7 @@ def against_loop(
         "plain_loop_on_one_thread_seconds_extrapolated": loop["one"],
         "times_faster": loop["same"] / seconds,
         "times_less_processor_time": loop["same_busy"] / busy,
-        "times_faster_than_the_loop_on_one_thread": loop["one"] / seconds,
+        "times_faster_both_on_one_thread": loop["one"] / alone,
         "initial_score": found.initial_score,
         "best_score": float(found.scores.max()),
         "kept": len(found.kept),
@@ -161,6 +164,30 @@ def against_loop(
         "refinements_of_a_candidate": int(found.refinements.sum()),
     }
     return row, {"embeddings": kind, **clock.table(columns, rows, scoring, row, seconds)}
+
+
+def two_searches(columns: int, rows: int, scoring: int) -> dict[str, Any]:
+    """Time two searches after one another on all threads, and side by side on one thread each."""
+    from joblib import Parallel, delayed
+
+    from clipsieve.selection import greedy_elimination
+
+    pair = [embeddings("raw", columns, rows, scoring, seed) for seed in (0, 1)]
+    after, one = clocked(lambda: [greedy_elimination(*data).removed for data in pair])
+    with Parallel(n_jobs=2) as workers:
+        workers(delayed(time.sleep)(0.5) for _ in pair)  # both processes are up
+        beside, other = clocked(
+            lambda: workers(delayed(greedy_elimination)(*data, threads=1) for data in pair)
+        )
+    return {
+        "columns": columns,
+        "training_rows": rows,
+        "scoring_rows": scoring,
+        "seconds_after_one_another": after,
+        "seconds_side_by_side": beside,
+        "ratio": after / beside,
+        "same_lists": all(np.array_equal(a, b.removed) for a, b in zip(one, other, strict=True)),
+    }
 
 
 class Phases:
