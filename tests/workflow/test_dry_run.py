@@ -133,9 +133,33 @@ def test_classes_of_a_metadata_table_and_a_wheels_model_reach_the_verbs(bare):
     (bare.root / "classes.yaml").write_text(f"{generator}\n")
     target = "results/tiny/images/upsample_nearest.parquet"
     command = shell_of(bare, "scan", "--configfile", TINY, "classes.yaml", "--", target)
-    assert "--metadata m.csv --real-values 0,nature" in command
+    assert "--metadata=m.csv --real-values=0,nature" in command
     command = shell_of(bare, "weights", "--", "data/weights/clip_b16.safetensors")
     assert "--model ViT-B-16-quickgelu" in command
+
+
+def test_patterns_of_every_form_are_planned_and_passed(bare):
+    """Braces are no wildcards, and a pattern that begins with a hyphen is no option."""
+    pattern = r"-(?P<group>\d{6})_\d{1,4}$"
+    entry = f"generators: {{upsample_nearest: {{group_pattern: '{pattern}', title: 'six {{6}}'}}}}"
+    (bare.root / "pattern.yaml").write_text(entry)
+    options = ("--configfile", TINY, "pattern.yaml")
+    assert bare.planned(*options)["provenance"] == 1
+    command = shell_of(bare, "scan", *options, "--", "results/tiny/images/upsample_nearest.parquet")
+    assert f"'--group-pattern={pattern}'" in command
+
+
+def test_own_weights_may_lie_where_those_of_a_wheel_do(bare):
+    weights = bare.root / "data/weights/own.safetensors"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.touch()
+    (bare.root / "own.yaml").write_text(
+        f"encoders: {{own: {{model: tiny, weights: {weights.relative_to(bare.root)}}}}}\n"
+        "use: {encoders: [own]}\n"
+    )
+    jobs = bare.planned("--configfile", TINY, "own.yaml")
+    assert jobs["embed"] > 0
+    assert "weights" not in jobs
 
 
 def test_controls_are_tuned_like_the_probes_unless_told_otherwise(bare):
@@ -164,4 +188,8 @@ def test_links_in_a_users_folder_are_followed_and_may_dangle(bare):
     bare.snakemake("--cores", "1", *choice)
     assert bare.planned(*choice) == {}
     Image.new("RGB", (64, 64), (10, 200, 10)).save(elsewhere / "2.png")
+    assert bare.planned(*choice) == {"scan": 1}
+    (elsewhere / "2.png").unlink()
+    assert bare.planned(*choice) == {}
+    (elsewhere / "1.png").rename(elsewhere / "3.png")  # groups come from names
     assert bare.planned(*choice) == {"scan": 1}

@@ -31,6 +31,14 @@ def test_nothing_changed_nothing_to_do(project):
     assert project.planned("--configfile", TINY) == {}
 
 
+def test_compiled_modules_are_no_edit(project):
+    """Python writes them beside the modules unless it is told not to."""
+    for path in (project.root / "src/clipsieve").rglob("*.py"):
+        (path.parent / "__pycache__").mkdir(exist_ok=True)
+        (path.parent / "__pycache__" / f"{path.stem}.cpython-399.pyc").touch()
+    assert project.planned("--configfile", TINY) == {}
+
+
 def test_a_comment_in_the_config_reruns_nothing(project):
     path = project.root / TINY
     path.write_text("# a comment\n" + path.read_text())

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from clipsieve import config as clipsieve_config
 from clipsieve import versions
 from clipsieve.errors import UserError
+from clipsieve.files import hash_of
 from clipsieve.images import layouts
 from clipsieve.report import registry
 
@@ -93,15 +94,18 @@ def perturbed_files(wildcards):
 
 
 def fingerprint(wildcards):
-    """Changes when a file of a user's folder is added, removed or edited, at the cost of a listing."""
+    """Changes when a file of a user's folder is added, removed, renamed or edited, at the cost of a listing."""
     if made_folder(wildcards):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
-    files = [folder / name for name in layouts.list_files(folder)]
-    facts = [path.stat() for path in files if path.exists()]  # a dangling link has none
-    size = sum(f.st_size for f in facts)
-    newest = max((f.st_mtime_ns for f in facts), default=0)
-    return f"{len(files)} files, {size} bytes, newest {newest}"
+    names = layouts.list_files(folder)
+    metadata = STUDY.entry(wildcards.image_set)["metadata"]
+    facts = []
+    for name in [*names, *([metadata] if metadata else [])]:
+        path = folder / name
+        if path.exists():  # a dangling link does not
+            facts.append([name, path.stat().st_size, path.stat().st_mtime_ns])
+    return f"{len(names)} files, {hash_of(facts)}"
 
 
 def scan_options(wildcards):
@@ -119,12 +123,8 @@ def scan_options(wildcards):
         "--metadata": entry["metadata"],
         "--real-values": ",".join(entry["real_values"]) or None,
     }
-    return [
-        part
-        for key, value in options.items()
-        if value is not None
-        for part in (key, value)
-    ]
+    # one word each: a value may begin with a hyphen
+    return [f"{key}={value}" for key, value in options.items() if value is not None]
 
 
 def recipe_of(name):
@@ -191,7 +191,5 @@ def grow(amount):
 
 def code(*patterns):
     """Modules of a cheap rule, as inputs: compared by content, so an edit reruns it."""
-    files = [
-        str(f) for pattern in patterns for f in Path("src/clipsieve").glob(pattern)
-    ]
-    return sorted(files)
+    files = [f for pattern in patterns for f in Path("src/clipsieve").glob(pattern)]
+    return sorted(str(f) for f in files if "__pycache__" not in f.parts)

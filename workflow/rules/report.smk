@@ -28,8 +28,8 @@ rule table:
         runtime=grow(15),
     params:
         options=input_options,
-        generators=GENERATOR_FACTS,
-        encoders=ENCODER_FACTS,
+        generators=lambda wildcards: GENERATOR_FACTS,
+        encoders=lambda wildcards: ENCODER_FACTS,
     shell:
         "clipsieve table {wildcards.table}"
         " {params.options:q}"
@@ -63,8 +63,8 @@ rule figure:
         runtime=grow(15),
     params:
         options=input_options,
-        generators=GENERATOR_FACTS,
-        encoders=ENCODER_FACTS,
+        generators=lambda wildcards: GENERATOR_FACTS,
+        encoders=lambda wildcards: ENCODER_FACTS,
     shell:
         "clipsieve figure {wildcards.figure}"
         " {params.options:q}"
@@ -98,8 +98,8 @@ rule gallery:
         runtime=grow(15),
     params:
         data_root=data_root("run"),
-        generators=GENERATOR_FACTS,
-        encoders=ENCODER_FACTS,
+        generators=lambda wildcards: GENERATOR_FACTS,
+        encoders=lambda wildcards: ENCODER_FACTS,
     shell:
         "clipsieve gallery"
         " --scores {input.scores:q}"
@@ -170,7 +170,7 @@ rule provenance:
         mem_mb=grow(2000),
         runtime=grow(60),
     params:
-        config=json.dumps(config, sort_keys=True),
+        config=lambda wildcards: json.dumps(config, sort_keys=True),
         folder=subpath(output.record, parent=True),
     shell:
         "clipsieve provenance"
