@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipsieve.config import WEIGHT_FILES, Run
+from clipsieve.errors import UserError
 
 # For a first guess of a run's length with ViT-B/16. Two CPU cores took 0.23 s an image in the demo; the GPU's
 # number is assumed, not measured.
@@ -57,37 +58,41 @@ def _summary(run: Run) -> str:
 
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
     from clipsieve.images.decode import ImageProblem, decode
-    from clipsieve.images.layouts import list_files
+    from clipsieve.images.layouts import list_files, read_members
 
     root = Path(run.config["data_root"])
     for image_set in run.image_sets:
         entry = run.entry(image_set)
         folder = root / entry["folder"]
-        files = [folder / name for name in list_files(folder)]
-        counts[image_set] = len(files)
-        if not files and entry["make"]:
+        if entry["make"] and not list_files(folder):
             yield Finding("note", f"images {image_set}: not made yet; the workflow makes them")
             continue
         if not folder.is_dir():
             yield Finding("WRONG", f"images {image_set}: no folder {folder}")
             continue
-        if not files:
-            yield Finding("WRONG", f"images {image_set}: {folder} has no files")
+        label = 0 if image_set in run.generators else 1
+        options = {k: entry[k] for k in ("layout", "group_pattern", "metadata", "real_values")}
+        try:
+            found = read_members(folder, label=label, **options)
+        except UserError as error:
+            yield Finding("WRONG", f"images {image_set}: {folder}: {error}")
             continue
-        problems = []
-        for path in files[:SAMPLE] if decode_sample else []:
+        good = [member for member in found if member.problem is None]
+        counts[image_set] = len(good)
+        if not good:
+            first = f"; {found[0].path}: {found[0].problem}" if found else ""
+            yield Finding("WRONG", f"images {image_set}: {folder} has no file of this set{first}")
+            continue
+        problems = [(member.path, member.problem) for member in found if member.problem]
+        for member in good[:SAMPLE] if decode_sample else []:
             try:
-                decode(path)
+                decode(folder / member.path)
             except ImageProblem as problem:
-                problems.append(f"{path.name} ({problem})")
+                problems.append((member.path, problem.reason))
+        text = f"images {image_set}: {len(good)} files in {len({m.group for m in good})} groups in {folder}"
         if problems:
-            yield Finding(
-                "note",
-                f"images {image_set}: {len(files)} files; {len(problems)} of the first {SAMPLE} do not decode, "
-                f"first {problems[0]}",
-            )
-        else:
-            yield Finding("ok", f"images {image_set}: {len(files)} files in {folder}")
+            text += f"; {len(problems)} with a problem, first {problems[0][0]} ({problems[0][1]})"
+        yield Finding("note" if problems else "ok", text)
 
 
 def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
@@ -110,20 +115,18 @@ def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
         text = f"encoder {name}: weights {weights}"
         yield Finding("ok" if found else "WRONG", text if found else f"{text}: no such file")
     elif isinstance(model, str) and not model.startswith("hf-hub:"):
-        import open_clip
+        from clipsieve.encoders.load import known_tag
 
-        tags = open_clip.list_pretrained_tags_by_model(model)
-        if weights in tags:
-            yield Finding(
-                "note",
-                f"encoder {name}: weights {weights} of {model} are fetched from a model hub at first use; on compute "
-                "nodes without a network, run the rule encoder on a machine that has one",
-            )
-        else:
-            yield Finding(
-                "WRONG",
-                f"encoder {name}: {model} has no weights {weights!r}; one of: {', '.join(tags) or 'none'}",
-            )
+        try:
+            known_tag(model, weights)
+        except UserError as error:
+            yield Finding("WRONG", f"encoder {name}: {error}")
+            return
+        yield Finding(
+            "note",
+            f"encoder {name}: weights {weights} of {model} are fetched from a model hub at first use; on compute "
+            "nodes without a network, run the rule encoder on a machine that has one",
+        )
 
 
 def _machine(results: Path) -> Iterator[Finding]:

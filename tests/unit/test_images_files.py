@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,42 @@ def test_metadata(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError, match=r"a\.png has the class '0'; say which classes are real"):
         layouts.members(["a.png"], label=1, metadata=metadata)
+
+
+def test_a_file_without_a_class_is_in_neither_set() -> None:
+    metadata = {"a.png": {"target": "0"}, "b.png": {"target": "1"}, "c.png": {"target": ""}}
+    for label, own in ((1, "a.png"), (0, "b.png")):
+        found = by_path(layouts.members([], label=label, metadata=metadata, real_values=["0"]))
+        assert found == {
+            own: (own[0], None),
+            "c.png": (None, "no class in the metadata table"),
+        }
+    for table in (None, {"a.png": {"Target": "0"}}):
+        with pytest.raises(UserError, match="no metadata table with a column target or label"):
+            layouts.members(["a.png"], label=1, metadata=table, real_values=["0"])
+
+
+def test_a_name_that_is_not_utf8_has_a_row_and_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(b"x")
+    found = by_path(layouts.read_members(tmp_path, label=0))
+    assert found["good.png"] == ("good", None)
+    assert found["caf\\udce9.png"] == (None, "name is not UTF-8")
+
+
+def test_a_folder_that_cannot_be_listed_stops_the_scan(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "part2").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "part2":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"part2: cannot be listed \(Permission denied\)"):
+        layouts.list_files(tmp_path)
+    assert layouts.list_files(tmp_path / "none") == []
 
 
 @pytest.mark.parametrize(

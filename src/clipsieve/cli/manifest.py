@@ -100,18 +100,12 @@ def run(args: argparse.Namespace) -> None:
             " generated images (0) have a generator, real ones (1) have none"
         )
     prefix = _prefix(args.folder, args.data_root, args.image_set)
-    metadata = None
-    paths = layouts.list_files(args.folder)
-    if args.metadata:
-        metadata = layouts.read_metadata(args.folder / args.metadata)
-        table_itself = os.path.normpath(args.metadata)
-        paths = [path for path in paths if path != table_itself]
-    chosen = layouts.members(
-        paths,
+    chosen = layouts.read_members(
+        args.folder,
+        metadata=args.metadata or None,
         label=args.label,
         layout=args.layout,
         group_pattern=args.group_pattern or None,
-        metadata=metadata,
         real_values=[value.strip() for value in args.real_values.split(",") if value.strip()],
     )
     if not chosen:

@@ -157,8 +157,14 @@ def _from_config(config: dict[str, Any], precision: str) -> nn.Module:
     return model
 
 
-def _from_tag(name: str, tag: str, precision: str) -> tuple[nn.Module, str, bool]:
-    """Load the weights of an open_clip tag, after checking that the activation is theirs."""
+def known_tag(name: str, tag: str) -> dict[str, Any]:
+    """Return what open_clip knows of a tag of a model, after checking that the activation is its.
+
+    Raises
+    ------
+    UserError
+        The model has no such tag, or another activation than its weights were trained with.
+    """
     known = get_pretrained_cfg(name, tag)
     if not known:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
@@ -172,6 +178,12 @@ def _from_tag(name: str, tag: str, precision: str) -> tuple[nn.Module, str, bool
         if right not in open_clip.list_models():
             right = f"a configuration of {name} with quick_gelu: {str(wanted).lower()}"
         raise UserError(f"encoder model {name!r}: weights {tag!r} were {needs}; use {right}")
+    return dict(known)
+
+
+def _from_tag(name: str, tag: str, precision: str) -> tuple[nn.Module, str, bool]:
+    """Load the weights of an open_clip tag."""
+    known = known_tag(name, tag)
     try:
         path = download_pretrained(known)
         model = open_clip.create_model(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from clipsieve.errors import UserError
 
@@ -38,11 +39,23 @@ class Member:
 def list_files(folder: Path) -> list[str]:
     """Return every file below a folder, as sorted paths in it with forward slashes.
 
-    Hidden files and folders (a leading dot) are passed over; links to folders are followed once.
+    Hidden files and folders (a leading dot) are passed over; links to folders are followed once. A
+    folder that is not there has none.
+
+    Raises
+    ------
+    UserError
+        A folder cannot be listed.
     """
+
+    def stop(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be listed ({error.strerror})")
+
+    if not folder.exists():
+        return []
     found: list[str] = []
     seen: set[str] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, onerror=stop, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:
             folders.clear()
@@ -87,12 +100,14 @@ def members(
     -------
     list of Member
         In the order of `paths`; files of the other class are left to the other set. A file in
-        neither class folder, absent from the table or on disk, or without a group has a problem.
+        neither class folder, absent from the table or on disk, without a class or a group, or with
+        a name that is not UTF-8 has a problem.
 
     Raises
     ------
     UserError
-        For an unknown layout, a bad pattern, or classes of a plain folder without `real_values`.
+        For an unknown layout, a bad pattern, classes of a plain folder without `real_values`, or
+        `real_values` without classes.
     """
     if layout not in LAYOUTS:
         raise UserError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
@@ -101,9 +116,17 @@ def members(
     names = list(paths)
     if metadata is not None:
         names = sorted(set(names) | set(metadata))
+    if real and not any(c in row for row in (metadata or {}).values() for c in TARGET_COLUMNS):
+        raise UserError(
+            "real_values: no metadata table with a column " + " or ".join(TARGET_COLUMNS)
+        )
     chosen = []
     for name in names:
         row = metadata.get(name) if metadata is not None else {}
+        if not _is_text(name):
+            shown = name.encode(errors="backslashreplace").decode()
+            chosen.append(Member(shown, None, "name is not UTF-8"))
+            continue
         member, side = _place(name, layout)
         if row is None:
             chosen.append(Member(name, None, "not in the metadata table"))
@@ -116,12 +139,36 @@ def members(
             )
         if real and target is not None:
             side = int(target in real)
-        if side is None and layout != "plain":
+        if side is None and real:
+            chosen.append(Member(name, None, "no class in the metadata table"))
+        elif side is None and layout != "plain":
             folders = " or ".join(LAYOUTS[layout][0] + LAYOUTS[layout][1])
             chosen.append(Member(name, None, f"in no folder named {folders}"))
         elif side is None or side == label:
             chosen.append(_grouped(member, row, pattern))
     return chosen
+
+
+def read_members(folder: Path, *, metadata: str | None = None, **options: Any) -> list[Member]:
+    """Choose the files of a folder as `members` does, which says what `options` are.
+
+    Parameters
+    ----------
+    folder
+    metadata
+        CSV table, a path relative to the folder; it is no member itself.
+
+    Raises
+    ------
+    UserError
+        As `list_files`, `read_metadata` and `members`.
+    """
+    paths = list_files(folder)
+    if not metadata:
+        return members(paths, **options)
+    itself = os.path.normpath(metadata)
+    table = read_metadata(folder / metadata)
+    return members([path for path in paths if path != itself], metadata=table, **options)
 
 
 def read_metadata(path: Path) -> dict[str, dict[str, str]]:
@@ -173,6 +220,15 @@ def inside(path: str, *, where: str) -> str:
     ):
         raise UserError(f"{where}: path {path!r} must be relative and stay inside its folder")
     return plain
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name is UTF-8: the operating system allows any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:
