@@ -37,7 +37,12 @@ class _StrictLoader(yaml.SafeLoader):
 def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *other`, which may be overridden
+            continue
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            line = key_node.start_mark.line + 1
+            raise UserError(f"key {key!r} in line {line} is no text; write it in quotes")
         if key in seen:
             raise UserError(f"key {key!r} stands twice (second in line {node.start_mark.line + 1})")
         seen.add(key)
@@ -70,7 +75,10 @@ def read_configs(paths: Iterable[str | Path]) -> dict[str, Any]:
     """Merge config files as Snakemake does: mappings are merged, lists and values are replaced."""
     merged: dict[str, Any] = {}
     for path in paths:
-        _update(merged, read_yaml(path) or {})
+        read = read_yaml(path) or {}
+        if not isinstance(read, dict):
+            raise UserError(f"{path}: holds a {type(read).__name__}; keys and values are wanted")
+        _update(merged, read)
     return merged
 
 

@@ -25,7 +25,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     unique = f"{os.getpid()}-{secrets.token_hex(4)}"
-    temporary = target.with_name(f".{target.stem}.{unique}{target.suffix}")
+    temporary = target.with_name(f"{_hidden(target)}{unique}{target.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as handle:
@@ -41,10 +41,16 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     Only for a caller that no other writer of `path` can run beside, since it holds a lock.
     """
     target = Path(path)
-    for found in target.parent.glob(f".{glob.escape(target.stem)}.*"):
-        middle = found.name[len(target.stem) + 2 : -len(target.suffix) or None]
+    start = _hidden(target)
+    for found in target.parent.glob(f"{glob.escape(start)}*"):
+        middle = found.name[len(start) : -len(target.suffix) or None]
         if found.suffix == target.suffix and re.fullmatch(r"\d+-[0-9a-f]{8}", middle):
             found.unlink(missing_ok=True)
+
+
+def _hidden(target: Path) -> str:
+    """Return how the names of temporary files of `target` begin; a name may have 255 bytes."""
+    return f".{target.stem.encode(errors='ignore')[:200].decode(errors='ignore')}."
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

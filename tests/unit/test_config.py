@@ -108,6 +108,35 @@ def test_a_key_written_twice_is_refused(tmp_path):
         config.read_yaml(path)
 
 
+def test_yaml_merge_keys_are_taken_and_may_be_overridden(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("a: &gan {family: gan, folder: a}\nb: {<<: *gan, folder: b}\n")
+    assert config.read_yaml(path)["b"] == {"family": "gan", "folder": "b"}
+    path.write_text("a: &gan {family: gan}\nb: {<<: *gan, folder: b, folder: c}\n")
+    with pytest.raises(UserError, match="'folder' stands twice"):
+        config.read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("- a\n- b\n", "holds a list"), ("use:\n  yes: 1\n", "key True in line 2 is no text")],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, text, said):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"mine\.yaml: {said}"):
+        config.read_configs([path])
+
+
+def test_a_list_of_texts_is_added_to_those_of_the_project(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "texts: {mine: {kind: file, file: words.txt}}\nuse: {texts: [vocabulary, mine]}\n"
+    )
+    resolved = config.resolve(config.read_configs(["config.yaml", mine]))
+    assert config.Run.of(resolved).config["use"]["texts"] == ["vocabulary", "mine"]
+
+
 def test_a_second_file_merges_mappings_and_replaces_lists(tmp_path):
     one, two = tmp_path / "1.yaml", tmp_path / "2.yaml"
     one.write_text("search: {C: 1, tie: first}\nseeds: [1, 2]\n")

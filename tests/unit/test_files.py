@@ -39,6 +39,16 @@ def test_two_writers_in_one_process_do_not_meet(tmp_path: Path) -> None:
     assert names(target.parent) == {"a.h5"}
 
 
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    target = tmp_path / ("漢" * 83 + ".png")  # 253 bytes
+    with replacing(target) as temporary:
+        temporary.write_text("x")
+        left = temporary.name
+    (tmp_path / left).write_text("x")
+    remove_leftovers(target)
+    assert names(tmp_path) == {target.name}
+
+
 def test_leftovers_of_kills_go_and_nothing_else_does(tmp_path: Path) -> None:
     target = tmp_path / "a[1].h5"
     with replacing(target) as temporary:
