@@ -352,5 +352,5 @@ def _rows(array: np.ndarray, rows: np.ndarray | slice | None) -> np.ndarray:
 
 def _heads(file: h5py.File, path: PathLike) -> h5py.Dataset:
     if "heads" not in file:
-        raise UserError(f"{path}: no head outputs; this encoder gives embeddings alone")
+        raise UserError(f"{path}: no head outputs (an encoder without them has has_heads: false)")
     return file["heads"]

@@ -126,14 +126,11 @@ def bad_files(root: Path) -> list[dict]:
         "empty.png": b"",
         "cut.png": good[: len(good) // 2],
         "page.jpg": b"<html>not found</html>",
-        "changed.png": good + b"x",
     }
     rows = []
     for name, data in contents.items():
         (root / name).write_bytes(data)
         rows.append(row(root / name))
-    (root / "changed.png").write_bytes(good)
-    rows.append({"image_id": "s/gone.png", "path": "gone.png", "sha256": "0" * 64, "problem": None})
     rows.append(
         {"image_id": "s/known.png", "path": "known.png", "sha256": None, "problem": "too small"}
     )
@@ -151,14 +148,42 @@ def test_bad_images_are_left_out_each_with_a_row(tmp_path: Path) -> None:
         problems = pd.read_parquet(args.problems).set_index("path")["problem"]
         assert set(problems.index) == set(bad["path"])
         assert problems["empty.png"] == "empty file"
-        assert problems["gone.png"] == "no such file"
-        assert "sha256 differs" in problems["changed.png"]
         assert problems["known.png"] == "too small"
     with pytest.raises(UserError, match=r"known\.png: too small"):
         embed.run(arguments(tmp_path, mixed, "strict", on_problem="error"))
     unknown = mixed[mixed["problem"].isna()]
     with pytest.raises(UserError, match=r"empty\.png: empty file"):
         embed.run(arguments(tmp_path, unknown, "strict", on_problem="error"))
+
+
+@pytest.mark.parametrize("what", ["away", "another"])
+def test_a_file_that_cannot_be_read_stops_embed_and_is_read_when_it_is_back(
+    tmp_path: Path, what: str
+) -> None:
+    table = make_set(tmp_path / "images", 9)
+    path = tmp_path / "images/0003.png"
+    kept = path.read_bytes()
+    if what == "away":
+        path.unlink()
+    else:
+        path.write_bytes(kept + b"x")
+    args = arguments(tmp_path, table, on_problem="skip")
+    with pytest.raises(UserError, match=r"0003\.png: (can't be read|changed since)"):
+        embed.run(args)
+    path.write_bytes(kept)
+    embed.run(args)
+    assert list(store.read_embeddings(args.output).image_id) == list(table["image_id"])
+
+
+def test_heads_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    table = make_set(tmp_path / "images", 2)
+    spec = SPEC.replace('"layers": 2', '"layers": 2, "pool_type": "avg"')
+    with pytest.raises(
+        UserError, match=r"encoder small: no head outputs, since .*has_heads: false"
+    ):
+        embed.run(arguments(tmp_path, table, spec=spec, heads_dtype="float32"))
+    embed.run(arguments(tmp_path, table, spec=spec))
+    assert not store.has_heads(tmp_path / "x.h5")
 
 
 def test_the_same_picture_twice_is_embedded_once(tmp_path: Path, monkeypatch) -> None:

@@ -74,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heads-dtype",
         choices=("float32", "float16", "none"),
-        default="float32",
-        help="type of the head outputs in the file; none leaves them out (default %(default)s)",
+        help="type of the head outputs in the file, which the encoder must then have; none leaves them"
+        " out (default: float32 where the encoder has them)",
     )
     parser.add_argument(
         "--background",
@@ -133,9 +133,13 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.images.decode import DECODE_VERSION
 
     encoder = load_encoder(spec)
-    if encoder.heads_missing:
-        log.info("%s: no head outputs, since %s", args.encoder, encoder.heads_missing)
-    heads_dtype = "none" if encoder.heads_missing else args.heads_dtype
+    heads_dtype = args.heads_dtype or "float32"
+    if encoder.heads_missing and heads_dtype != "none":
+        missing = f"encoder {args.encoder}: no head outputs, since {encoder.heads_missing}"
+        if args.heads_dtype:
+            raise UserError(f"{missing}; leave them out (has_heads: false, --heads-dtype none)")
+        log.info("%s", missing)
+        heads_dtype = "none"
     parameters = {
         "embed_version": EMBED,
         "decode_version": DECODE_VERSION,

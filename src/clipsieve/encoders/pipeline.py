@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from clipsieve.errors import UserError
 from clipsieve.images.decode import ImageProblem, decode
 
 
@@ -58,6 +59,11 @@ def batches(
         Shows through transparent pixels.
     ahead : int, default 2
         Batches decoded in advance.
+
+    Raises
+    ------
+    UserError
+        A file cannot be read, or is another one than its key says.
     """
 
     def load(job: Job) -> torch.Tensor | str:
@@ -88,15 +94,19 @@ def batches(
 
 
 def _checked_bytes(job: Job) -> bytes:
-    """Read a file once, and make sure that it is still the one the image table speaks of."""
+    """Read a file once, and make sure that it is still the one the image table speaks of.
+
+    What fails here may pass (a file system that is away), so it is no problem of the image that a
+    shard would remember.
+    """
     try:
         data = job.path.read_bytes()
-    except FileNotFoundError:
-        raise ImageProblem("no such file") from None
     except OSError as error:
-        raise ImageProblem(f"can't be read: {error.strerror}") from error
+        raise UserError(
+            f"{job.path}: can't be read ({error.strerror}), but was when the images were scanned"
+        ) from error
     if hashlib.sha256(data).hexdigest() != job.key:
-        raise ImageProblem("changed since the image table was made (sha256 differs)")
+        raise UserError(f"{job.path}: changed since the images were scanned (sha256 differs)")
     return data
 
 
