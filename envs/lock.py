@@ -11,5 +11,8 @@ names = {
     if item["metadata"]["name"] != "clipsieve"
 }
 print("# Exact versions that `make demo` and `make test` install. `make lock` writes them anew.")
+# torch's wheels for other systems come without a GPU's libraries
+on_linux = ("nvidia-", "cuda-", "triton")
 for name, version in sorted(names):
-    print(f"{name}=={version}")
+    marker = ' ; sys_platform == "linux"' if name.startswith(on_linux) else ""
+    print(f"{name}=={version}{marker}")
