@@ -137,8 +137,9 @@ def shuffled_labels(
 
     Without groups all rows are exchanged. With groups the exchange keeps what rows of a group share:
     in a group that holds both classes (a photograph and its generated twin) labels are exchanged
-    within the group; groups of one class hand their label as a whole to another such group of the
-    same size. Both keep the number of rows of each class.
+    within the group; groups of one class are labelled whole, in random order, until as many rows
+    are real as were. Groups of unlike sizes meet that number as nearly as whole groups allow, and
+    at least one of them gets each label.
 
     Parameters
     ----------
@@ -162,23 +163,23 @@ def shuffled_labels(
         raise UserError(f"groups has shape {list(names.shape)}; it must be [{len(labels)}]")
     place, sizes = np.unique(names, return_inverse=True, return_counts=True)[1:]
     real = np.bincount(place, weights=labels).astype(np.int64)
-    both = np.flatnonzero(((real > 0) & (real < sizes))[place])
-    within = place[both]
-    both = both[np.argsort(within, kind="stable")]
-    within = np.sort(within)
-    one_class = (real == 0) | (real == sizes)
-    by_group = np.argsort(place, kind="stable")
-    starts = np.cumsum(sizes) - sizes
-    alike = [  # rows of groups of one class and equal size, [groups, size]
-        by_group[starts[one_class & (sizes == size)][:, None] + np.arange(size)]
-        for size in np.unique(sizes[one_class])
-    ]
+    mixed = (real > 0) & (real < sizes)
+    within = np.flatnonzero(mixed[place])
+    within = within[np.argsort(place[within], kind="stable")]
+    whole = np.flatnonzero(~mixed)
+    both = 0 < real[whole].sum() < sizes[whole].sum()
     rng = np.random.default_rng(seed)
     found = np.tile(labels, (draws, 1))
     for row in found:
-        row[both] = labels[both][np.lexsort((rng.random(len(both)), within))]
-        for rows in alike:
-            row[rows] = rng.permutation(labels[rows[:, 0]])[:, None]
+        order = np.lexsort((rng.random(len(within)), place[within]))
+        row[within] = labels[within][order]
+        if both:
+            order = rng.permutation(whole)
+            rows = np.cumsum(sizes[order])[:-1]
+            cut = 1 + int(np.argmin(np.abs(rows - real[whole].sum())))
+            label = np.zeros(len(sizes), dtype=np.int64)
+            label[order[:cut]] = 1
+            row[~mixed[place]] = label[place[~mixed[place]]]
     return found
 
 
