@@ -70,6 +70,29 @@ def test_no_resample_is_without_a_small_generator() -> None:
     assert (weights[small].sum(axis=0) > 0).all()
 
 
+def test_groups_that_cover_the_sets_at_random_are_one_stratum() -> None:
+    """Of few photographs each generator has most: no draw is without one, and all of them vary."""
+    rng = np.random.default_rng(0)
+    covers = rng.random((16, 5)) < 0.8
+    strata = strata_of_sets([(0, *(np.flatnonzero(row) + 1)) for row in covers])
+    assert strata.sizes.tolist() == [16]
+    # one set of 15 among 80 is not scarce either, one of 4 is, and keeps its groups together
+    for number, apart in ((15, False), (4, True)):
+        few = np.isin(np.arange(80), rng.choice(80, number, False))
+        covers = rng.random((80, 5)) < 0.85
+        members = [
+            (0, *(np.flatnonzero(row) + 1), *([9] if has else []))
+            for row, has in zip(covers, few, strict=True)
+        ]
+        strata = strata_of_sets(members)
+        assert (strata.sizes == 1).sum() == 0
+        own = set(strata.of_group[few]) - set(strata.of_group[~few])
+        assert (len(own) == 1) is apart
+        if apart:
+            assert strata.sizes[own.pop()] == number
+        assert (resample_weights(strata, 2000, 0)[few].sum(axis=0) > 0).all()
+
+
 def test_sources_are_resampled_apart() -> None:
     groups = np.arange(40)
     strata = strata_of(groups, groups // 20, groups // 20)

@@ -19,6 +19,8 @@ INTERVALS: tuple[Interval, ...] = ("percentile", "bca", "studentized")
 
 # A stratum below this many groups is joined with the other small ones of its source.
 _SMALL = 10
+# A chance this small that a draw leaves an image set without a group is none: 2,000 are drawn.
+_NEVER = 1e-6
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def strata_of(
     Where real and generated images are not paired, each class is then resampled to its own size, as
     it was collected; where every group has an image of every set, there is one stratum a source.
     Strata of fewer than 10 groups (a prompt that one generator refused) are joined within their
-    source, and with its largest stratum if they are still fewer than 10 together; but for those with
-    an image set of fewer than 20 groups, which a draw from a larger stratum might leave without any.
+    source. A scarce image set, of which a draw from those might hold no group, keeps its groups to
+    themselves. What is joined and still fewer than 10 groups goes to the source's largest stratum.
     """
     n_groups = int(groups.max()) + 1 if len(groups) else 0
     source_of = np.zeros(n_groups, dtype=np.int64)
@@ -65,29 +67,36 @@ def strata_of(
     members: list[set[int]] = [set() for _ in range(n_groups)]
     for group, image_set in set(zip(groups.tolist(), image_sets.tolist(), strict=True)):
         members[group].add(image_set)
-    keys: list[tuple[int, tuple[int, ...]]] = [
-        (int(source_of[g]), tuple(sorted(members[g]))) for g in range(n_groups)
-    ]
-    sizes = Counter(image_set for _, sets in keys for image_set in sets)
-    scarce = {image_set for image_set, n in sizes.items() if n < 2 * _SMALL}
-    for _ in range(2):
-        counts = Counter(keys)
-        largest = {
-            source: max((n, key) for key, n in counts.items() if key[0] == source)[1]
-            for source in {key[0] for key in counts}
-        }
-        rest = {
-            key: (key[0], ())
-            for key, n in counts.items()
-            if n < _SMALL and scarce.isdisjoint(key[1])
-        }
-        # second round: what is joined and still small goes to the source's largest stratum
-        keys = [
-            largest[key[0]] if key in rest and not key[1] else rest.get(key, key) for key in keys
-        ]
+    keys: list[tuple[int, tuple[int, ...]]] = [(0, ())] * n_groups
+    for source in np.unique(source_of).tolist():
+        own = np.flatnonzero(source_of == source).tolist()
+        joined = _joined([tuple(sorted(members[group])) for group in own])
+        for group, stratum in zip(own, joined, strict=True):
+            keys[group] = (source, stratum)
     names = {key: k for k, key in enumerate(sorted(set(keys)))}
     of_group = np.array([names[key] for key in keys], dtype=np.int64)
     return Strata(of_group, np.bincount(of_group, minlength=len(names)).astype(np.int64))
+
+
+def _joined(patterns: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the stratum of each group of one source, from the image sets that each has images in."""
+    total, count = len(patterns), Counter(patterns)
+    size = Counter(image_set for pattern in patterns for image_set in pattern)
+    large = {pattern for pattern, n in count.items() if n >= _SMALL}
+    sure = {image_set for pattern in large for image_set in pattern}
+    scarce = {s: n for s, n in size.items() if (1 - n / total) ** (total - 1) > _NEVER}
+
+    def stratum(pattern: tuple[int, ...]) -> tuple[int, ...]:
+        if pattern in large:
+            return pattern
+        own = [s for s in pattern if s in scarce and s not in sure]
+        return (min(own, key=lambda s: (size[s], s)),) if own else ()
+
+    found = [stratum(pattern) for pattern in patterns]
+    if large and found.count(()) < _SMALL:
+        largest = max(large, key=lambda pattern: (count[pattern], pattern))
+        found = [largest if key == () else key for key in found]
+    return found
 
 
 def resample_weights(strata: Strata, resamples: int, seed: int) -> NDArray[np.float32]:
