@@ -70,7 +70,7 @@ def test_p_values_are_uniform_where_neither_set_is_better(study) -> None:
     )
     comparer = study.Comparer(layout, study.SignFlips(layout.strata, 999, 0), "studentized", 0.95)
     row = comparer.mean_rows("b", [second], first)[METRICS.index("accuracy")]
-    assert row["p"] == pytest.approx(1 / 1000)
+    assert row["p"] < 1 / 1000
     assert row["difference_low"] > 0
 
 

@@ -35,6 +35,9 @@ _WITNESSES = {
     "tpr_at_fpr_5": "generated",
 }
 
+# Classes whose images a metric is made of, where not both; of one group nothing tells the spread.
+_CLASSES = {"accuracy_real": ("real",), "accuracy_generated": ("generated",)}
+
 
 def metric_intervals(
     values: Array,
@@ -70,9 +73,10 @@ def metric_intervals(
     ``studentized`` intervals of shares are made on the scale of log(x / (1 - x)), so they stay
     between 0 and 1 and lengthen to the middle; that of the average precision takes the spread from
     the influence where it is larger. TPR at a fixed FPR has percentiles always, and no interval
-    (NaN) where fewer than two of a source's real images may be false positives. The
-    calibration error of a sample errs upwards, by about as much as its replicates do again: its
-    interval reaches from two such biases below what the spread gives up to what the spread gives.
+    (NaN) where fewer than two of a source's real images may be false positives; nor has a metric of a
+    class with one group. The calibration error of a sample errs upwards, by about as much as its
+    replicates do again: its interval reaches from two such biases below what the spread gives up to
+    what the spread gives.
     """
     low, high = np.empty(values.shape), np.empty(values.shape)
     for m, metric in enumerate(METRICS):
@@ -101,9 +105,10 @@ def metric_intervals(
 def too_few(groups: Mapping[str, int]) -> list[int]:
     """Positions in `METRICS` of those that these numbers of groups say nothing of."""
     return [
-        METRICS.index(metric)
-        for metric, rate in _RATES.items()
-        if groups["real_of_a_source"] * rate < _ALLOWED
+        m
+        for m, metric in enumerate(METRICS)
+        if groups["real_of_a_source"] * _RATES.get(metric, np.inf) < _ALLOWED
+        or min(groups[name] for name in _CLASSES.get(metric, ("real", "generated"))) < 2
     ]
 
 
@@ -148,7 +153,11 @@ def _least_spread(metric: str, influence: Array | None, freedom: int | None) -> 
 def _bound_shares(
     values: Array, low: Array, high: Array, groups: Mapping[str, int], confidence: float
 ) -> None:
-    """Widen, in place, the empty intervals of shares that are exactly 0 or 1."""
+    """Widen, in place, the empty intervals of shares that are exactly 0 or 1, or made of such.
+
+    Where every image of one class is judged right and every one of the other wrong, no resample of
+    an accuracy over both differs either: both shares then have their bounds.
+    """
     fewer = min(groups["real"], groups["generated"])
     witnesses = {**groups, "fewer": fewer, "pairs": max(1, fewer // 2)}
     for m, metric in enumerate(METRICS):
@@ -158,3 +167,8 @@ def _bound_shares(
         bounds = exact_bound(values[m], witnesses[_WITNESSES[metric]], confidence)
         low[m] = np.where(certain, np.fmin(bounds[0], low[m]), low[m])
         high[m] = np.where(certain, np.fmax(bounds[1], high[m]), high[m])
+        if _WITNESSES[metric] in ("both", "fewer"):
+            made = ~certain & (high[m] - low[m] < 1e-6)
+            wrong = exact_bound(np.zeros_like(values[m]), fewer, confidence)[1]
+            low[m] = np.where(made, values[m] * (1 - wrong), low[m])
+            high[m] = np.where(made, values[m] + (1 - values[m]) * wrong, high[m])

@@ -4,7 +4,7 @@ Each function takes weights [n, B]: column b holds how often each image counts i
 column of ones gives the plain metric; the counts of B bootstrap resamples give all B replicates in
 a few matrix products and cumulative sums, without a loop over resamples.
 
-Labels are 0 = generated, 1 = real, and a logit above or at 0 says *real*. The positive class of
+Labels are 0 = generated, 1 = real, and a logit above 0 says *real*. The positive class of
 AUC, average precision and TPR is *generated*.
 """
 

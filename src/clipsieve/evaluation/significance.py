@@ -53,8 +53,10 @@ class SignFlips:
         Each group has the share ``d_g = influence_g + difference / K`` of the difference. If the two
         feature sets are equally good, a group's share is as likely to be ``-d_g``, so the sum under
         random signs shows what chance gives; p = (1 + number of sums at least as large) / (1 +
-        flips). For a mean over the groups of one stratum, d_g is the group's own difference and the
-        test is exact when its sign is a coin toss; else it holds as the number of groups grows.
+        flips), or, where no flip reached the difference and it is less, Hoeffding's bound on the
+        share of all signs that could. For a mean over the groups of one stratum, d_g is the group's
+        own difference and the test is exact when its sign is a coin toss; else it holds as the
+        number of groups grows.
         Where there are several strata, of n groups each, the influence is widened by the root of
         ``(1 - 1 / K) n / (n - 1)``, so that the shares' squares add up to the variance without bias.
         """
@@ -75,6 +77,10 @@ class SignFlips:
             sums = np.abs(shares.astype(np.float32) @ signs)
             reached += (sums >= (size - slack)[:, None]).sum(axis=1)
         p[known] = (1 + reached) / (1 + self.flips)
+        # Hoeffding: no more than this share of all signs can reach it, where none of ours did
+        total = np.maximum(np.square(shares).sum(axis=1), np.finfo(float).tiny)
+        bound = 2 * np.exp(-np.square(np.maximum(size - slack, 0)) / (2 * total))
+        p[known] = np.where(reached == 0, np.minimum(p[known], bound), p[known])
         return p
 
 
