@@ -66,7 +66,7 @@ def fit_platt(logits: ArrayLike, is_real: ArrayLike, weights: ArrayLike) -> Plat
     w = w / w.sum()
     centre = float(w @ z)
     scale = float(np.sqrt(w @ np.square(z - centre)))
-    if scale == 0.0:
+    if scale <= 1e-12 * max(1.0, float(np.abs(z).max())):  # all equal but for rounding
         return Platt(0.0, _log_odds(float(w @ target)))
     design = np.column_stack([(z - centre) / scale, np.ones_like(z)])
     beta = _newton(design, target, w)

@@ -357,7 +357,8 @@ def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ..
 def _check_enough_left(
     use: Mapping[str, Any], pairs: tuple[tuple[str, str], ...], generators: tuple[str, ...]
 ) -> None:
-    selected = set(use["feature_sets"]) & {*UNORDERED, *ORDERED}
+    chosen = {*use["feature_sets"], *use["controls"]}
+    selected = chosen & {*UNORDERED, *UNORDERED_CONTROLS, *ORDERED}
     if pairs and selected and len(generators) < 4:
         raise UserError(
             f"config: use.generators: {len(generators)} generators leave fewer than two to evaluate "

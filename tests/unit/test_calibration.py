@@ -40,6 +40,8 @@ def test_platt_stays_finite_on_separable_and_useless_logits():
     backwards = fit_platt([-3.0, -2, 2, 3], [True, True, False, False], np.ones(4))
     assert backwards.generated([-3.0, 3.0]).tolist() == pytest.approx([0.5, 0.5])
     assert fit_platt([1.0, 1.0], [True, False], np.ones(2)).slope == 0
+    for n in range(3, 40):  # the mean of equal numbers is not always that number
+        assert fit_platt([0.1234567] * n, np.arange(n) < 2, np.ones(n) / 3).slope == 0
     with pytest.raises(ValueError, match="real and generated"):
         fit_platt([1.0, 2.0], [True, True], np.ones(2))
     assert separable.generated([-1e6, 1e6]).tolist() == [1.0, 0.0]

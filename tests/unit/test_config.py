@@ -80,6 +80,17 @@ def test_resolving_twice_changes_nothing():
         ({"use": {"generators": ["a", "b"], "encoders": ["f"]}}, ["use.encoders", "'f'"]),
         ({"use": {"generators": ["a", "b", "c"], "encoders": ["e"]}}, ["at least 4"]),
         (
+            {
+                "use": {
+                    "generators": ["a", "b", "c"],
+                    "encoders": ["e"],
+                    "feature_sets": ["all", "residual"],
+                    "controls": ["random"],
+                }
+            },
+            ["at least 4"],
+        ),
+        (
             {"use": {"generators": ["a", "b"], "encoders": ["e"], "feature_sets": ["residual"]}},
             ["feature_sets", "'all'"],
         ),

@@ -12,6 +12,7 @@ from clipsieve import store
 from clipsieve.cli import main
 from clipsieve.feature_sets import FeatureSet, write_feature_sets
 from clipsieve.geometry import iso_score, mean_cosine
+from clipsieve.interpretation.inputs import read_material
 from clipsieve.probes.files import StoredProbe, write_probes
 from clipsieve.tables import read_table, write_table
 
@@ -211,6 +212,22 @@ def test_concepts_leave_out_heads_of_another_space_than_the_embeddings(files: Fi
     assert set(read_table(output)[0]["kind"]) == {"probe"}
 
 
+def test_equal_group_names_of_two_sources_are_two_groups(files: Files):
+    rows = {name: pd.DataFrame({"generator": [name], "source": [source], "label": [0]})
+            for name, source in (("gan", "real"), ("diff", "other"))}  # fmt: skip
+    for name, table in rows.items():
+        write_table(table, files.root / f"sources/{name}.parquet")
+    material = read_material(
+        embeddings=files.paths("e", "h5"), splits=files.paths("s", "parquet"),
+        probes=[], images=[str(files.root / f"sources/{n}.parquet") for n in rows],
+        features=[str(files.root / "f/heads.json")], head_maps=str(files.root / "encoder.h5"),
+        head_mode="difference", draws=20, seed=0, what="test",
+    )  # fmt: skip
+    (head,) = material.meaningless.heads.values()
+    assert {str(group).split("/")[0] for group in head.group} == {"real", "other"}
+    assert len(set(head.group)) == 2 * 80
+
+
 def test_geometry_measures_train_and_val_before_and_after(files: Files):
     output = files.root / "geometry.parquet"
     status = main(
@@ -265,6 +282,8 @@ def test_interpretability_joins_transfer_and_texts(files: Files):
         (["--embeddings", "e/gan.h5"], "1 embedding files, 3 split tables"),
         (["--texts", "t/other.h5"], "texts of 5 columns, embeddings of 24"),
         (["--probes", "p/other.npz"], "has 5 weights"),
+        (["--probes", "p/columns.npz"], "has column 700, the embeddings have 24 columns"),
+        (["--probes", "p/residual5.npz"], "has 5 weights, the embeddings have 24 columns"),
     ],
 )
 def test_mistakes_are_named_in_one_line(
@@ -277,6 +296,14 @@ def test_mistakes_are_named_in_one_line(
         files.root / "p/other.npz",
         [StoredProbe("all", 0, "gan", "embedding", None, np.ones(5), 0.0, 0.0, {}, {})],
     )
+    for name, part in (
+        ("columns", {"space": "embedding", "columns": [3, 700], "coef": np.ones(2)}),
+        ("residual5", {"space": "residual", "columns": None, "coef": np.ones(1),
+                       "residual": np.ones(5)}),
+    ):  # fmt: skip
+        probe = {"draw": 0, "intercept": 0.0, "threshold": 0.0, "params": {}, "facts": {}}
+        stored = StoredProbe(feature_set="all", train="gan", **probe, **part)
+        write_probes(files.root / f"p/{name}.npz", [stored])
     values = [str(files.root / v) if "/" in v else v for v in change[1:]]
     status = main(
         ["interpret", "--texts", str(files.root / "t/words.h5"), *files.material("all"),

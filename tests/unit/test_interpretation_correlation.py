@@ -69,6 +69,12 @@ def test_interval_covers_the_truth():
     assert 0.92 <= inside / trials <= 0.985
 
 
+def test_a_perfect_order_has_no_interval():
+    found = spearman([1, 2, 3, 4], [2, 3, 5, 9])
+    assert (found.rho, found.low, found.high) == (1.0, None, None)
+    assert found.p == pytest.approx(2 / 24)
+
+
 def test_too_few_or_constant_values_have_no_correlation():
     assert spearman([1, 2], [2, 1]).rho is None
     assert spearman([1, 1, 1, 1], [1, 2, 3, 4]).rho is None

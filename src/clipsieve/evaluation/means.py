@@ -112,7 +112,16 @@ def mean_over_cells(
         Groups of cells: name -> mask [P, J].
     layout
         Of the test images.
+
+    Raises
+    ------
+    UserError
+        No cell is left to average.
     """
+    if not masks:
+        raise UserError(
+            f"evaluation: {matrix.feature_set}: no cell off the diagonal is left; two generators are needed"
+        )
     names = list(masks)
     shape = matrix.values.shape[1:]
     average = np.stack([masks[name] / masks[name].sum() for name in names])  # [K, P, J]

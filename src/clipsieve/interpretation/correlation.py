@@ -23,8 +23,8 @@ class RankCorrelation:
     """Spearman's rho of n pairs with its 95 % interval and two-sided p value.
 
     `leave_one_out` is the range of rho when any one pair is left out: with a dozen generators one
-    of them can carry the whole correlation. Values that can't be had (fewer than 4 pairs, or a
-    constant side) are None.
+    of them can carry the whole correlation. Values that can't be had (fewer than 3 pairs, or a
+    constant side) are None; so is the interval of fewer than 4 pairs, and that of a perfect order.
     """
 
     rho: float | None
@@ -68,9 +68,8 @@ def spearman(
     rho = _pearson(a, b)
     p, method = _permutation_p(a, b, rho, seed=seed, draws=draws)
     low = high = None
-    if n > 3:
-        # atanh is infinite at 1; the interval's inner end then stays at 1.
-        centre = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    if n > 3 and abs(rho) < 1 - 1e-12:  # the transform is infinite at 1
+        centre = np.arctanh(rho)
         width = norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
         low, high = float(np.tanh(centre - width)), float(np.tanh(centre + width))
     return RankCorrelation(rho, low, high, p, n, method, _leave_one_out(a, b))

@@ -28,6 +28,8 @@ from clipsieve.tables import read_table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from clipsieve.probes.files import StoredProbe
+
 log = logging.getLogger("clipsieve")
 
 #: The family of probes on permuted labels: the null, never explained itself.
@@ -89,11 +91,7 @@ def read_material(
     dimensions = rows.embedding.shape[1]
     stored = [probe for path in probes for probe in read_probes(path)]
     for probe in stored:
-        if probe.space == "embedding" and probe.columns is None and len(probe.coef) != dimensions:
-            raise UserError(
-                f"{what}: the probe {probe.feature_set} of {probe.train} has {len(probe.coef)}"
-                f" weights, the embeddings have {dimensions} columns; are both of one encoder?"
-            )
+        _check_width(probe, dimensions, what)
     real = [probe for probe in stored if probe.feature_set != SHUFFLED]
     null = [probe for probe in stored if probe.feature_set == SHUFFLED]
     directions = directions_of_probes(real, dimensions)
@@ -104,7 +102,7 @@ def read_material(
         if head_maps is None:
             raise UserError(f"{what}: chosen heads need the encoder's head maps (--head-maps)")
         names = list(dict.fromkeys(head for heads_of in chosen.values() for head in heads_of))
-        heads, projections = _read_heads(rows, names, head_maps)
+        heads, projections = _read_heads(rows, names, head_maps, images)
         directions += _head_directions(chosen, heads, projections, head_mode)
     if not directions:
         raise UserError(f"{what}: no probe, residual or head to explain in the files given")
@@ -125,6 +123,23 @@ def read_material(
     return Material(directions, meaningless, rows)
 
 
+def _check_width(probe: StoredProbe, dimensions: int, what: str) -> None:
+    """Raise UserError for a probe of embeddings of another width."""
+    if probe.space not in ("embedding", "residual"):
+        return
+    if probe.columns is not None:
+        fits = max((int(c) for c in probe.columns), default=-1) < dimensions
+        has = f"column {max(probe.columns, default=-1)}"
+    else:
+        weights = probe.coef if probe.residual is None else probe.residual
+        fits, has = len(weights) == dimensions, f"{len(weights)} weights"
+    if not fits:
+        raise UserError(
+            f"{what}: the probe {probe.feature_set} of {probe.train} has {has}, the embeddings have"
+            f" {dimensions} columns; are both of one encoder?"
+        )
+
+
 def chosen_heads(features: Sequence[PathLike]) -> dict[str, list[tuple[int, int]]]:
     """Return the heads of each feature set of the family `heads` (random heads are left out)."""
     chosen = {}
@@ -142,7 +157,7 @@ def head_name(head: tuple[int, int]) -> str:
 
 
 def _read_heads(
-    rows: Rows, heads: list[tuple[int, int]], head_maps: PathLike
+    rows: Rows, heads: list[tuple[int, int]], head_maps: PathLike, images: Sequence[PathLike]
 ) -> tuple[dict[str, LabelledRows], dict[str, NDArray]]:
     """Read the outputs of some heads for all rows, and what maps them to the joint space."""
     maps = store.read_head_maps(head_maps, heads)
@@ -155,9 +170,17 @@ def _read_heads(
             f" have {outputs.shape[-1]}; are both of one encoder?"
         )
     generated = rows.label == 0
+    source_of = _sources(images)
+    # equal names of two sources are two groups
+    group = np.array(
+        [
+            f"{source_of.get(image_set, image_set)}/{name}"
+            for image_set, name in zip(rows.image_set.tolist(), rows.group.tolist(), strict=True)
+        ]
+    )
     names = [head_name(head) for head in heads]
     return (
-        {name: LabelledRows(outputs[:, i], generated, rows.group) for i, name in enumerate(names)},
+        {name: LabelledRows(outputs[:, i], generated, group) for i, name in enumerate(names)},
         {name: maps.head_projection[i].astype(np.float64) for i, name in enumerate(names)},
     )
 
@@ -193,16 +216,22 @@ def _shuffled_directions(probes: Sequence, dimensions: int) -> NDArray | None:
     return np.stack(vectors) if vectors else None
 
 
+def _sources(images: Sequence[PathLike]) -> dict[str, str]:
+    """Return the source of each generator that the image tables know."""
+    found: dict[str, str] = {}
+    for path in images:
+        table, _ = read_table(path, ("generator", "source", "label"))
+        for generator, source in table[["generator", "source"]].dropna().drop_duplicates().values:
+            found[str(generator)] = str(source)
+    return found
+
+
 def _by_generator(
     rows: Rows, images: Sequence[PathLike], generators: set[str]
 ) -> dict[str, LabelledRows]:
     """For each generator, its images with those of its source."""
     real_sets = sorted(set(rows.image_set[rows.label == 1].tolist()))
-    source_of: dict[str, str] = {}
-    for path in images:
-        table, _ = read_table(path, ("generator", "source", "label"))
-        for generator, source in table[["generator", "source"]].dropna().drop_duplicates().values:
-            source_of[str(generator)] = str(source)
+    source_of = _sources(images)
     found = {}
     for generator in sorted(generators):
         source = source_of.get(generator)
