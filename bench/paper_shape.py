@@ -25,7 +25,7 @@ from clipsieve.tables import write_table
 CONFIGS = ["config.yaml", "config/paper.yaml", "config/paper-shape.yaml"]
 SHAPES = {"clip_b16": (512, 12, 12), "clip_l14": (768, 24, 16)}
 D_HEAD = 64
-WALL, PROCESSOR = "s", "cpu_time"  # columns of Snakemake's benchmark files, in seconds
+WALL = "s"  # the column of Snakemake's benchmark files; it samples processor time too seldom to be of use
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -58,7 +58,6 @@ def run(quick: bool) -> dict[str, Any]:
         "search_pairs": len(study.pairs),
         "cores": cores,
         "hours": seconds / 3600,
-        "processor_hours_of_its_jobs": float(jobs["processor_seconds"].sum()) / 3600,
         "searches": searches(jobs, len(study.generators), cores),
         "jobs": by_rule(jobs),
     }
@@ -68,14 +67,13 @@ def job_times(folder: Path) -> pd.DataFrame:
     """Every job's seconds, from the benchmark files: `<rule>/[seed<seed>/[<encoder>/..]]<name>.tsv`."""
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
-        rule, *middle = path.relative_to(folder).parts
+        rule, *rest = path.relative_to(folder).with_suffix("").parts
         times = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
         rows.append(
             {
                 "rule": rule,
-                "encoder": next((e for e in SHAPES if e in (*middle, path.stem)), None),
+                "encoder": next((e for e in SHAPES if e in rest), None),
                 "seconds": float(times[WALL]),
-                "processor_seconds": float(times[PROCESSOR]),
             }
         )
     return pd.DataFrame(rows)
@@ -110,7 +108,6 @@ def by_rule(jobs: pd.DataFrame) -> list[dict[str, Any]]:
         jobs=("seconds", "size"),
         seconds=("seconds", "sum"),
         longest=("seconds", "max"),
-        processor_seconds=("processor_seconds", "sum"),
     )
     return table.sort_values("seconds", ascending=False).reset_index().to_dict("records")
 
