@@ -47,27 +47,33 @@ class Design:
         Whether generated images belong to photographs.
     mu
         Distance of the mean logits from 0, of real and generated images: [P, J, 2].
+    lacking
+        Chance that a generator has no image of a photograph, each by itself.
     """
 
     groups: int
     paired: bool
     mu: np.ndarray
+    lacking: float = 0.0
 
 
-def design(groups: int, paired: bool = True, mean: float = 1.0) -> Design:
+def design(groups: int, paired: bool = True, mean: float = 1.0, *, lacking: float = 0.0) -> Design:
     """Cells of graded difficulty around `mean`; accuracy is the normal distribution function of mu."""
     steps = np.linspace(-0.4, 0.4, 3)
     mu = mean + steps[:, None, None] * 0.5 + steps[None, :, None] + np.array([0.15, -0.15])
     # a real image has one logit, whatever generator it is held against
     mu[:, :, 0] = mu[:, :1, 0]
-    return Design(groups, paired, mu)
+    return Design(groups, paired, mu, lacking)
 
 
 def images_of(chosen: Design) -> Images:
     """Test images: one source and three generators."""
     rows = []
+    rng = np.random.default_rng(0)
     for name in ("s", *GENERATORS):
         for g in range(chosen.groups):
+            if name != "s" and rng.random() < chosen.lacking:
+                continue
             group = f"{g}" if chosen.paired else f"{name}{g}"
             rows.append((f"{name}/{g}", name, "s", group, int(name == "s")))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
@@ -323,6 +329,7 @@ def _print_coverage(sets: int, resamples: int, seed: int) -> None:
         "300 photographs": design(300),
         "100 a set, unpaired": design(100, paired=False),
         "30 photographs": design(30),
+        "30 photographs, a fifth lacking": design(30, lacking=0.2),
         "300 photographs, easy": design(300, mean=1.8),
     }
     _row("case", "of", "interval", *(name.replace("_", " ") for name in METRICS))
@@ -340,6 +347,7 @@ def _print_nulls(sets: int, seed: int) -> None:
         "equal, 300 photographs": (design(300), 0.0),
         "equal, 100 a set, unpaired": (design(100, paired=False), 0.0),
         "equal, 30 photographs": (design(30), 0.0),
+        "equal, 18 photographs, 3 of 10 lacking": (design(18, lacking=0.3), 0.0),
         "real for generated, 100 a set, unpaired": (design(100, paired=False), 0.02),
     }
     for name, (chosen, trade) in cases.items():

@@ -57,6 +57,11 @@ def test_p_values_are_uniform_where_neither_set_is_better(study) -> None:
     for name in ("accuracy", "accuracy_real", "auc", "average_precision"):
         at = METRICS.index(name)
         assert study.uniformity(p[:, at], above[:, at]) > 0.01, name
+    p, above = study.null_p_values(study.design(18, lacking=0.3), 200, 2)
+    for name in ("accuracy", "auc"):
+        at = METRICS.index(name)
+        assert study.uniformity(p[:, at], above[:, at]) > 0.01, name
+        assert np.mean(p[:, at] <= 0.05) < 0.09, name
     better = study.design(80)
     images = study.images_of(better)
     layout = study.layout_of(images, resamples=200, seed=0)
