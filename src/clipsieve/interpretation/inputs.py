@@ -128,8 +128,8 @@ def _check_width(probe: StoredProbe, dimensions: int, what: str) -> None:
     if probe.space not in ("embedding", "residual"):
         return
     if probe.columns is not None:
-        fits = max((int(c) for c in probe.columns), default=-1) < dimensions
-        has = f"column {max(probe.columns, default=-1)}"
+        last = max(map(int, probe.columns), default=0)
+        fits, has = last < dimensions, f"column {last}"
     else:
         weights = probe.coef if probe.residual is None else probe.residual
         fits, has = len(weights) == dimensions, f"{len(weights)} weights"

@@ -130,6 +130,11 @@ def permuted_residuals(X: ArrayLike, generated: ArrayLike) -> NDArray[np.float64
     Returns
     -------
     float64 [M, D], rows of length 1.
+
+    Raises
+    ------
+    ValueError
+        A draw takes all rows for one class.
     """
     ours, real = permuted_means(X, generated)
     return unit_rows(unit_rows(ours) - unit_rows(real))
@@ -138,7 +143,13 @@ def permuted_residuals(X: ArrayLike, generated: ArrayLike) -> NDArray[np.float64
 def permuted_means(
     X: ArrayLike, generated: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the means of the rows of `X` [n, k] taken for generated and for real, each [M, k]."""
+    """Return the means of the rows of `X` [n, k] taken for generated and for real, each float64 [M, k].
+
+    Raises
+    ------
+    ValueError
+        A draw of `generated` (bool [M, n]) takes all rows for one class.
+    """
     rows = np.asarray(X, dtype=np.float64)
     chosen = np.asarray(generated, dtype=np.float64)
     number = chosen.sum(axis=1, keepdims=True)
