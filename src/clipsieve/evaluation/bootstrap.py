@@ -84,12 +84,12 @@ def _joined(patterns: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     size = Counter(image_set for pattern in patterns for image_set in pattern)
     large = {pattern for pattern, n in count.items() if n >= _SMALL}
     sure = {image_set for pattern in large for image_set in pattern}
-    scarce = {s: n for s, n in size.items() if (1 - n / total) ** (total - 1) > _NEVER}
+    scarce = {s for s, n in size.items() if (1 - n / total) ** (total - 1) > _NEVER} - sure
 
     def stratum(pattern: tuple[int, ...]) -> tuple[int, ...]:
         if pattern in large:
             return pattern
-        own = [s for s in pattern if s in scarce and s not in sure]
+        own = scarce.intersection(pattern)
         return (min(own, key=lambda s: (size[s], s)),) if own else ()
 
     found = [stratum(pattern) for pattern in patterns]

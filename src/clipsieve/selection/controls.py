@@ -166,20 +166,19 @@ def shuffled_labels(
     mixed = (real > 0) & (real < sizes)
     within = np.flatnonzero(mixed[place])
     within = within[np.argsort(place[within], kind="stable")]
-    whole = np.flatnonzero(~mixed)
-    both = 0 < real[whole].sum() < sizes[whole].sum()
+    whole, of_whole = np.flatnonzero(~mixed), ~mixed[place]
+    wanted = real[whole].sum()
+    exchangeable = 0 < wanted < sizes[whole].sum()
     rng = np.random.default_rng(seed)
     found = np.tile(labels, (draws, 1))
     for row in found:
         order = np.lexsort((rng.random(len(within)), place[within]))
         row[within] = labels[within][order]
-        if both:
+        if exchangeable:
             order = rng.permutation(whole)
             rows = np.cumsum(sizes[order])[:-1]
-            cut = 1 + int(np.argmin(np.abs(rows - real[whole].sum())))
-            label = np.zeros(len(sizes), dtype=np.int64)
-            label[order[:cut]] = 1
-            row[~mixed[place]] = label[place[~mixed[place]]]
+            nearest = 1 + int(np.argmin(np.abs(rows - wanted)))
+            row[of_whole] = np.isin(place[of_whole], order[:nearest])
     return found
 
 
