@@ -26,8 +26,8 @@ from clipsieve.evaluation.cells import cell_intervals
 from clipsieve.evaluation.comparisons import Comparer
 from clipsieve.evaluation.matrix import Layout, layout_of, transfer_matrix
 from clipsieve.evaluation.metrics import ECE_BINS, METRICS
-from clipsieve.evaluation.scores import Images, Scores
 from clipsieve.evaluation.significance import SignFlips
+from clipsieve.io.scores import Images, Scores
 
 GENERATORS = ("a", "b", "c")
 FAMILIES = dict.fromkeys(GENERATORS, "gan")
@@ -255,10 +255,10 @@ def selection_p_values(sets: int, seed: int, planted: bool = False) -> dict[str,
     dict
         Metric -> p of each data set; searches that kept every column are left out.
     """
-    from clipsieve.evaluation.controls import rank_among
+    from clipsieve.evaluation.ranks import rank_among
     from clipsieve.probes import accuracy, auc
     from clipsieve.selection import greedy_elimination
-    from clipsieve.selection.controls import random_subsets
+    from clipsieve.selection.filters import random_subsets
 
     found: dict[str, list[float]] = {"accuracy": [], "auc": []}
     for k in range(sets):

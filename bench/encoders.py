@@ -138,8 +138,8 @@ def end_to_end(encoder: Any, count: int, rounds: int) -> dict[str, Any]:
     import h5py
     import torch
 
-    from clipsieve import store
     from clipsieve.cli import embed
+    from clipsieve.io import store
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

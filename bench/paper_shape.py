@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipsieve import config, store
-from clipsieve.tables import write_table
+from clipsieve import config
+from clipsieve.io import store
+from clipsieve.io.tables import write_table
 
 CONFIGS = ["config.yaml", "config/paper.yaml", "config/paper-shape.yaml"]
 SHAPES = {"clip_b16": (512, 12, 12), "clip_l14": (768, 24, 16)}

@@ -147,8 +147,8 @@ def fast_on_the_demo() -> list[dict[str, Any]]:
     A generator's probe on all columns is applied to the test rows of every generator.
     """
     from clipsieve import config
+    from clipsieve.io.dataset import read_rows
     from clipsieve.probes import accuracy, fit_probe
-    from clipsieve.rows import read_rows
 
     if not Path("results").is_dir():
         return []

@@ -194,7 +194,15 @@ class Phases:
     """Time the parts of a search by wrapping the functions that it calls."""
 
     def __init__(self) -> None:
-        from clipsieve.selection import greedy, greedy_newton, greedy_step
+        from clipsieve.selection.greedy import (
+            newton as greedy_newton,
+        )
+        from clipsieve.selection.greedy import (
+            search as greedy,
+        )
+        from clipsieve.selection.greedy import (
+            step as greedy_step,
+        )
 
         self.places = {
             "metric": (greedy_newton.Metric, "at"),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipsieve.tables import write_table
+from clipsieve.io.tables import write_table
 
 
 def feature_sets(generators: list[str], draws: int) -> dict[str, list[dict]]:
@@ -145,7 +145,7 @@ def one_matrix(*, generators: int, images: int, resamples: int) -> dict[str, Any
     from sklearn import metrics as sk
 
     from clipsieve.evaluation.matrix import layout_of, transfer_matrix
-    from clipsieve.evaluation.scores import Images, Scores
+    from clipsieve.io.scores import Images, Scores
 
     names = [f"g{k:02d}" for k in range(generators)]
     image_set = np.repeat(np.array(["s", *names]), images)

@@ -249,6 +249,6 @@ def test_the_reference_page_is_made_from_the_schema():
 
 
 def test_the_edits_that_a_config_may_name_are_the_catalogues():
-    from clipsieve.images.perturb import perturbations
+    from clipsieve.images.perturbations.catalogue import perturbations
 
     assert yaml.safe_load(SCHEMA.read_text())["$defs"]["edit"]["enum"] == list(perturbations())

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipsieve.feature_sets import read_feature_sets
+from clipsieve.io.feature_sets import read_feature_sets
+from clipsieve.io.store import read_embeddings
+from clipsieve.io.tables import read_table
 from clipsieve.report import registry
-from clipsieve.store import read_embeddings
-from clipsieve.tables import read_table
 from tests.workflow.conftest import TINY, Project
 
 RUN = Path("results/tiny")

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipsieve import store
-from clipsieve.tables import write_table
+from clipsieve.io import store
+from clipsieve.io.tables import write_table
 from tests.slurm.project import make_images
 
 SPEC = json.dumps({"model": "tiny", "weights": None, "seed": 0})
@@ -100,7 +100,7 @@ def embed(tmp_path_factory: pytest.TempPathFactory) -> Work:
     make_images(folder / "data", count=48)
     table = folder / "photos.parquet"
     clipsieve(
-        "manifest", "--image-set", "photos", "--folder", folder / "data/photos",
+        "scan", "--image-set", "photos", "--folder", folder / "data/photos",
         "--data-root", folder / "data", "--label", 1, "--source", "photos", "--output", table,
     )  # fmt: skip
     options = (

@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from clipsieve import config as clipsieve_config
 from clipsieve import versions
 from clipsieve.errors import UserError
-from clipsieve.files import hash_of
+from clipsieve.io.files import hash_of
 from clipsieve.images import layouts
 from clipsieve.report import registry
 
@@ -109,7 +109,7 @@ def fingerprint(wildcards):
 
 
 def scan_options(wildcards):
-    """What `clipsieve manifest` is told of an image set."""
+    """What `clipsieve scan` is told of an image set."""
     image_set = wildcards.image_set
     entry = STUDY.entry(image_set)
     generated = image_set in STUDY.generators
@@ -172,7 +172,7 @@ def text_file(wildcards):
 
 
 def text_options(wildcards):
-    """What `clipsieve embed-text` is told of a list of texts."""
+    """What `clipsieve embed-texts` is told of a list of texts."""
     entry = config["texts"][wildcards.texts]
     options = ["--kind", entry["kind"]]
     for key in ("file", "url", "sha256"):

@@ -132,7 +132,7 @@ rule embed_texts:
         options=text_options,
         version=versions.EMBED,
     shell:
-        "clipsieve embed-text"
+        "clipsieve embed-texts"
         " --encoder {wildcards.encoder}"
         " --spec {params.spec:q}"
         " {params.options:q}"

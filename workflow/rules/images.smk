@@ -79,7 +79,7 @@ rule scan:
         fingerprint=fingerprint,
         options=scan_options,
     shell:
-        "clipsieve manifest"
+        "clipsieve scan"
         " --image-set {wildcards.image_set}"
         " --folder {params.folder:q}"
         " --data-root {params.data_root:q}"
@@ -169,7 +169,7 @@ rule manifest:
             seed=SEEDS,
             s=STUDY.image_sets,
         ),
-        code=code("cli/gather.py"),
+        code=code("cli/manifest.py"),
     output:
         "results/{run}/manifest.parquet",
     log:
@@ -185,7 +185,7 @@ rule manifest:
     params:
         seeds=SEEDS,
     shell:
-        "clipsieve gather"
+        "clipsieve manifest"
         " --images {input.images:q}"
         " --splits {input.splits:q}"
         " --seeds {params.seeds}"
@@ -197,7 +197,7 @@ rule audit_leakage:
     """Stop the run when a group, a file or a near-duplicate stands in two splits."""
     input:
         manifest="results/{run}/manifest.parquet",
-        code=code("evaluation/leakage.py", "cli/audit.py"),
+        code=code("audits/leakage.py", "cli/audit_leakage.py"),
     output:
         "results/{run}/seed{seed}/leakage.parquet",
     log:
@@ -214,7 +214,7 @@ rule audit_leakage:
         bits=lookup("audit/near_duplicate_bits", within=config),
         on_leak=lookup("audit/on_leak", within=config),
     shell:
-        "clipsieve audit"
+        "clipsieve audit-leakage"
         " --manifest {input.manifest:q}"
         " --seed {wildcards.seed}"
         " --near-duplicate-bits {params.bits}"
@@ -227,7 +227,7 @@ rule audit_shortcuts:
     """Ask how far file facts alone tell generated images from real ones."""
     input:
         manifest="results/{run}/manifest.parquet",
-        code=code("evaluation/shortcuts.py", "cli/shortcuts.py"),
+        code=code("audits/shortcuts.py", "cli/audit_shortcuts.py"),
     output:
         "results/{run}/seed{seed}/shortcuts.parquet",
     log:
@@ -244,7 +244,7 @@ rule audit_shortcuts:
         resamples=lookup("evaluation/resamples", within=config),
         confidence=lookup("evaluation/confidence", within=config),
     shell:
-        "clipsieve shortcuts"
+        "clipsieve audit-shortcuts"
         " --manifest {input.manifest:q}"
         " --seed {wildcards.seed}"
         " --resamples {params.resamples}"

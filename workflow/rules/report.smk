@@ -111,7 +111,7 @@ rule gallery:
         " 2> {log:q}"
 
 
-rule detector:
+rule export_detector:
     """Pack one generator's probe on all columns into a file that judges single images."""
     input:
         probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/all/{{generator}}.npz",
@@ -124,9 +124,9 @@ rule detector:
     output:
         "results/{run}/detectors/{encoder}/{generator}.npz",
     log:
-        "results/{run}/logs/detector/{encoder}/{generator}.log",
+        "results/{run}/logs/export_detector/{encoder}/{generator}.log",
     benchmark:
-        "results/{run}/benchmarks/detector/{encoder}/{generator}.tsv"
+        "results/{run}/benchmarks/export_detector/{encoder}/{generator}.tsv"
     conda:
         "../../envs/cpu.yaml"
     threads: 1

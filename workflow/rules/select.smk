@@ -68,7 +68,7 @@ rule rank_heads:
         version=versions.HEADS,
         partners=partner_options,
     shell:
-        "clipsieve heads"
+        "clipsieve rank-heads"
         " --train-embeddings {input.train_embeddings:q}"
         " --train-splits {input.train_splits:q}"
         " {params.partners:q}"
@@ -85,7 +85,7 @@ rule select:
         rankings=family_rankings,
         embeddings=family_embeddings,
         splits=family_splits,
-        code=code("selection/choose.py", "selection/controls.py", "cli/select.py"),
+        code=code("selection/choose.py", "selection/filters.py", "cli/select.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/features/{family}.json",
     log:

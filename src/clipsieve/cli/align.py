@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="PARQUET",
-        help="image table of the set (clipsieve manifest)",
+        help="image table of the set (clipsieve scan)",
     )
     add("--data-root", required=True, type=Path, help="folder that the table's paths start from")
     add("--size", type=int, default=224, help="side of the copies in pixels (default %(default)s)")
@@ -59,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the copies and their table."""
     from clipsieve.cli.split import read_images
-    from clipsieve.files import replacing
     from clipsieve.images.align import FORMATS, aligned, check_options
     from clipsieve.images.rewrite import rewrite
+    from clipsieve.io.files import replacing
 
     check_options(args.size, args.format, args.quality)
     images = read_images(args.images)

@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure the edits' directions, and write the cosines."""
     from clipsieve.interpretation.explain import explain_with_edits
-    from clipsieve.interpretation.inputs import read_changes, read_material
-    from clipsieve.tables import write_table
+    from clipsieve.interpretation.material import read_changes, read_material
+    from clipsieve.io.tables import write_table
     from clipsieve.threads import limited
 
     check_null_arguments(args)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipsieve.detector import Detector
+    from clipsieve.detector.model import Detector
 
 HELP = "judge images with an exported detector"
 
@@ -73,7 +73,7 @@ class _Describe(argparse.Action):
 
 def run(args: argparse.Namespace) -> None:
     """Judge, and print."""
-    from clipsieve.detector import read_detector
+    from clipsieve.detector.model import read_detector
     from clipsieve.errors import UserError
 
     detector = read_detector(args.detector)
@@ -154,7 +154,7 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
     """Judge some files; one that is no usable image gets its `problem` instead of a verdict."""
     import torch
 
-    from clipsieve.detector import file_warnings
+    from clipsieve.detector.model import file_warnings
     from clipsieve.images.align import aligned
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.facts import FileFacts, file_facts
@@ -239,7 +239,7 @@ def description(detector: Detector) -> dict[str, Any]:
     """Return the detector's facts with its threshold, calibration and band, JSON-able."""
     import math
 
-    from clipsieve.detector import LABELS
+    from clipsieve.detector.model import LABELS
 
     ends = {"low": detector.band.low, "high": detector.band.high}
     return {

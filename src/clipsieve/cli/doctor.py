@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Check everything, print what was found, and fail when something is wrong."""
     from clipsieve import config
-    from clipsieve.doctor import check_run
+    from clipsieve.audits.doctor import check_run
 
     raw = config.read_configs(args.configfile)
     findings = check_run(

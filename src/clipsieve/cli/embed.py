@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipsieve.cli.options import add_spec
+from clipsieve.cli.options import add_spec, json_object
 from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
-from clipsieve.json_option import json_object
-from clipsieve.tables import read_table
+from clipsieve.io.tables import read_table
 from clipsieve.versions import EMBED
 
 if TYPE_CHECKING:
@@ -129,8 +128,8 @@ def run(args: argparse.Namespace) -> None:
 
     from clipsieve.encoders import load_encoder, shards
     from clipsieve.encoders.pipeline import Job
-    from clipsieve.files import remove_leftovers
     from clipsieve.images.decode import DECODE_VERSION
+    from clipsieve.io.files import remove_leftovers
 
     encoder = load_encoder(spec)
     heads_dtype = args.heads_dtype or "float32"
@@ -306,7 +305,7 @@ def _report(args: argparse.Namespace, table: pd.DataFrame, problems: dict[str, s
     """Write the table of images that were left out, now or by the image table."""
     if args.problems is None:
         return
-    from clipsieve.files import replacing
+    from clipsieve.io.files import replacing
 
     rows = table[["image_id", "path", "problem"]].copy()
     rows["problem"] = [
@@ -326,7 +325,7 @@ def _write(
     basis: np.ndarray | None,
 ) -> None:
     """Gather the shards into the output, a few hundred rows at a time."""
-    from clipsieve import store
+    from clipsieve.io import store
 
     keys = [str(key) for key in rows["sha256"]]
     first, second = itertools.tee(cache.rows(keys))

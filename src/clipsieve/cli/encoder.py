@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Load, check, and write."""
-    from clipsieve import store
+    from clipsieve.cli.options import json_object
     from clipsieve.encoders import load_encoder
-    from clipsieve.json_option import json_object
+    from clipsieve.io import store
 
     encoder = load_encoder(json_object(args.spec, "--spec"))
     basis = projection = None

@@ -65,10 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, evaluate, write."""
-    from clipsieve.evaluation.scores import read_scores
-    from clipsieve.evaluation.tables import Options, evaluate
-    from clipsieve.feature_sets import read_feature_sets
-    from clipsieve.tables import write_table
+    from clipsieve.evaluation.evaluate import Options, evaluate
+    from clipsieve.io.feature_sets import read_feature_sets
+    from clipsieve.io.scores import read_scores
+    from clipsieve.io.tables import write_table
 
     check_bootstrap(args)
     started = time.monotonic()
@@ -112,8 +112,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _searches(paths: list[str]) -> dict[str, Any]:
     """Read what each search says of itself: direction -> result."""
-    from clipsieve.evaluation.controls import SearchResult
-    from clipsieve.tables import read_table
+    from clipsieve.evaluation.ranks import SearchResult
+    from clipsieve.io.tables import read_table
 
     found = {}
     for path in paths:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from clipsieve.rows import Rows
+    from clipsieve.io.dataset import Rows
 
 HELP = "pack finished probes into a detector for single images"
 
@@ -80,21 +80,22 @@ def run(args: argparse.Namespace) -> None:
     """Gather, calibrate, and write."""
     import numpy as np
 
-    from clipsieve import __version__, store
-    from clipsieve.detector import (
+    from clipsieve import __version__
+    from clipsieve.cli.options import json_object
+    from clipsieve.detector.evidence import gather_evidence
+    from clipsieve.detector.model import (
         Detector,
         check_members,
         likeness,
         training_facts,
         write_detector,
     )
-    from clipsieve.detector_evidence import gather_evidence
     from clipsieve.errors import UserError
-    from clipsieve.evaluation.roles import FITTING
-    from clipsieve.evaluation.scores import read_scores
-    from clipsieve.json_option import json_object
-    from clipsieve.probes.files import read_probes
-    from clipsieve.rows import read_rows
+    from clipsieve.io import store
+    from clipsieve.io.dataset import read_rows
+    from clipsieve.io.probes import read_probes
+    from clipsieve.io.roles import FITTING
+    from clipsieve.io.scores import read_scores
 
     if not 0 < args.rate < 0.5:
         raise UserError(f"--rate {args.rate}: above 0 and below 0.5")
@@ -149,7 +150,7 @@ def image_facts(paths: Sequence[str]) -> pd.DataFrame:
     """Read what is known of the files of several image sets."""
     import pandas as pd
 
-    from clipsieve.tables import read_table
+    from clipsieve.io.tables import read_table
 
     columns = (
         "image_id", "generator", "source", "label", "format", "mode", "width", "height", "bytes",

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from clipsieve.cli.table import add_facts, add_inputs, epilog, inputs_of
-from clipsieve.files import replacing
+from clipsieve.io.files import replacing
 from clipsieve.report import registry
 
 HELP = "draw one figure of a run"
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from clipsieve.report.facts import parse_facts
-    from clipsieve.report.figures import build_figure
-    from clipsieve.report.plot import save, style
+    from clipsieve.report.figures.build import build_figure
+    from clipsieve.report.figures.plot import save, style
 
     facts = parse_facts(args.generators, args.encoders)
     with style():

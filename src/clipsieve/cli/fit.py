@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from clipsieve.cli.options import add_image_sets, add_threads
 
 if TYPE_CHECKING:
-    from clipsieve.feature_sets import FeatureSet
-    from clipsieve.probes.files import StoredProbe
-    from clipsieve.rows import Rows
+    from clipsieve.io.dataset import Rows
+    from clipsieve.io.feature_sets import FeatureSet
+    from clipsieve.io.probes import StoredProbe
 
 HELP = "fit the probes of one generator on one family of feature sets"
 
@@ -52,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit, and write the probes."""
-    from clipsieve.evaluation.roles import FITTING
-    from clipsieve.feature_sets import read_feature_sets
-    from clipsieve.probes.files import write_probes
-    from clipsieve.rows import read_rows, require_both_classes
+    from clipsieve.io.dataset import read_rows, require_both_classes
+    from clipsieve.io.feature_sets import read_feature_sets
+    from clipsieve.io.probes import write_probes
+    from clipsieve.io.roles import FITTING
     from clipsieve.threads import limited
 
     generator = Path(args.embeddings[0]).stem
@@ -87,11 +87,11 @@ def fit_draw(
     args: argparse.Namespace,
 ) -> StoredProbe:
     """Fit one probe: one draw of a feature set on one generator."""
-    from clipsieve.feature_sets import features
-    from clipsieve.files import hash_of
+    from clipsieve.io.files import hash_of
+    from clipsieve.io.probes import StoredProbe
     from clipsieve.probes import fit_nearest_mean, fit_probe, residual
-    from clipsieve.probes.files import StoredProbe
-    from clipsieve.selection.controls import shuffled_labels
+    from clipsieve.probes.features import features_of
+    from clipsieve.selection.filters import shuffled_labels
 
     columns = feature_set.draws[draw]
     direction = None
@@ -99,7 +99,7 @@ def fit_draw(
         X = train.embedding if columns is None else train.embedding[:, columns]
         direction = residual(X, train.label)
     X_train, X_val = (
-        features(
+        features_of(
             rows, feature_set.space, columns,
             residual=direction, residual_kind=args.residual_kind,
         )

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from clipsieve.cli.table import add_facts
-from clipsieve.files import replacing
+from clipsieve.io.files import replacing
 
 HELP = "page of the images that probes are surest of, right and wrong"
 
@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from clipsieve.errors import UserError
     from clipsieve.report.facts import parse_facts
-    from clipsieve.report.gallery import gallery_page
-    from clipsieve.report.page import render
+    from clipsieve.report.html.gallery import gallery_page
+    from clipsieve.report.html.page import render
 
     for name in ("count", "side"):
         if getattr(args, name) < 1:

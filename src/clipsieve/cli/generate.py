@@ -23,10 +23,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from clipsieve.cli.options import add_threads
+from clipsieve.cli.options import add_threads, json_object
 from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
-from clipsieve.json_option import json_object
 
 log = logging.getLogger("clipsieve")
 
@@ -63,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make what isn't there yet, then write the record."""
-    from clipsieve.files import hash_of, replacing, sha256_of
-    from clipsieve.generators import recipes
+    from clipsieve.demo import recipes
     from clipsieve.images.layouts import list_files
+    from clipsieve.io.files import hash_of, replacing, sha256_of
 
     recipe = recipes.checked(json_object(args.recipe, "--recipe"))
     if not args.source_dir.is_dir():
@@ -121,10 +120,10 @@ def _make(
     import numpy as np
     from PIL import Image
 
-    from clipsieve.files import replacing
-    from clipsieve.generators.recipes import maker, seed_of
+    from clipsieve.demo.recipes import maker, seed_of
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.encode import png_bytes
+    from clipsieve.io.files import replacing
 
     make = maker(recipe, args.wheel_cache)
 
@@ -169,7 +168,7 @@ def _line(name: str, source: str, sha256: str) -> str:
 
 def _fresh_ledger(path: Path, identity: str, sources: dict[str, str], kept: dict[str, str]) -> Path:
     """Write the ledger anew with what is kept, and return its path."""
-    from clipsieve.files import replacing
+    from clipsieve.io.files import replacing
 
     lines = [json.dumps({"identity": identity})]
     lines += [_line(name, sources[name], sha256) for name, sha256 in kept.items()]
@@ -204,6 +203,6 @@ def _remove_stale(folder: Path, made: set[str], wanted: set[str]) -> None:
 
 
 def _hash_if_there(path: Path) -> str | None:
-    from clipsieve.files import sha256_of
+    from clipsieve.io.files import sha256_of
 
     return sha256_of(path) if path.is_file() else None

@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from clipsieve.errors import UserError
-    from clipsieve.feature_sets import read_feature_sets
     from clipsieve.geometry import iso_score, mean_cosine
-    from clipsieve.rows import read_rows
-    from clipsieve.tables import write_table
+    from clipsieve.io.dataset import read_rows
+    from clipsieve.io.feature_sets import read_feature_sets
+    from clipsieve.io.tables import write_table
     from clipsieve.threads import limited
 
     if len(args.embeddings) != len(args.splits):

@@ -100,13 +100,13 @@ def run(args: argparse.Namespace) -> None:
     """Explain the directions, and write the rows."""
     import numpy as np
 
-    from clipsieve import store
     from clipsieve.errors import UserError
     from clipsieve.interpretation.explain import explain_with_texts
-    from clipsieve.interpretation.inputs import read_material
+    from clipsieve.interpretation.material import read_material
     from clipsieve.interpretation.nearest import first_of_each
     from clipsieve.interpretation.nulls import unit_rows
-    from clipsieve.tables import write_table
+    from clipsieve.io import store
+    from clipsieve.io.tables import write_table
     from clipsieve.threads import limited
 
     check_null_arguments(args)

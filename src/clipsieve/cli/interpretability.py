@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from clipsieve.interpretation.correlation import spearman, transfer_and_cosine
-    from clipsieve.tables import read_table, write_table
+    from clipsieve.io.tables import read_table, write_table
 
     cells, _ = read_table(
         args.cells, ("run", "encoder", "seed", "feature_set", "train", "test", "metric", "value")

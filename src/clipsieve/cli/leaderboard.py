@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipsieve.errors import UserError
-from clipsieve.feature_sets import read_feature_sets
+from clipsieve.io.feature_sets import read_feature_sets
 
 HELP = "compare encoders and feature sets over seeds"
 
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from clipsieve.evaluation.leaderboard import leaderboard
-    from clipsieve.files import replacing
-    from clipsieve.tables import read_table
+    from clipsieve.io.files import replacing
+    from clipsieve.io.tables import read_table
 
     needed = ("run", "encoder", "seed", "feature_set", "cells", "metric", "value", "low", "high")
     parts = [read_table(path, needed) for path in args.means]
@@ -100,7 +100,7 @@ def _selections(
 
 def _heads_ranked(folder: Path) -> int:
     """Number of heads that were ranked; 0 where no ranking is there."""
-    from clipsieve.tables import read_table
+    from clipsieve.io.tables import read_table
 
     for path in sorted(folder.glob("*.parquet")):
         table, _ = read_table(path, ("layer", "head"))

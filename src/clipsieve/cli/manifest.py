@@ -1,177 +1,53 @@
-"""Write the table of an image set: one row a file, with its label, group and file facts.
-
-An image set is a source of real photographs (label 1) or the output of one generator (label 0).
-No file is dropped without a row: what can't be used has the reason in the column `problem`. Hidden
-files are passed over. The set's folder may hold one class (layout plain) or both:
-  plain       every file below the folder
-  wang2020    [class/]0_real and [class/]1_fake
-  real_fake   real and fake
-  ai_nature   nature and ai (as GenImage has it)
-A CSV (--metadata) may give groups and classes: columns path (or image_path, file_name), group,
-target (or label).
-"""
+"""One manifest of a run: every image of every image set, with its split under each seed."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from clipsieve.cli.options import add_threads
-from clipsieve.cli.progress import counter
-from clipsieve.errors import UserError
-from clipsieve.images.layouts import LAYOUTS
-
-if TYPE_CHECKING:
-    import pandas as pd
+HELP = "gather the image tables and splits of a run into one manifest"
 
 log = logging.getLogger("clipsieve")
 
-HELP = "scan one image set: a row a file with label, group, hashes and file facts"
-
-_EPILOG = """example:
-  clipsieve manifest --image-set progan --folder images/progan --data-root images --label 0 \\
-    --generator progan --family gan --source lsun --layout wang2020 --output progan.parquet
-"""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.epilog = _EPILOG
-    add = parser.add_argument
-    add("--image-set", required=True, help="id of the image set, [a-z0-9_]+")
-    add("--folder", required=True, type=Path, help="the set's folder, inside the data root")
-    add("--data-root", required=True, type=Path, help="folder that the table's paths start from")
-    add(
-        "--label",
-        required=True,
-        type=int,
-        choices=(0, 1),
-        help="what the set's images are: 0 generated, 1 real",
+    """Add the verb's options."""
+    parser.epilog = (
+        "example:\n  clipsieve manifest --images images/lsun.parquet images/progan.parquet \\\n"
+        "    --splits seed0/splits/lsun.parquet seed0/splits/progan.parquet --seeds 0 \\\n"
+        "    --output manifest.parquet"
     )
-    add("--generator", default="", help="the generator's id (default empty: real images)")
-    add("--family", default="", help="the generator's family, as gan (default empty: real images)")
-    add("--source", required=True, help="the source of real images that the set goes with")
-    add(
-        "--layout",
-        choices=tuple(LAYOUTS),
-        default="plain",
-        help="how the folder is laid out, see above (default %(default)s)",
+    parser.add_argument(
+        "--images", nargs="+", required=True, metavar="PARQUET", help="image tables, one a set"
     )
-    add(
-        "--group-pattern",
-        default="",
-        help="regular expression with (?P<group>...), searched in the file's name without suffix;"
-        " by default the group is the path without suffix and class folder",
-    )
-    add(
-        "--metadata",
-        default="",
-        metavar="CSV",
-        help="groups and classes, a path relative to the set's folder (default: none)",
-    )
-    add(
-        "--real-values",
-        default="",
-        help="values of the CSV's target column that mean real, with commas between, as 0"
-        " (default: none)",
-    )
-    add(
-        "--hash-threshold",
-        type=int,
-        default=4,
-        help="images of different groups whose perceptual hashes differ in at most this many of 64"
-        " bits are named in the log (default %(default)s)",
-    )
-    add_threads(parser, "files read at once")
-    add("--output", required=True, type=Path, metavar="PARQUET", help="the image table to write")
+    parser.add_argument(
+        "--splits", nargs="+", required=True, metavar="PARQUET",
+        help="split tables: all sets of the first seed, then all of the second, ..",
+    )  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, required=True, help="seeds, in that order")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="the manifest")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Scan the set and write its table."""
-    from clipsieve.files import replacing
-    from clipsieve.images import layouts, manifest
+    """Gather, and write the manifest."""
+    import pandas as pd
 
-    if bool(args.generator) != (args.label == 0):
+    from clipsieve.errors import UserError
+    from clipsieve.io.tables import read_table, write_table
+
+    manifest = pd.concat([read_table(path)[0] for path in args.images], ignore_index=True)
+    if len(args.splits) != len(args.images) * len(args.seeds):
         raise UserError(
-            f"image set {args.image_set}: label {args.label} with generator {args.generator!r};"
-            " generated images (0) have a generator, real ones (1) have none"
+            f"--splits: {len(args.splits)} tables for {len(args.images)} image sets and {len(args.seeds)} seeds"
         )
-    prefix = _prefix(args.folder, args.data_root, args.image_set)
-    chosen = layouts.read_members(
-        args.folder,
-        metadata=args.metadata or None,
-        label=args.label,
-        layout=args.layout,
-        group_pattern=args.group_pattern or None,
-        real_values=[value.strip() for value in args.real_values.split(",") if value.strip()],
-    )
-    if not chosen:
-        kind = "generated" if args.label == 0 else "real"
-        raise UserError(
-            f"image set {args.image_set}: no {kind} images in {args.folder} (layout {args.layout})"
-        )
-    log.info("%s: %d files in %s", args.image_set, len(chosen), args.folder)
-    facts = manifest.scan(
-        args.folder, chosen, threads=args.threads, progress=counter(args.image_set, len(chosen))
-    )
-    table = manifest.image_table(
-        chosen,
-        facts,
-        image_set=args.image_set,
-        source=args.source,
-        label=args.label,
-        prefix=prefix,
-        generator=args.generator or None,
-        family=args.family or None,
-    )
-    _report(table, args.image_set, args.hash_threshold)
-    with replacing(args.output) as temporary:
-        table.to_parquet(temporary, index=False)
-
-
-def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
-    """Return the folder relative to the data root; refuse a missing folder or one outside."""
-    if not folder.is_dir():
-        raise UserError(f"image set {image_set}: folder {folder} does not exist")
-    relative = os.path.relpath(folder.absolute(), data_root.absolute())
-    if relative.split(os.sep)[0] == os.pardir:
-        raise UserError(
-            f"image set {image_set}: folder {folder} is not inside the data root {data_root}"
-        )
-    return Path(relative).as_posix()
-
-
-def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:
-    """Log what a user should know of the set: problems, blank pictures, near-duplicates."""
-    from clipsieve.images import hashes, manifest
-
-    good = manifest.usable(table)
-    problems = table[table["problem"].notna()]
-    log.info(
-        "%s: %d usable images in %d groups, %d with a problem",
-        image_set,
-        len(good),
-        good["group"].nunique(),
-        len(problems),
-    )
-    for row in problems.head(10).itertuples():
-        log.warning("%s: %s", row.path, row.problem)
-    blank = good[good["is_constant"]]
-    if len(blank):
-        log.warning(
-            "%s: %d images of one colour, as %s", image_set, len(blank), blank["path"].iloc[0]
-        )
-    first, second, _ = hashes.near_duplicates(
-        hashes.from_hex(list(good.loc[~good["is_constant"], "perceptual_hash"])), threshold
-    )
-    shown = good[~good["is_constant"]]
-    apart = shown["group"].to_numpy()[first] != shown["group"].to_numpy()[second]
-    for a, b in list(zip(first[apart], second[apart], strict=True))[:5]:
-        log.warning(
-            "near-duplicates in different groups: %s and %s",
-            shown["path"].iloc[a],
-            shown["path"].iloc[b],
-        )
+    for i, seed in enumerate(args.seeds):
+        chosen = args.splits[i * len(args.images) : (i + 1) * len(args.images)]
+        tables = [read_table(path, ("image_id", "split"))[0] for path in chosen]
+        split = pd.concat(tables, ignore_index=True).set_index("image_id")["split"]
+        manifest[f"split_seed{seed}"] = manifest["image_id"].map(split)
+    position = list(manifest.columns).index("group") + 1
+    manifest.insert(position, "split", manifest[f"split_seed{args.seeds[0]}"])
+    write_table(manifest, args.output, {"image_sets": [Path(path).stem for path in args.images]})
+    problems = int(manifest["problem"].notna().sum())
+    log.info("manifest: %d images, %d with a problem", len(manifest), problems)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 from typing import Any
 
 from clipsieve.errors import UserError
@@ -105,8 +107,6 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 def words_by_generator(text: str, option: str) -> dict[str, str]:
     """Return an option's JSON object of one word a generator."""
-    from clipsieve.json_option import json_object
-
     found = json_object(text, option)
     if not all(isinstance(value, str) for value in found.values()):
         raise UserError(f"{option}: an object of generator and name is wanted")
@@ -138,3 +138,35 @@ def check_bootstrap(args: argparse.Namespace) -> None:
         raise UserError(f"--resamples: {args.resamples} is too few; at least 100 are needed")
     if not 0 < args.confidence < 1:
         raise UserError(f"--confidence: {args.confidence} must lie between 0 and 1")
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """Return the object that an option names.
+
+    Parameters
+    ----------
+    text
+        JSON, or `@` and the path of a UTF-8 file.
+    option
+        Name of the option, for messages.
+
+    Raises
+    ------
+    UserError
+        The file can't be read, or what is given is no JSON object.
+    """
+    if text.startswith("@"):
+        path = Path(text[1:])
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise UserError(f"{option}: no file {path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{option}: {path} can't be read ({error})") from None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{option}: not JSON: {error.msg} at character {error.pos}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{option}: a JSON object is wanted, not {text.strip()[:40]}")
+    return value

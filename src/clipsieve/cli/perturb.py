@@ -41,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     add = parser.add_argument
     add("--perturbation", required=True, help="a name of the catalogue, or: list")
-    add(
-        "--images", type=Path, metavar="PARQUET", help="image table of the set (clipsieve manifest)"
-    )
+    add("--images", type=Path, metavar="PARQUET", help="image table of the set (clipsieve scan)")
     add("--data-root", type=Path, help="folder that the table's paths start from")
     add(
         "--split-file",
@@ -71,11 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the copies and their table, or print the catalogue."""
     from clipsieve.cli.split import read_images
-    from clipsieve.files import replacing
-    from clipsieve.images import perturb
-    from clipsieve.images.edit import EditError, NoEffectError
-    from clipsieve.images.manifest import usable
+    from clipsieve.images.perturbations import catalogue as perturb
+    from clipsieve.images.perturbations.base import EditError, NoEffectError
     from clipsieve.images.rewrite import rewrite
+    from clipsieve.images.scan import usable
+    from clipsieve.io.files import replacing
 
     if args.perturbation == "list":
         for edit in perturb.perturbations().values():
@@ -134,7 +132,7 @@ def _check_failures(written: pd.DataFrame, attempted: int, name: str) -> None:
 
 def _of_split(table: pd.DataFrame, split_file: Path | None, only: str) -> pd.DataFrame:
     """Return the rows of an image table that stand in one split."""
-    from clipsieve.tables import read_table
+    from clipsieve.io.tables import read_table
 
     if split_file is None:
         raise UserError(f"perturb: --only {only} needs --split-file")

@@ -28,7 +28,7 @@ _EPILOG = """example:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from clipsieve.generators.photographs import CARRIERS
+    from clipsieve.demo.photographs import CARRIERS
 
     parser.epilog = _EPILOG
     add = parser.add_argument
@@ -57,16 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Cut and write the crops; remove crops of an earlier call that are not wanted any more."""
-    from clipsieve.files import replacing
-    from clipsieve.generators.photographs import (
-        CARRIERS,
-        PHOTOGRAPHS,
-        crops,
-        find_photographs,
-        spread,
-    )
+    from clipsieve.demo.photographs import CARRIERS, PHOTOGRAPHS, crops, find_photographs, spread
     from clipsieve.images.decode import decode
     from clipsieve.images.encode import png_bytes
+    from clipsieve.io.files import replacing
 
     scenes: dict[str, list] = {}
     for package in args.packages:

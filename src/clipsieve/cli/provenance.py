@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Hash the run and write the record."""
-    from clipsieve import provenance
-    from clipsieve.files import replacing
+    from clipsieve.io.files import replacing
+    from clipsieve.provenance import record as provenance
 
     _check_place(args, provenance)
     config = _config(args.config)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     with replacing(args.output) as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     if args.crate is not None:
-        from clipsieve.crate import make_crate
+        from clipsieve.provenance.crate import make_crate
 
         options = {} if args.license is None else {"license_text": args.license}
         metadata = make_crate(args.run_dir, record, **options)
@@ -91,8 +91,8 @@ def _check_place(args: argparse.Namespace, provenance: object) -> None:
 
 
 def _config(text: str) -> dict[str, object]:
+    from clipsieve.cli.options import json_object
     from clipsieve.config import read_yaml
-    from clipsieve.json_option import json_object
 
     if text.lstrip().startswith("{"):
         return json_object(text, "--config")

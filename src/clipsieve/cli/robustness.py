@@ -62,10 +62,10 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate each perturbation, and write the table."""
     import pandas as pd
 
-    from clipsieve.evaluation.scores import read_scores
-    from clipsieve.evaluation.tables import Options, evaluate
-    from clipsieve.feature_sets import read_feature_sets
-    from clipsieve.tables import write_table
+    from clipsieve.evaluation.evaluate import Options, evaluate
+    from clipsieve.io.feature_sets import read_feature_sets
+    from clipsieve.io.scores import read_scores
+    from clipsieve.io.tables import write_table
 
     check_bootstrap(args)
     families = words_by_generator(args.families, "--families")
@@ -98,14 +98,14 @@ def run(args: argparse.Namespace) -> None:
 
 def _in_all(paths: Sequence[str]) -> set[str]:
     """Return the images that every file has: an edit that does nothing to an image leaves it out."""
-    from clipsieve.tables import read_table
+    from clipsieve.io.tables import read_table
 
     return set.intersection(*(set(read_table(p, ("image_id",))[0]["image_id"]) for p in paths))
 
 
 def _cut(paths: Sequence[str], wanted: set[str], folder: Path) -> list[str]:
     """Write the scores of the wanted images into `folder`, over what stood there; return the files."""
-    from clipsieve.tables import read_table, write_table
+    from clipsieve.io.tables import read_table, write_table
 
     files = []
     for path in paths:
@@ -118,7 +118,7 @@ def _cut(paths: Sequence[str], wanted: set[str], folder: Path) -> list[str]:
 
 def _points(means: pd.DataFrame, edit: str) -> pd.DataFrame:
     """Return the rows over all cells, with the perturbation, its family and its level."""
-    from clipsieve.images.perturb import find
+    from clipsieve.images.perturbations.catalogue import find
 
     known = None if edit == "none" else find(edit)
     columns = ["run", "encoder", "seed", "feature_set", "metric", "value", "low", "high"]

@@ -18,7 +18,7 @@ from clipsieve.cli.options import add_image_sets, add_threads
 from clipsieve.cli.progress import Pace
 
 if TYPE_CHECKING:
-    from clipsieve.rows import Rows
+    from clipsieve.io.dataset import Rows
 
 HELP = "greedy component search, one direction of a pair"
 
@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> None:
     """Search, and write the steps."""
     import pandas as pd
 
-    from clipsieve.evaluation.roles import FITTING
-    from clipsieve.files import hash_of
-    from clipsieve.rows import read_rows, require_both_classes
+    from clipsieve.io.dataset import read_rows, require_both_classes
+    from clipsieve.io.files import hash_of
+    from clipsieve.io.roles import FITTING
+    from clipsieve.io.tables import write_table
     from clipsieve.selection import greedy_elimination
-    from clipsieve.tables import write_table
 
     train_name, val_name = (Path(p[0]).stem for p in (args.train_embeddings, args.val_embeddings))
     what = f"search {train_name}--{val_name}"

@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Select, and write the feature sets."""
-    from clipsieve.feature_sets import write_feature_sets
+    from clipsieve.io.feature_sets import write_feature_sets
     from clipsieve.selection import choose
 
     pairs = [_pair(text) for text in args.pairs]
@@ -123,8 +123,8 @@ def _pair(text: str) -> Pair:
 
 
 def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searched]:
+    from clipsieve.io.tables import read_table
     from clipsieve.selection.choose import Searched
-    from clipsieve.tables import read_table
 
     notes = {Path(path).stem: read_table(path)[1] for path in paths}
     found = {}
@@ -138,7 +138,7 @@ def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searche
 
 
 def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head]]:
-    from clipsieve.tables import read_table
+    from clipsieve.io.tables import read_table
 
     tables = {
         Path(path).stem: read_table(path, ("val", "layer", "head", "rank"))[0] for path in paths
@@ -157,8 +157,8 @@ def _pair_rows(
 ) -> dict[Pair, tuple[np.ndarray, np.ndarray]]:
     import numpy as np
 
-    from clipsieve.evaluation.roles import FITTING
-    from clipsieve.rows import read_rows
+    from clipsieve.io.dataset import read_rows
+    from clipsieve.io.roles import FITTING
 
     rows = read_rows(args.embeddings, args.splits, FITTING, f"select {args.family}")
     sources = words_by_generator(args.sources, "--sources") if args.sources else {}

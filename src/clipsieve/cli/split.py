@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     add = parser.add_argument
     for name, what in (
-        ("images", "of the set (clipsieve manifest)"),
+        ("images", "of the set (clipsieve scan)"),
         ("source-images", "of its source"),
     ):
         add(f"--{name}", required=True, type=Path, metavar="PARQUET", help=f"image table {what}")
@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Assign and write the splits."""
-    from clipsieve.files import replacing
-    from clipsieve.images.manifest import usable
+    from clipsieve.images.scan import usable
     from clipsieve.images.splits import assign_splits
+    from clipsieve.io.files import replacing
 
     images = usable(read_images(args.images)).reset_index(drop=True)
     source = usable(read_images(args.source_images))
@@ -81,7 +81,7 @@ def read_images(path: Path) -> pd.DataFrame:
     UserError
         When the file is missing or lacks columns.
     """
-    from clipsieve.images.manifest import COLUMNS
-    from clipsieve.tables import read_table
+    from clipsieve.images.scan import COLUMNS
+    from clipsieve.io.tables import read_table
 
     return read_table(path, tuple(COLUMNS))[0][list(COLUMNS)]

@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.files import replacing
+from clipsieve.io.files import replacing
 from clipsieve.report import registry
 
 HELP = "build one table of a run as CSV and as an HTML page"
@@ -80,7 +80,7 @@ def inputs_of(args: argparse.Namespace) -> dict[str, list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     from clipsieve.report.facts import parse_facts
-    from clipsieve.report.tables import build_table
+    from clipsieve.report.tables.build import build_table
 
     facts = parse_facts(args.generators, args.encoders)
     csv, html = build_table(args.name, inputs_of(args), facts)

@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> None:
     """Apply, and write the scores."""
     import pandas as pd
 
-    from clipsieve.evaluation.roles import EVALUATION
-    from clipsieve.feature_sets import read_feature_sets
+    from clipsieve.io.dataset import read_rows
+    from clipsieve.io.feature_sets import read_feature_sets
+    from clipsieve.io.probes import read_probes
+    from clipsieve.io.roles import EVALUATION
+    from clipsieve.io.tables import write_table
     from clipsieve.probes.apply import apply_probes
-    from clipsieve.probes.files import read_probes
-    from clipsieve.rows import read_rows
-    from clipsieve.tables import write_table
 
     excluded = {item.feature_set: item.excluded for item in read_feature_sets(args.features)}
     probes = [probe for path in args.probes for probe in read_probes(path)]

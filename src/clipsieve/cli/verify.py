@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare, print what differs, and leave with status 1 if anything does."""
-    from clipsieve import provenance
+    from clipsieve.provenance import record as provenance
 
     record = _record(args.run_dir / provenance.RECORD_NAME)
     found = provenance.compare(args.run_dir, record, threads=args.threads)

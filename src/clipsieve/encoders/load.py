@@ -23,7 +23,7 @@ from torch import nn
 from clipsieve.encoders.encoder import Encoder
 from clipsieve.encoders.spec import EncoderSpec, parse_spec
 from clipsieve.errors import UserError
-from clipsieve.files import sha256_of
+from clipsieve.io.files import sha256_of
 
 log = logging.getLogger("clipsieve")
 

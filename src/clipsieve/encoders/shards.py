@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from clipsieve import store
 from clipsieve.errors import UserError
-from clipsieve.files import hash_of
+from clipsieve.io import store
+from clipsieve.io.files import hash_of
 
 log = logging.getLogger("clipsieve")
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.evaluation import bootstrap
-from clipsieve.evaluation.controls import rank_among
 from clipsieve.evaluation.intervals import difference_intervals, metric_intervals, too_few
 from clipsieve.evaluation.means import LESS_IS_BETTER, Means
 from clipsieve.evaluation.metrics import METRICS
+from clipsieve.evaluation.ranks import rank_among
 from clipsieve.evaluation.significance import SignFlips, bootstrap_p
 
 if TYPE_CHECKING:

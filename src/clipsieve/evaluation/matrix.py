@@ -12,7 +12,7 @@ from clipsieve.errors import UserError
 from clipsieve.evaluation import metrics
 from clipsieve.evaluation.bootstrap import Strata, resample_weights, strata_of
 from clipsieve.evaluation.influence import cell_influence
-from clipsieve.evaluation.scores import Images, Scores
+from clipsieve.io.scores import Images, Scores
 
 # Replicates are worked out for so many (image, resample) numbers at once: they stay in the cache.
 _CHUNK = 200_000

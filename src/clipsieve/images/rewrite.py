@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
-from clipsieve.files import replacing
 from clipsieve.images.decode import ImageProblem, decode
 from clipsieve.images.facts import facts_of_bytes
-from clipsieve.images.manifest import COLUMNS, usable
+from clipsieve.images.scan import COLUMNS, usable
+from clipsieve.io.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from clipsieve.interpretation.meaningless import Key, Meaningless
+    from clipsieve.interpretation.null_directions import Key, Meaningless
 
 TEXT_COLUMNS = (
     "kind", "direction", "feature_set", "side", "rank", "text", "cosine", "z_random",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipsieve.evaluation.roles import EVALUATION, require_excluded, require_splits
-from clipsieve.feature_sets import features
-from clipsieve.probes.files import StoredProbe
-from clipsieve.rows import Rows
+from clipsieve.io.dataset import Rows
+from clipsieve.io.probes import StoredProbe
+from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
+from clipsieve.probes.features import features_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,13 +54,13 @@ def apply_probes(
         key = (probe.space, str(probe.columns))
         if probe.space == "residual":
             kind = probe.facts["residual_kind"]
-            X = features(
+            X = features_of(
                 rows, probe.space, probe.columns, residual=probe.residual, residual_kind=kind
             )
         else:
             # a column list is shared by every training generator
             if key not in known:
-                known[key] = features(rows, probe.space, probe.columns)
+                known[key] = features_of(rows, probe.space, probe.columns)
             X = known[key]
         logits.append(X @ probe.coef + probe.intercept)
     n, k = len(rows), len(seen)

@@ -85,3 +85,32 @@ def check_C(C: float) -> float:
     if not (np.isfinite(value) and value > 0):
         raise UserError(f"C is {C}; it must be a positive number")
     return value
+
+
+def check_contexts(Z: ArrayLike, name: str, heads: tuple[int, ...] | None = None) -> NDArray[Any]:
+    """Return cached head outputs [n, L, H, d_head] as an array; raise UserError for others."""
+    contexts = np.asarray(Z)
+    if contexts.ndim != 4 or 0 in contexts.shape:
+        raise UserError(f"{name} has shape {list(contexts.shape)}; it must be [n, L, H, d_head]")
+    if contexts.dtype.kind not in "fiu":
+        raise UserError(f"{name} has dtype {contexts.dtype}; it must hold numbers")
+    if heads is not None and contexts.shape[1:] != tuple(heads):
+        raise UserError(
+            f"{name} has heads {list(contexts.shape[1:])}; as in Z_train they must be {list(heads)}"
+        )
+    if not np.isfinite(contexts.sum(dtype=np.float64)) and not np.isfinite(contexts).all():
+        raise UserError(f"{name} holds NaN or infinity; all values must be finite")
+    return contexts
+
+
+def check_basis(basis: ArrayLike, heads: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a head basis [L, H, d_out, d_head] as float64; raise UserError for another."""
+    R = np.asarray(basis, dtype=np.float64)
+    if R.ndim != 4 or (R.shape[0], R.shape[1], R.shape[3]) != tuple(heads):
+        raise UserError(
+            f"the head basis has shape {list(R.shape)}; for heads {list(heads)} it must be "
+            f"[{heads[0]}, {heads[1]}, d_out, {heads[2]}]"
+        )
+    if not np.isfinite(R).all():
+        raise UserError("the head basis holds NaN or infinity; all values must be finite")
+    return R

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipsieve.cli.options import json_object
 from clipsieve.errors import UserError
-from clipsieve.json_option import json_object
 
 KINDS = {"network": "real network", "simulated": "simulated"}
 

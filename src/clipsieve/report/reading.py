@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
-from clipsieve.feature_sets import read_feature_sets
+from clipsieve.io.feature_sets import read_feature_sets
+from clipsieve.io.tables import read_note, read_table
 from clipsieve.report.registry import INPUTS
-from clipsieve.tables import read_note, read_table
 
 if TYPE_CHECKING:
     import pandas as pd

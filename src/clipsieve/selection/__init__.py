@@ -1,11 +1,11 @@
 """Which columns and heads a probe should keep: greedy elimination, head ranking, controls."""
 
-from clipsieve.selection.greedy import GreedyResult, greedy_elimination
+from clipsieve.probes.features import head_features
+from clipsieve.selection.greedy.search import GreedyResult, greedy_elimination
 from clipsieve.selection.heads import (
     HeadProbes,
     HeadRanking,
     fit_heads,
-    head_features,
     rank_heads,
 )
 

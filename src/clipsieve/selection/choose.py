@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clipsieve.feature_sets import FeatureSet
+from clipsieve.io.feature_sets import FeatureSet
 
 Pair = tuple[str, str]
 Head = tuple[int, int]
@@ -71,7 +71,7 @@ def components(family: str, searched: Mapping[Pair, Searched]) -> list[FeatureSe
 
 def random_components(searched: Mapping[Pair, Searched], draws: int, seed: int) -> list[FeatureSet]:
     """Return random column subsets as large as each pair's selected set."""
-    from clipsieve.selection.controls import random_subsets
+    from clipsieve.selection.filters import random_subsets
 
     return [
         FeatureSet(
@@ -96,7 +96,7 @@ def filtered(
 
     `family` is `fisher`, `variance` or `l1`; `rows` holds X [n, D] and labels [n] of each pair.
     """
-    from clipsieve.selection import controls
+    from clipsieve.selection import filters as controls
 
     pick = {"fisher": controls.fisher, "variance": controls.variance, "l1": controls.l1}[family]
     return [
@@ -127,7 +127,7 @@ def random_heads(
     ranked: Mapping[Pair, Sequence[Head]], best: int, exclude: str, draws: int, seed: int
 ) -> list[FeatureSet]:
     """Return random sets of as many heads."""
-    from clipsieve.selection.controls import random_head_sets
+    from clipsieve.selection.filters import random_head_sets
 
     found = []
     for chosen in heads(ranked, best, exclude):

@@ -8,7 +8,7 @@ and changes no logit, so it is zero. Same optimum, same logits, d_head columns i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.errors import UserError
-from clipsieve.probes.checks import check_C, check_labels
+from clipsieve.probes.checks import check_basis, check_C, check_contexts, check_labels
 from clipsieve.probes.newton import minimise
 from clipsieve.probes.scores import accuracy, auc, log_loss
 from clipsieve.threads import limited
@@ -63,7 +63,7 @@ class HeadProbes:
 
     def logits(self, Z: ArrayLike) -> Floats:
         """Return the logit of every row and head, float64 [L, H, n]; Z is [n, L, H, d_head]."""
-        contexts = _check_contexts(Z, "Z", heads=self.coef.shape)
+        contexts = check_contexts(Z, "Z", heads=self.coef.shape)
         found = np.empty((*self.coef.shape[:2], len(contexts)))
         for place in np.ndindex(*self.coef.shape[:2]):
             found[place] = contexts[:, *place].astype(np.float64) @ self.coef[place]
@@ -77,7 +77,7 @@ class HeadProbes:
         UserError
             As `rank_heads`.
         """
-        contexts = _check_contexts(Z, "Z_val", heads=self.coef.shape)
+        contexts = check_contexts(Z, "Z_val", heads=self.coef.shape)
         labels = check_labels(y, "y_val", rows=len(contexts))
         logits = self.logits(contexts)
         layers, heads = logits.shape[:2]
@@ -127,8 +127,8 @@ def rank_heads(
     UserError
         For shapes that do not match, NaN or infinity, labels other than 0 and 1, one class only.
     """
-    train = _check_contexts(Z_train, "Z_train")
-    val = _check_contexts(Z_val, "Z_val", heads=train.shape[1:])
+    train = check_contexts(Z_train, "Z_train")
+    val = check_contexts(Z_val, "Z_val", heads=train.shape[1:])
     v = check_labels(y_val, "y_val", rows=len(val))
     probes = fit_heads(
         train, y_train, basis,
@@ -170,8 +170,8 @@ def fit_heads(
     UserError
         As `rank_heads`.
     """
-    train = _check_contexts(Z_train, "Z_train")
-    R = _check_basis(basis, train.shape[1:])
+    train = check_contexts(Z_train, "Z_train")
+    R = check_basis(basis, train.shape[1:])
     y = check_labels(y_train, "y_train", rows=len(train))
     C = check_C(C)
     if threads < 1:
@@ -192,51 +192,6 @@ def fit_heads(
     return HeadProbes(coef=coef, intercept=intercept)
 
 
-def head_features(
-    Z: ArrayLike, basis: ArrayLike, heads: Sequence[tuple[int, int]] | None = None
-) -> Floats:
-    """Return R z of the chosen heads side by side: what a probe on concatenated outputs E sees.
-
-    Parameters
-    ----------
-    Z : [n, k, d_head], the cached contexts of k chosen heads; or, with `heads`, [n, L, H, d_head].
-    basis : [k, d_out, d_head] in the same order; or, with `heads`, [L, H, d_out, d_head].
-    heads : sequence of (layer, head), optional. Which heads to take, in this order.
-
-    Returns
-    -------
-    float64 [n, k * d_out]
-
-    Raises
-    ------
-    UserError
-        For shapes that do not match, NaN or infinity, or a head that does not exist.
-    """
-    contexts, R = np.asarray(Z), np.asarray(basis)
-    if heads is not None:
-        contexts = _check_contexts(contexts, "Z")
-        layers, count = contexts.shape[1:3]
-        for layer, head in heads:
-            if not (0 <= layer < layers and 0 <= head < count):
-                raise UserError(
-                    f"there is no head {(int(layer), int(head))}; layers go from 0 to {layers - 1}, "
-                    f"heads from 0 to {count - 1}"
-                )
-        R = _check_basis(R, contexts.shape[1:])
-        index = tuple(np.array(list(heads), dtype=np.int64).reshape(-1, 2).T)
-        contexts, R = contexts[:, index[0], index[1]], R[index]
-    if contexts.ndim != 3 or R.ndim != 3 or R.shape[0::2] != contexts.shape[1:]:
-        raise UserError(
-            f"Z has shape {list(contexts.shape)} and basis {list(R.shape)}; they must be "
-            "[n, k, d_head] and [k, d_out, d_head]"
-        )
-    if not (np.isfinite(contexts).all() and np.isfinite(R).all()):
-        raise UserError("the heads or their basis hold NaN or infinity; all must be finite")
-    wide = contexts.astype(np.float64).transpose(1, 0, 2)
-    outputs = wide @ R.astype(np.float64).transpose(0, 2, 1)  # [k, n, d_out]
-    return np.ascontiguousarray(outputs.transpose(1, 0, 2).reshape(len(contexts), -1))
-
-
 def _fit_head(
     z: NDArray[Any], y: NDArray[np.int64], R: Floats, C: float, fit_intercept: bool
 ) -> tuple[Floats, float]:
@@ -249,30 +204,3 @@ def _fit_head(
     penalty[size:] = 0.0
     w, _ = minimise(features, penalty, rough=features.astype(np.float32), tol=1e-8)
     return R.T @ w[:size], float(w[size]) if fit_intercept else 0.0
-
-
-def _check_contexts(Z: ArrayLike, name: str, heads: tuple[int, ...] | None = None) -> NDArray[Any]:
-    contexts = np.asarray(Z)
-    if contexts.ndim != 4 or 0 in contexts.shape:
-        raise UserError(f"{name} has shape {list(contexts.shape)}; it must be [n, L, H, d_head]")
-    if contexts.dtype.kind not in "fiu":
-        raise UserError(f"{name} has dtype {contexts.dtype}; it must hold numbers")
-    if heads is not None and contexts.shape[1:] != tuple(heads):
-        raise UserError(
-            f"{name} has heads {list(contexts.shape[1:])}; as in Z_train they must be {list(heads)}"
-        )
-    if not np.isfinite(contexts.sum(dtype=np.float64)) and not np.isfinite(contexts).all():
-        raise UserError(f"{name} holds NaN or infinity; all values must be finite")
-    return contexts
-
-
-def _check_basis(basis: ArrayLike, heads: tuple[int, ...]) -> Floats:
-    R = np.asarray(basis, dtype=np.float64)
-    if R.ndim != 4 or (R.shape[0], R.shape[1], R.shape[3]) != tuple(heads):
-        raise UserError(
-            f"the head basis has shape {list(R.shape)}; for heads {list(heads)} it must be "
-            f"[{heads[0]}, {heads[1]}, d_out, {heads[2]}]"
-        )
-    if not np.isfinite(R).all():
-        raise UserError("the head basis holds NaN or infinity; all values must be finite")
-    return R

@@ -1,0 +1,160 @@
+"""Embed a list of texts with an encoder's text tower.
+
+The list is the tokenizer's whole vocabulary (each token decoded and written as a prompt), the
+phrases that ship with this package, a file with one text a line, or such a file fetched from an
+address with its hash pinned and its licence accepted. Near-duplicates are marked, not dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+
+from clipsieve.cli.embed import set_threads
+from clipsieve.cli.options import add_spec, json_object
+from clipsieve.errors import UserError
+
+HELP = "embed a vocabulary or a list of phrases with the text tower"
+
+log = logging.getLogger("clipsieve")
+
+_LARGEST_FETCH = 64 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--encoder", required=True, help="id of the encoder")
+    add_spec(parser)
+    parser.add_argument(
+        "--kind",
+        required=True,
+        choices=("vocabulary", "phrases", "file", "url"),
+        help="vocabulary: every token of the tokenizer; phrases: the package's own list; file, url:"
+        " a list of yours",
+    )
+    parser.add_argument("--file", type=Path, help="UTF-8, one text a line (kind file)")
+    parser.add_argument("--url", help="https address of such a file (kind url)")
+    parser.add_argument("--sha256", help="sha256 that the fetched file must have (kind url)")
+    parser.add_argument(
+        "--consent",
+        action="store_true",
+        help="you have read the licence of the fetched list and your use is within it (kind url)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=None,
+        help="folder for fetched lists (default: as for weights)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=256, help="texts a forward pass (default %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=None,
+        help="threads (default: the cores this process may use)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="H5", help="the embedded texts to write"
+    )
+    parser.epilog = (
+        "example:\n  clipsieve embed-texts --encoder clip_b16 --kind phrases \\\n"
+        '    --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' \\\n'
+        "    --output texts/clip_b16/phrases.h5"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from clipsieve.io import store
+
+    spec = json_object(args.spec, "--spec")
+    if args.batch_size < 1:
+        raise UserError(f"--batch-size {args.batch_size}: must be 1 or more")
+    texts = None if args.kind == "vocabulary" else _lines(args)
+    set_threads(args.threads)
+
+    from clipsieve.encoders import load_encoder
+    from clipsieve.encoders.texts import mark_duplicates, vocabulary_prompts
+
+    encoder = load_encoder(spec)
+    if not encoder.has_text:
+        raise UserError(
+            f"encoder {args.encoder}: its weights hold no text tower; leave out its text stages"
+            " (has_text: false) or choose weights with both towers"
+        )
+    if texts is None:
+        texts, marks = vocabulary_prompts(encoder.tokenizer)
+    else:
+        marks = mark_duplicates(texts)
+    embedding = encoder.encode_texts(texts, batch_size=args.batch_size)
+    store.write_texts(
+        args.output,
+        text=texts,
+        embedding=embedding,
+        duplicate_of=marks,
+        attributes={
+            "encoder": args.encoder,
+            "texts": args.kind,
+            "source": str(args.url or args.file or "clipsieve"),
+            **encoder.attributes(),
+        },
+    )
+    log.info(
+        "%s: %d texts, %d of them near-duplicates", args.output, len(texts), (marks >= 0).sum()
+    )
+
+
+def own_phrases() -> list[str]:
+    """Return the phrases that ship with this package, in the order of its lists."""
+    folder = files("clipsieve") / "data" / "phrases"
+    lists = sorted((f for f in folder.iterdir() if f.name.endswith(".txt")), key=lambda f: f.name)
+    return [line for f in lists for line in f.read_text(encoding="utf-8").splitlines() if line]
+
+
+def _lines(args: argparse.Namespace) -> list[str]:
+    """Return the texts of a list, one a line, without empty lines."""
+    if args.kind == "phrases":
+        return own_phrases()
+    path = args.file if args.kind == "file" else _fetched(args)
+    if path is None:
+        raise UserError("--kind file: needs --file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--file {path}: can't be read as UTF-8 text ({error})") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UserError(f"--file {path}: no text in it")
+    return lines
+
+
+def _fetched(args: argparse.Namespace) -> Path:
+    """Fetch a list once, check its hash, and return where it is kept."""
+    from clipsieve.cli.weights import default_cache
+    from clipsieve.io.files import replacing, sha256_of
+
+    if not args.url or not args.sha256:
+        raise UserError("--kind url: needs --url and --sha256")
+    if not args.consent:
+        raise UserError(
+            f"--url {args.url}: read the licence of this list, then say --consent"
+            " (in the config: consent: true); it is fetched only then"
+        )
+    if not args.url.startswith("https://"):
+        raise UserError(f"--url {args.url}: must begin with https://")
+    path = Path(args.cache or default_cache()) / "texts" / f"{args.sha256}.txt"
+    if not (path.is_file() and sha256_of(path) == args.sha256):
+        try:
+            with urllib.request.urlopen(args.url, timeout=60) as answer:
+                data = answer.read(_LARGEST_FETCH + 1)
+        except (OSError, ValueError) as error:
+            raise UserError(f"--url {args.url}: can't be fetched ({error})") from error
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+            found = sha256_of(temporary)
+            if found != args.sha256:
+                raise UserError(f"--url {args.url}: sha256 is {found}, not {args.sha256}")
+    return path

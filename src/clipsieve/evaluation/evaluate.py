@@ -1,0 +1,288 @@
+"""From scores to the four tables of an encoder and seed: cells, means, controls, optimism."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipsieve.errors import UserError
+from clipsieve.evaluation import bootstrap, means
+from clipsieve.evaluation import ranks as controls
+from clipsieve.evaluation.cells import cell_table
+from clipsieve.evaluation.comparisons import Comparer
+from clipsieve.evaluation.matrix import Layout, Matrix, layout_of, transfer_matrix
+from clipsieve.evaluation.metrics import METRICS
+from clipsieve.evaluation.significance import SignFlips, holm
+from clipsieve.io.roles import require_excluded
+from clipsieve.io.scores import AllScores, Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from clipsieve.io.feature_sets import FeatureSet
+
+log = logging.getLogger("clipsieve")
+
+CONTROL_COLUMNS = [
+    *("feature_set", "control", "metric", "value", "control_mean", "control_sd", "draws", "rank"),
+    *("p", "difference", "difference_low", "difference_high", "n_cells", "n"),
+]
+OPTIMISM_COLUMNS = [
+    *("feature_set", "score_on_search_pair", "score_on_the_rest", "baseline_on_search_pair"),
+    *("baseline_on_the_rest", "optimism", "gain_on_the_rest_low", "gain_on_the_rest_high"),
+    *("n_cells", "metric"),
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How intervals and tests are made.
+
+    Attributes
+    ----------
+    resamples
+        Bootstrap resamples.
+    interval
+        One of `bootstrap.INTERVALS`.
+    confidence
+        Coverage of the intervals.
+    flips
+        Random sign vectors of the tests.
+    seed
+        Seed of resamples and signs.
+    threads
+        Feature sets worked on at once.
+    """
+
+    resamples: int = 2000
+    interval: bootstrap.Interval = "studentized"
+    confidence: float = 0.95
+    flips: int = 20_000
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass
+class Tables:
+    """The tables of docs/formats.md, Statistics, for one encoder and seed."""
+
+    cells: pd.DataFrame
+    means: pd.DataFrame
+    controls: pd.DataFrame
+    optimism: pd.DataFrame
+
+
+def evaluate(
+    scores: AllScores,
+    features: Mapping[str, FeatureSet],
+    families: Mapping[str, str],
+    *,
+    run: str = "",
+    searches: Mapping[str, controls.SearchResult] | None = None,
+    options: Options | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tables:
+    """Work out every number of an encoder and seed; nothing is fitted.
+
+    Parameters
+    ----------
+    scores
+        All score files, read.
+    features
+        Feature sets by id.
+    families
+        Family of each generator.
+    run
+        For the column.
+    searches
+        Result of each searched direction, ``a--b``.
+    options
+        Of intervals and tests.
+    progress
+        Called with the number of finished and of all feature sets.
+
+    Raises
+    ------
+    UserError
+        A feature set is unknown; a generator given up to a selection takes part in its evaluation;
+        scores are missing; the baseline ``all`` is.
+    """
+    import pandas as pd
+
+    from clipsieve.threads import limited
+
+    chosen = options or Options()
+    with limited(1), ThreadPoolExecutor(max_workers=max(1, chosen.threads)) as pool:
+        work = _Evaluation(scores, features, families, chosen)
+        by_set: dict[str, list[means.Means]] = {}
+        cells = []
+        for done, (name, mine, part) in enumerate(pool.map(work.one, scores.scores), 1):
+            by_set.setdefault(name, []).append(mine)
+            cells.append(part)
+            if progress is not None:
+                progress(done, len(scores.scores))
+        found = (
+            pd.concat(cells, ignore_index=True),
+            work.mean_table(by_set, pool),
+            work.control_table(by_set),
+            work.optimism_table(by_set, searches or {}),
+        )
+    for table in found:
+        table.insert(0, "run", run)
+        table.insert(1, "encoder", scores.encoder)
+        table.insert(2, "seed", scores.seed)
+    return Tables(*found)
+
+
+class _Evaluation:
+    """What every feature set of a run is held against."""
+
+    def __init__(
+        self,
+        scores: AllScores,
+        features: Mapping[str, FeatureSet],
+        families: Mapping[str, str],
+        options: Options,
+    ) -> None:
+        self.features, self.families, self.options = features, families, options
+        self.scores, self.grid = scores.scores, scores.grid
+        self.layout: Layout = layout_of(
+            scores.images, resamples=options.resamples, seed=options.seed
+        )
+        for one in self.scores:
+            self._check(one)
+        self.draws = Counter(one.feature_set for one in self.scores)
+        first = {one.feature_set: one for one in self.scores if self.draws[one.feature_set] == 1}
+        if "all" not in first:
+            raise UserError("evaluation: no scores of the feature set 'all', which is the baseline")
+        self.baselines: dict[str, Matrix] = {
+            name: transfer_matrix(first[name], self.layout)
+            for name in ("all", "all_intercept")
+            if name in first
+        }
+        flips = SignFlips(self.layout.strata, options.flips, options.seed)
+        self.comparer = Comparer(self.layout, flips, options.interval, options.confidence)
+
+    def _check(self, one: Scores) -> None:
+        entry = self.features.get(one.feature_set)
+        if entry is None:
+            raise UserError(f"evaluation: scores of {one.feature_set}, which no feature file has")
+        applied = [
+            name
+            for name in self.layout.source
+            if np.isfinite(one.logits[:, self.layout.columns[name]]).any()
+        ]
+        require_excluded([*one.train, *applied], entry.excluded, f"evaluation of {one.feature_set}")
+
+    def one(self, scores: Scores) -> tuple[str, means.Means, pd.DataFrame]:
+        """Means and cells of one feature set and draw."""
+        single = self.draws[scores.feature_set] == 1
+        known = self.baselines.get(scores.feature_set)
+        matrix = known or transfer_matrix(scores, self.layout, replicate=single)
+        cells = cell_table(
+            matrix,
+            self.layout,
+            self.families,
+            confidence=self.options.confidence,
+            method=self.options.interval,
+        )
+        return scores.feature_set, self._average(matrix), cells
+
+    def _average(self, matrix: Matrix) -> means.Means:
+        masks = means.cell_groups(matrix.train, matrix.test, self.families)
+        return means.mean_over_cells(matrix, masks, self.layout)
+
+    def baseline_of(self, feature_set: str, mine: means.Means) -> means.Means | None:
+        """Means of the baseline over the same cells; None for a baseline itself."""
+        if feature_set in self.baselines:
+            return None
+        intercept = self.features[feature_set].fit_intercept
+        matrix = self.baselines["all"]
+        if intercept and "all_intercept" in self.baselines:
+            matrix = self.baselines["all_intercept"]
+        train = sorted({train for train, _ in mine.cells[0]})
+        test = [name for name in matrix.test if name in mine.tested[0]]
+        part = means.restricted(matrix, train, test)
+        if part is None:
+            raise UserError(
+                f"evaluation: {feature_set} has cells that its baseline {matrix.feature_set} lacks"
+            )
+        found = self._average(part)
+        if found.cells != mine.cells:
+            raise UserError(
+                f"evaluation: {feature_set} and {matrix.feature_set} are of different cells"
+            )
+        return found
+
+    def mean_table(self, by_set: Mapping[str, list[means.Means]], pool: Executor) -> pd.DataFrame:
+        """Build the table of means, Holm's rule applied over each metric."""
+        import pandas as pd
+
+        def rows(name: str) -> list[Any]:
+            mine = by_set[name]
+            return self.comparer.mean_rows(name, mine, self.baseline_of(name, mine[0]))
+
+        table = pd.DataFrame([row for part in pool.map(rows, by_set) for row in part])
+        table["p_holm"] = table.groupby("metric", sort=False)["p"].transform(
+            lambda p: holm(p.to_numpy(dtype=float))
+        )
+        return table
+
+    def control_table(self, by_set: Mapping[str, list[means.Means]]) -> pd.DataFrame:
+        """Build the table that holds selected sets against their controls."""
+        import pandas as pd
+
+        rows = []
+        for name, mine in by_set.items():
+            for control in controls.controls_of(name):
+                drawn = by_set.get(control)
+                if drawn is None:
+                    continue
+                if drawn[0].cells[0] != mine[0].cells[0]:
+                    raise UserError(f"evaluation: {name} and {control} are of different cells")
+                grids = {self.grid.get(name, ""), self.grid.get(control, "")} - {""}
+                rows += self.comparer.control_rows(
+                    name, mine[0], control, drawn, alike=len(grids) < 2
+                )
+        return pd.DataFrame(rows, columns=CONTROL_COLUMNS)
+
+    def optimism_table(
+        self,
+        by_set: Mapping[str, list[means.Means]],
+        searches: Mapping[str, controls.SearchResult],
+    ) -> pd.DataFrame:
+        """Build the table of the searches' optimism."""
+        import pandas as pd
+
+        rows = []
+        for name, mine in by_set.items():
+            family, _, pair = name.partition("/")
+            there, back = searches.get(pair), searches.get("--".join(reversed(pair.split("--"))))
+            if family != "components" or there is None or back is None:
+                continue
+            baseline = self.baseline_of(name, mine[0])
+            if baseline is None:
+                continue
+            if there.metric not in METRICS:
+                log.info("optimism: %s was searched by %s, no metric", pair, there.metric)
+                continue
+            m = METRICS.index(there.metric)
+            found = controls.optimism((there, back), mine[0].values[m, 0], baseline.values[m, 0])
+            low, high = self.comparer.difference_interval(mine[0], baseline, there.metric)
+            rows.append(
+                {
+                    "feature_set": name,
+                    **found,
+                    "gain_on_the_rest_low": low,
+                    "gain_on_the_rest_high": high,
+                    "n_cells": len(mine[0].cells[0]),
+                    "metric": there.metric,
+                }
+            )
+        return pd.DataFrame(rows, columns=OPTIMISM_COLUMNS)

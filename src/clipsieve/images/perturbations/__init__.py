@@ -1,0 +1,1 @@
+"""Known changes of images: one catalogue for robustness and for concepts."""

@@ -1,0 +1,94 @@
+"""Feature sets: which columns a probe sees, where they were selected, and who paid for the selection."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clipsieve.errors import UserError
+from clipsieve.io.files import replacing
+
+SPACES = ("embedding", "residual", "heads")
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """One feature set; see docs/formats.md, Feature sets.
+
+    Attributes
+    ----------
+    feature_set
+        Id: the family, or `<family>/<pair>`.
+    family
+        Which family it belongs to.
+    pair
+        The two generators it was selected on, or None.
+    space
+        `embedding` (columns of the embedding), `residual` (one feature made from columns) or `heads`.
+    fit_intercept
+        Whether its probes have an intercept.
+    shuffle
+        Whether its probes are fitted on permuted labels (a null).
+    draws
+        Column lists; None for all columns. More than one for controls drawn many times.
+    excluded
+        Generators that take no part in its evaluation.
+    facts
+        What the selection wants to say of itself (sizes, scores).
+    """
+
+    feature_set: str
+    family: str
+    pair: tuple[str, str] | None = None
+    space: str = "embedding"
+    fit_intercept: bool = False
+    shuffle: bool = False
+    draws: tuple[list[Any] | None, ...] = (None,)
+    excluded: tuple[str, ...] = ()
+    facts: dict[str, Any] | None = None
+
+
+def write_feature_sets(path: str | os.PathLike[str], feature_sets: Sequence[FeatureSet]) -> None:
+    """Write the feature sets of one family as JSON."""
+    with replacing(path) as temporary:
+        text = json.dumps([asdict(item) for item in feature_sets], sort_keys=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_feature_sets(path: str | os.PathLike[str]) -> list[FeatureSet]:
+    """Read the feature sets of one family; a key that is missing has its default.
+
+    Raises
+    ------
+    UserError
+        The file is missing or not of this form; the line names it.
+    """
+    try:
+        with open(path, encoding="utf-8") as handle:
+            entries = json.load(handle)
+        return [_feature_set(**entry) for entry in entries]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(f"{path}: not a feature-set file of clipsieve ({error})") from None
+
+
+def _feature_set(
+    feature_set: str,
+    *,
+    pair: Sequence[str] | None = None,
+    draws: Sequence[list[Any] | None] = (None,),
+    excluded: Sequence[str] = (),
+    **others: Any,
+) -> FeatureSet:
+    """Make a feature set from its JSON object."""
+    return FeatureSet(
+        feature_set,
+        pair=(pair[0], pair[1]) if pair else None,
+        draws=tuple(draws),
+        excluded=tuple(excluded),
+        **{"family": feature_set.split("/")[0], **others},
+    )

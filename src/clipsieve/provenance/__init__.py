@@ -1,0 +1,1 @@
+"""What made a run, and the hash of every file in it."""

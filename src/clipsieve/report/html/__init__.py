@@ -1,0 +1,1 @@
+"""HTML pages: templates, tables as pages, and the gallery."""

@@ -1,0 +1,130 @@
+"""The leaderboard page: encoders and feature sets of a run, the best first, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsieve.report import registry
+from clipsieve.report.facts import Facts, metric_title
+from clipsieve.report.frames import CONTROLS, family_of, rows_of, with_kinds
+from clipsieve.report.html.page import (
+    Cell,
+    Page,
+    Section,
+    Table,
+    difference_cell,
+    feature_set_cell,
+    integer,
+    interval,
+    is_known,
+    number,
+    worst_cell,
+)
+from clipsieve.report.reading import read_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def leaderboard_page(
+    inputs: Mapping[str, Sequence[Path]], facts: Facts
+) -> tuple[Page, pd.DataFrame]:
+    """Build the page of the leaderboard: a section a metric, a row an encoder and feature set."""
+    table = read_tables("leaderboard", inputs["leaderboard"]).drop(columns="file_stem")
+    sections: list[Section] = []
+    for metric in dict.fromkeys(table["metric"]):
+        # Least is best in the calibration error alone; the file's own order breaks ties.
+        part = table[table["metric"] == metric].sort_values(
+            "value", ascending=metric == "ece", kind="stable"
+        )
+        title = f"Mean {metric_title(str(metric))} on generators not trained on"
+        sections.append(
+            Section(title, tables=[_rows(part, str(metric), facts)], folded=bool(sections))
+        )
+    runs = [str(r) for r in dict.fromkeys(table["run"]) if r]
+    page = Page(
+        registry.TITLES["leaderboard"],
+        ["Encoders and feature sets of this run, the best first. Controls are in grey."],
+        sections,
+        facts,
+        notes=[
+            "Rows with overlapping intervals are not told apart by this run. Feature sets that were"
+            " selected on a pair are means over other cells than those that were not: compare them"
+            " by Δ, the difference to all columns over the same cells, not by place.",
+            "With several seeds, intervals cover the test images and the seeds together; overlap is"
+            " the Jaccard index of what was selected under two seeds, beside that of random choices.",
+        ],
+        run=", ".join(runs),
+        encoders=facts.order_encoders(table["encoder"]),
+    )
+    return page, with_kinds(table, facts)
+
+
+def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
+    # Shuffled labels stand at chance: with them on the scale the others would lie in a heap.
+    scale = part[part["feature_set"].map(family_of) != "shuffled"] if len(part) > 1 else part
+    left, right = float(scale["low"].min()), float(scale["high"].max())
+    several = part["run"].nunique() > 1
+    sized = "selected" in part.columns and part["selected"].notna().any()
+    rows = []
+    for place, row in enumerate(rows_of(part), 1):
+        control = "quiet" if family_of(str(row["feature_set"])) in CONTROLS else ""
+        spread = row.get("sd_over_seeds")
+        seeds = row.get("seeds")
+        more = f"; {integer(seeds)} seeds, sd {number(spread)}" if is_known(spread) else ""
+        cells = [
+            Cell(str(place), css="num quiet"),
+            Cell(
+                facts.encoder_title(str(row["encoder"])),
+                sub=str(row["run"]) if several else "",
+                tip=str(row["encoder"]),
+                css=control,
+            ),
+            feature_set_cell(facts, str(row["feature_set"]), control),
+            Cell(
+                number(row["value"]),
+                sub=interval(row["low"], row["high"]) + more,
+                css="num strong",
+            ),
+            Cell(bar=(row["low"], row["value"], row["high"], left, right)),
+            difference_cell(row, low_is_good=metric == "ece"),
+            worst_cell(facts, row),
+        ]
+        if sized:
+            cells.append(_size(row))
+        cells.append(
+            Cell(integer(row.get("n_cells")), sub=f"{integer(row.get('n'))} images", css="num")
+        )
+        rows.append(cells)
+    columns = [
+        ("", "num", ""),
+        ("Encoder", "", ""),
+        ("Feature set", "", ""),
+        (metric_title(metric), "num", "interval below"),
+        (f"{number(left, 2)} to {number(right, 2)}", "", "the interval, drawn"),
+        ("Δ", "num", "difference to all columns over the same cells, interval below"),
+        ("worst generator", "", "the test generator with the worst mean"),
+    ]
+    if sized:
+        columns.append(("columns", "num", "selected, out of how many; overlap of two seeds below"))
+    columns.append(("cells", "num", "cells in the mean, test images below"))
+    return Table(columns, rows, compact=True)
+
+
+def _size(row: Mapping[str, Any]) -> Cell:
+    if not is_known(row["selected"]):
+        return Cell(css="num")
+    whole = float(row["selected"]).is_integer()
+    size = integer(row["selected"]) if whole else number(row["selected"], 1)
+    total = row.get("selected_from")
+    overlap = row.get("jaccard")
+    return Cell(
+        f"{size} of {integer(total)}" if is_known(total) else size,
+        sub=f"overlap {number(overlap, 2)}" if is_known(overlap) else "",
+        tip=f"overlap by chance {number(row.get('jaccard_by_chance'), 2)}"
+        if is_known(overlap)
+        else "",
+        css="num",
+    )

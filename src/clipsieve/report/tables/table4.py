@@ -1,0 +1,330 @@
+"""Table 4: mean transfer of every selection, and between families, beside the paper's values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsieve.report import registry
+from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title
+from clipsieve.report.frames import (
+    family_of,
+    leading,
+    over_seeds,
+    pair_of,
+    rows_of,
+    run_of,
+    unordered,
+    verdict,
+    with_kinds,
+)
+from clipsieve.report.html.page import (
+    Cell,
+    Page,
+    Section,
+    Table,
+    feature_set_cell,
+    interval,
+    number,
+)
+from clipsieve.report.published import ROUNDING, published
+from clipsieve.report.reading import read_tables
+from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_note
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_METHODS = ("heads", "components")
+_COLUMNS = (
+    *("run", "encoder", "seed", "part", "method", "pair", "feature_set", "cells", "metric"),
+    *("value", "low", "high", "n_cells", "n", "baseline", "difference", "difference_low"),
+    *("difference_high", "p", "p_holm", "pairs", "published", "published_reading"),
+    *("difference_to_published", "tolerance", "within_tolerance"),
+)
+
+
+def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+    """Build Table 4.
+
+    Left: the mean over all cells of each selected set (accuracy), with the difference to all
+    columns over the same cells. Right: means within and between families, averaged over pairs.
+
+    Returns
+    -------
+    tuple
+        The page, and the tidy table: `part` is `left` or `right`; `published` and what follows
+        from it is filled only where the run is the paper's.
+    """
+    import pandas as pd
+
+    table = read_tables("means", inputs["means"])
+    table = table[table["metric"] == "accuracy"]
+    table = table.assign(method=table["feature_set"].map(family_of))
+    seeds = sorted(set(table["seed"]))
+    left = table[(table["cells"] == "all") & table["method"].isin(["all", "residual", *_METHODS])]
+    right = _right(table)
+    tidy = pd.concat(
+        [left.drop(columns="file_stem").assign(part="left"), right.assign(part="right")],
+        ignore_index=True,
+    )
+    tidy["pair"] = tidy["feature_set"].map(pair_of)
+    tidy = _beside_published(tidy, facts)
+
+    shown_left = envelope(left, ["encoder", "feature_set"])
+    sections = [_as_in_the_paper(shown_left, facts)] if len(shown_left) else []
+    for encoder in facts.order_encoders(table["encoder"]):
+        mine = shown_left[shown_left["encoder"] == encoder]
+        sections.append(
+            Section(
+                f"{facts.encoder_title(encoder)}: each selection, with intervals",
+                tables=[mean_rows(mine, facts, len(seeds))],
+            )
+        )
+    for encoder in facts.order_encoders(right["encoder"]):
+        sections.append(_right_section(right[right["encoder"] == encoder], encoder, facts))
+    compared = tidy[tidy["published"].notna()]
+    if len(compared):
+        sections.append(_published_section(compared, facts))
+    elif facts.generators:
+        sections.append(
+            Section(
+                "The paper's values",
+                [
+                    "Not set beside these: they belong to the paper's fourteen generators and its"
+                    " encoders, and this run has others."
+                ],
+            )
+        )
+    page = Page(
+        registry.TITLES["table4"],
+        [
+            "Mean accuracy of probes on generators that they were not trained on. The pair that"
+            " paid for a selection is left out of its evaluation, and of the baseline beside it."
+        ],
+        sections,
+        facts,
+        notes=same_cells_note(len(seeds)),
+        run=run_of(table),
+        encoders=facts.order_encoders(table["encoder"]),
+        seeds=seeds,
+    )
+    return page, leading(with_kinds(tidy, facts), _COLUMNS)
+
+
+def _right(table: pd.DataFrame) -> pd.DataFrame:
+    """Average each method's means over its pairs; the baseline stands on all its own cells."""
+    chosen = table[(table["cells"] != "all") & table["method"].isin(["all", *_METHODS])]
+    keys = ["run", "encoder", "seed", "method", "cells", "metric"]
+    groups = chosen.groupby(keys, sort=False)
+    result = groups[["value", "baseline", "difference", "n_cells"]].mean()
+    result["lowest"] = groups["value"].min()
+    result["highest"] = groups["value"].max()
+    result["pairs"] = groups["feature_set"].nunique()
+    return result.reset_index().assign(feature_set=lambda t: t["method"])
+
+
+def _as_in_the_paper(shown: pd.DataFrame, facts: Facts) -> Section:
+    """Return the left half in the paper's layout: validation, training; heads and components."""
+    encoders = facts.order_encoders(shown["encoder"])
+    records = {(r["encoder"], r["feature_set"]): r for r in rows_of(shown)}
+    pairs = list(
+        dict.fromkeys(pair_of(f) for f in shown["feature_set"] if family_of(f) in _METHODS)
+    )
+    # Both orders of a pair stand together, as in print.
+    first_seen = [unordered(p) for p in pairs]
+    pairs = sorted(pairs, key=lambda p: first_seen.index(unordered(p)))
+    rows = [[Cell("all columns, all cells", css="head"), Cell()]]
+    for encoder in encoders:
+        base = _value(records.get((encoder, "all")), difference=False)
+        rows[0] += [base, base]
+    for pair in pairs:
+        train, val = pair.split("--")
+        if not any((e, f"heads/{pair}") in records for e in encoders) and any(
+            unordered(pair) == unordered(q) and q != pair for q in pairs
+        ):
+            continue  # its component search stands in the row of the other order
+        row = [_name(facts, val), _name(facts, train)]
+        for encoder in encoders:
+            row.append(_value(records.get((encoder, f"heads/{pair}"))))
+            row.append(
+                _value(
+                    records.get((encoder, f"components/{pair}"))
+                    or records.get((encoder, f"components/{val}--{train}"))
+                )
+            )
+        rows.append(row)
+    columns = [("Validation", "", ""), ("Training", "", "")]
+    columns += [("Heads", "num", ""), ("Comp.", "num", "")] * len(encoders)
+    spans = [("Feature selection", 2), *((facts.encoder_title(e), 2) for e in encoders)]
+    return Section(
+        "As in the paper, left",
+        [
+            "Below each mean: its difference to all columns over the same cells. A component"
+            " search has no order, so its value stands in both rows of a pair."
+        ],
+        tables=[Table(columns, rows, spans=spans)],
+    )
+
+
+def _name(facts: Facts, generator: str) -> Cell:
+    known = facts.generators.get(generator)
+    simulated = known is not None and known.kind == "simulated"
+    return Cell(facts.title(generator), badge="simulated" if simulated else "", tip=generator)
+
+
+def _value(row: Mapping[str, Any] | None, *, difference: bool = True) -> Cell:
+    if row is None:
+        return Cell("\N{EN DASH}", css="num quiet")
+    css = ("num", "num good", "num warn")[verdict(row) if difference else 0]
+    return Cell(
+        number(row["value"]),
+        sub=number(row["difference"], sign=True) if difference else "",
+        tip=f"interval {interval(row['low'], row['high'])}, {int(row['n_cells'])} cells",
+        css=css,
+    )
+
+
+def _right_section(right: pd.DataFrame, encoder: str, facts: Facts) -> Section:
+    shown = over_seeds(
+        right,
+        ["method", "cells"],
+        ["value", "baseline", "difference", "n_cells", "pairs", "lowest", "highest"],
+    )
+    families = list(dict.fromkeys(g.family for g in facts.generators.values()))
+    if not families:
+        families = [
+            c.removeprefix("within_") for c in dict.fromkeys(shown["cells"]) if "_to_" not in c
+        ]
+    records = {(r["method"], r["cells"]): r for r in rows_of(shown)}
+    tables = []
+    for method in ("all", *_METHODS):
+        if not any(m == method for m, _ in records):
+            continue
+        rows = []
+        for train in families:
+            row = [Cell(family_title(train), css="head")]
+            for test in families:
+                cells = f"within_{train}" if train == test else f"{train}_to_{test}"
+                found = records.get((method, cells))
+                if found is None:
+                    row.append(Cell("\N{EN DASH}", css="num quiet"))
+                    continue
+                own = method == "all"
+                row.append(
+                    Cell(
+                        number(found["value"]),
+                        sub="" if own else number(found["difference"], sign=True),
+                        tip=""
+                        if own
+                        else f"pairs range from {number(found['lowest'])} to"
+                        f" {number(found['highest'])}; baseline on the same cells"
+                        f" {number(found['baseline'])}",
+                        css="center",
+                        shade=2 * (found["value"] - 0.5),
+                    )
+                )
+            rows.append(row)
+        pairs = max(int(r["pairs"]) for (m, _), r in records.items() if m == method)
+        name = "all columns" if method == "all" else f"{method}, average over {pairs} selections"
+        columns = [("trained on \\ tested on", "", "")]
+        columns += [(family_title(f), "center", "") for f in families]
+        tables.append(Table(columns, rows, caption=name))
+    return Section(
+        f"Between families: {facts.encoder_title(encoder)}",
+        ["Below each mean: its difference to all columns over the same cells."],
+        cards=tables,
+    )
+
+
+def _beside_published(tidy: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Add the paper's value, our difference to it, and whether our interval holds it."""
+    import numpy as np
+
+    known = _published_values() if facts.is_paper_run() else {}
+    found = []
+    for row in rows_of(tidy):
+        key: tuple[str, ...] = ("right", row["encoder"], row["method"], row["cells"])
+        if row["part"] == "left":
+            pair = row["pair"]
+            name = "--".join(sorted(pair.split("--"))) if row["method"] == "components" else pair
+            key = ("left", row["encoder"], row["method"], name)
+        usable = row["encoder"] in PAPER_ENCODERS
+        found.append(known.get(key, (np.nan, "")) if usable else (np.nan, ""))
+    tidy = tidy.assign(published=[f[0] for f in found], published_reading=[f[1] for f in found])
+    tidy["difference_to_published"] = tidy["value"] - tidy["published"]
+    # Our interval's own reach to the side of the paper's value, and half its last printed digit.
+    reach = np.where(
+        tidy["difference_to_published"] > 0,
+        tidy["value"] - tidy["low"],
+        tidy["high"] - tidy["value"],
+    )
+    tidy["tolerance"] = np.where(tidy["published"].notna(), reach + ROUNDING, np.nan)
+    inside = tidy["difference_to_published"].abs() <= tidy["tolerance"]
+    tidy["within_tolerance"] = [
+        None if np.isnan(t) else bool(i) for t, i in zip(tidy["tolerance"], inside, strict=True)
+    ]
+    return tidy
+
+
+def _published_values() -> dict[tuple[str, ...], tuple[float, str]]:
+    values: dict[tuple[str, ...], tuple[float, str]] = {}
+    for row in rows_of(published("table4_left")):
+        if row["train"] != row["train"]:
+            # The printed baselines differ by method; `all` takes that of components.
+            if row["method"] == "components":
+                values["left", row["encoder"], "all", ""] = (row["value"], "")
+            continue
+        pair = [row["train"], row["val"]]
+        name = "--".join(sorted(pair) if row["method"] == "components" else pair)
+        values["left", row["encoder"], row["method"], name] = (row["value"], "")
+    for row in rows_of(published("figure_means")):
+        if row["family"] == "residual" and row["cells"] == "all":
+            values["left", row["encoder"], "residual", ""] = (row["value"], "figure 4")
+    for row in rows_of(published("table4_right")):
+        method = "all" if row["method"] == "baseline" else row["method"]
+        values["right", row["encoder"], method, row["cells"]] = (row["value"], row["reading"])
+    return values
+
+
+def _published_section(compared: pd.DataFrame, facts: Facts) -> Section:
+    rows = []
+    for row in rows_of(compared):
+        inside = row["within_tolerance"]
+        rows.append(
+            [
+                Cell(facts.encoder_title(row["encoder"])),
+                Cell(str(row["seed"]), css="num"),
+                Cell(row["part"]),
+                feature_set_cell(facts, row["feature_set"]),
+                Cell(row["cells"].replace("_", " ")),
+                Cell(number(row["value"]), sub=interval(row["low"], row["high"]), css="num"),
+                Cell(
+                    number(row["published"])
+                    + ("\N{DAGGER}" if row["published_reading"] == "uncertain" else ""),
+                    css="num",
+                ),
+                Cell(number(row["difference_to_published"], sign=True), css="num strong"),
+                Cell(number(row["tolerance"]), css="num"),
+                Cell(
+                    "" if inside is None else "within" if inside else "outside",
+                    css="good" if inside else "warn",
+                ),
+            ]
+        )
+    columns = [
+        *(("Encoder", "", ""), ("seed", "num", ""), ("part", "", ""), ("Feature set", "", "")),
+        *(("cells", "", ""), ("ours", "num", "interval below"), ("paper", "num", "")),
+        *(("ours \N{MINUS SIGN} paper", "num", ""), ("tolerance", "num", ""), ("", "", "")),
+    ]
+    return Section(
+        "Beside the paper's values",
+        [
+            "Tolerance: how far our interval reaches towards the paper's value, and half of"
+            " its last printed digit. It covers our test images alone: the paper's splits are not"
+            " known, so a value outside is no proof of an error.",
+            "\N{DAGGER} The print leaves open which of the two off-diagonal values goes from GAN to"
+            " diffusion; this is our reading.",
+        ],
+        tables=[Table(columns, rows, compact=True)],
+    )

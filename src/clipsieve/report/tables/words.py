@@ -1,0 +1,209 @@
+"""Tables 1, 2, 3, 6 and 7: the texts nearest to (and farthest from) probes, residuals and heads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsieve.report import registry
+from clipsieve.report.facts import PAPER_ENCODERS, Facts
+from clipsieve.report.frames import leading, rows_of, run_of, with_kinds
+from clipsieve.report.html.page import Cell, Page, Section, Table, is_known, number, p_value
+from clipsieve.report.published import published
+from clipsieve.report.reading import read_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 5  # texts a direction, as in the paper
+TABLES = {
+    "table1": ("probe",),
+    "table2": ("head",),
+    "table3": ("probe",),
+    "table6": ("probe", "residual"),
+    "table7": ("probe", "residual"),
+}
+_KIND_TITLES = {"probe": "Probe weights", "residual": "Residuals", "head": "Heads"}
+_COLUMNS = (
+    *("run", "encoder", "seed", "texts", "kind", "direction", "feature_set", "side", "rank"),
+    *("text", "cosine", "z_random", "z_shuffled", "p", "above_null"),
+)
+
+
+def words_table(
+    name: str, inputs: Mapping[str, Sequence[Path]], facts: Facts
+) -> tuple[Page, pd.DataFrame]:
+    """Build one of the paper's tables of texts.
+
+    Parameters
+    ----------
+    name
+        `table1`, `table2`, `table3`, `table6` or `table7`.
+    inputs
+        `interpretation`: files of `interpretation/<texts>.parquet`, all seeds and encoders.
+    facts
+        Titles and kinds.
+
+    Returns
+    -------
+    tuple
+        The page, and the tidy table: every rank that the files hold, `texts` the list's name.
+    """
+    table = read_tables("interpretation", inputs["interpretation"])
+    table = table.rename(columns={"file_stem": "texts"})
+    kinds = TABLES[name]
+    table = table[table["kind"].isin(kinds)]
+    if "head" not in kinds:
+        # The paper's words are those of probes on all columns, without an intercept.
+        table = table[table["feature_set"].isin(["all", "residual"])]
+        table = table[table["side"] == "nearest"]
+    table = table.assign(stability=[]) if table.empty else _with_stability(table)
+    for column in ("z_shuffled", "p"):
+        if column not in table.columns:
+            table[column] = float("nan")
+
+    sections = []
+    for encoder in facts.order_encoders(table["encoder"]):
+        for texts in dict.fromkeys(table["texts"]):
+            part = table[(table["encoder"] == encoder) & (table["texts"] == texts)]
+            sections += _sections(name, part, encoder, str(texts), facts)
+    lead = [
+        "The texts whose embeddings have the largest cosine to each direction, taken so that it"
+        " raises the probability of generated: the texts describe the generated images."
+        if "head" not in kinds
+        else "The texts with the largest and the smallest cosine to the mean output of each"
+        " selected head, projected into the joint space of images and texts."
+    ]
+    notes = [
+        "z: how many standard deviations the cosine stands from those of this text with random"
+        " directions of the embeddings' covariance. p, in the tip of the pointer: the share of"
+        " random directions whose own nearest text is at least as near.",
+        "A grey text marked “within null” is no nearer than the nearest text of a meaningless"
+        " direction (random, or a probe on shuffled labels): it says nothing of the generator.",
+    ]
+    if table["seed"].nunique() > 1:
+        notes.append(
+            "The page shows the first seed; “seeds” says under how many of the run's seeds the same"
+            f" text stands among the first {SHOWN}. The CSV file holds every seed."
+        )
+    page = Page(
+        registry.TITLES[name],
+        lead,
+        sections or [Section("No text list", ["No direction was read against a text list."])],
+        facts,
+        notes=notes,
+        run=run_of(table),
+        encoders=facts.order_encoders(table["encoder"]),
+        seeds=sorted(set(table["seed"])),
+    )
+    tidy = with_kinds(
+        table.assign(generator=table["direction"].where(table["kind"] != "head", "")), facts
+    ).drop(columns="generator")
+    return page, leading(tidy, _COLUMNS)
+
+
+def _with_stability(table: pd.DataFrame) -> pd.DataFrame:
+    keys = ["encoder", "texts", "kind", "direction", "feature_set", "side", "text"]
+    top = table[table["rank"] <= SHOWN]
+    counts = top.groupby(keys, dropna=False)["seed"].nunique().rename("stability").reset_index()
+    return table.merge(counts, how="left", on=keys)
+
+
+def _sections(
+    name: str, part: pd.DataFrame, encoder: str, texts: str, facts: Facts
+) -> list[Section]:
+    seeds = sorted(set(part["seed"]))
+    if not seeds:
+        return []
+    part = part[(part["seed"] == seeds[0]) & (part["rank"] <= SHOWN)]
+    heading = f"{facts.encoder_title(encoder)}, {texts.replace('_', ' ')}"
+    if name == "table2":
+        return [
+            Section(
+                f"{heading}: {facts.feature_set_title(str(feature_set))}",
+                cards=[
+                    _card(name, chosen, direction, encoder, facts, len(seeds))
+                    for direction in dict.fromkeys(chosen["direction"])
+                ],
+            )
+            for feature_set, chosen in part.groupby("feature_set", sort=False)
+        ]
+    found = []
+    for kind in TABLES[name]:
+        chosen = part[part["kind"] == kind]
+        directions = facts.order(chosen["direction"])
+        title = heading if len(TABLES[name]) == 1 else f"{heading}: {_KIND_TITLES[kind].lower()}"
+        if directions:
+            cards = [_card(name, chosen, g, encoder, facts, len(seeds)) for g in directions]
+            found.append(Section(title, cards=cards))
+    return found
+
+
+def _card(
+    name: str, part: pd.DataFrame, direction: str, encoder: str, facts: Facts, seeds: int
+) -> Table:
+    chosen = part[part["direction"] == direction].sort_values(
+        ["side", "rank"], ascending=[False, True]
+    )
+    known = facts.generators.get(direction)
+    columns = [("Text", "", ""), ("cosine", "num", ""), ("z", "num", "above random directions")]
+    if seeds > 1:
+        columns.append(("seeds", "num", f"seeds with this text among the first {SHOWN}"))
+    rows = []
+    for side in ("nearest", "farthest"):
+        side_rows = chosen[chosen["side"] == side]
+        if side == "farthest" and len(side_rows):
+            rows.append([Cell("farthest", css="quiet"), *[Cell() for _ in columns[1:]]])
+        for row in rows_of(side_rows):
+            above = row["above_null"] is True or row["above_null"] == 1
+            tip = f"rank {row['rank']}, p {p_value(row['p'])}"
+            if is_known(row["z_shuffled"]):
+                tip += f", z against shuffled labels {number(row['z_shuffled'], 1)}"
+            cells = [
+                Cell(
+                    str(row["text"]),
+                    sub="" if above else "within null",
+                    tip=tip,
+                    css="" if above else "quiet",
+                ),
+                Cell(number(row["cosine"]), css="num" if above else "num quiet"),
+                Cell(number(row["z_random"], 1), css="num" if above else "num quiet"),
+            ]
+            if seeds > 1:
+                cells.append(Cell(f"{int(row['stability'])}/{seeds}", css="num quiet"))
+            rows.append(cells)
+    caption = facts.title(direction)
+    if head := re.fullmatch(r"l(\d+)_h(\d+)", direction):
+        caption = f"Head ({head[1]}, {head[2]})"
+    return Table(
+        columns,
+        rows,
+        caption=caption,
+        badge="simulated" if known is not None and known.kind == "simulated" else "",
+        note=_shared_with_paper(name, chosen, direction, encoder, facts),
+        compact=True,
+    )
+
+
+def _shared_with_paper(
+    name: str, chosen: pd.DataFrame, direction: str, encoder: str, facts: Facts
+) -> str:
+    """Say which of the paper's texts are among ours; only in the paper's own run."""
+    if not facts.is_paper_run() or encoder not in PAPER_ENCODERS or not len(chosen):
+        return ""
+    words = published("words")
+    kind = str(chosen["kind"].iloc[0])
+    theirs = words[
+        (words["table"] == int(name.removeprefix("table")))
+        & (words["kind"] == kind)
+        & (words["direction"] == direction)
+        & (words["side"] == "nearest")
+    ]["text"].tolist()
+    if not theirs:
+        return ""
+    ours = {str(t).strip().lower() for t in chosen[chosen["side"] == "nearest"]["text"]}
+    shared = [t for t in theirs if t.lower() in ours]
+    listed = f": {', '.join(shared)}" if shared else ""
+    return f"{len(shared)} of the paper's {len(theirs)} texts are among ours{listed}."

@@ -1,0 +1,84 @@
+"""What the doctor says of image sets and encoders before a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from clipsieve import config
+from clipsieve.audits.doctor import check_run
+
+
+def findings(root: Path, generator: dict | None = None, encoder: dict | None = None) -> list[str]:
+    """Lines of the doctor on two photographs and two generators, of each two images."""
+    for folder in ("photos", "gan"):
+        (root / "data" / folder).mkdir(parents=True, exist_ok=True)
+        for i in range(2):
+            Image.new("RGB", (64, 64), (90 * i, 9, 9)).save(root / f"data/{folder}/p{i}_0.png")
+    raw = {
+        "run": "r",
+        "data_root": str(root / "data"),
+        "sources": {"photos": {"folder": "photos"}},
+        "generators": {
+            "gan": {"family": "gan", "source": "photos", "folder": "gan", **(generator or {})},
+            "other": {"family": "gan", "source": "photos", "folder": "gan"},
+        },
+        "encoders": {"e": {"model": "tiny", "weights": None, **(encoder or {})}},
+        "use": {
+            "generators": ["gan", "other"],
+            "encoders": ["e"],
+            "texts": [],
+            "feature_sets": ["all"],
+        },
+        "pairs": [],
+    }
+    run = config.Run.of(config.resolve(raw))
+    return [f"{f.verdict} {f.text}" for f in check_run(run, root / "results")]
+
+
+def test_a_good_run_has_nothing_wrong(tmp_path):
+    found = findings(tmp_path, {"group_pattern": r"^(?P<group>p)\d"})
+    assert not [line for line in found if line.startswith("WRONG")]
+    assert any(line.startswith("ok images gan: 2 files in 1 groups") for line in found)
+    assert any(line.startswith("ok images photos: 2 files in 2 groups") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("generator", "said"),
+    [
+        ({"folder": "gone"}, "WRONG images gan: no folder"),
+        ({"group_pattern": "^x(?P<group>.+)"}, "name gives no group by the group pattern"),
+        ({"group_pattern": "(?P<group>"}, "is no regular expression"),
+        ({"layout": "wang2020"}, "in no folder named 0_real or 1_fake"),
+        ({"metadata": "m.csv"}, "metadata"),
+        ({"real_values": ["0"]}, "no metadata table with a column target or label"),
+    ],
+)
+def test_images_that_a_scan_would_refuse_are_wrong_now(tmp_path, generator, said):
+    (wrong,) = [line for line in findings(tmp_path, generator) if line.startswith("WRONG")]
+    assert wrong.startswith("WRONG images gan: ")
+    assert said in wrong
+
+
+def test_a_file_that_does_not_decode_is_a_note(tmp_path):
+    findings(tmp_path)
+    (tmp_path / "data/gan/p9_0.png").write_bytes(b"no picture")
+    (note,) = [line for line in findings(tmp_path) if line.startswith("note images gan:")]
+    assert "1 with a problem, first p9_0.png" in note
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        ({"model": "ViT-L-14", "weights": "openai"}, "use ViT-L-14-quickgelu"),
+        ({"model": "ViT-L-14", "weights": "opena"}, "no tag of ViT-L-14"),
+        ({"weights": "none/x.safetensors"}, "no such file"),
+    ],
+)
+def test_weights_that_embed_would_refuse_are_wrong_now(tmp_path, encoder, said):
+    pytest.importorskip("open_clip")
+    (wrong,) = [line for line in findings(tmp_path, encoder=encoder) if line.startswith("WRONG")]
+    assert wrong.startswith("WRONG encoder e: ")
+    assert said in wrong

@@ -1,0 +1,362 @@
+"""The four tables from score files, against plain loops over the same rows and SciPy's tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from clipsieve.cli import main
+from clipsieve.evaluation.ranks import controls_of, rank_among
+from clipsieve.io.tables import read_table, write_table
+
+FAMILIES = {"a": "gan", "b": "gan", "c": "diffusion", "d": "diffusion", "e": "gan"}
+SOURCES = {"a": "s", "b": "s", "c": "s", "d": "t", "e": "t"}
+PHOTOGRAPHS = {"s": 40, "t": 25}
+PAIR = ("a", "c")
+
+
+def score_rows(
+    feature_set: str, draws: int, shift: float, excluded: tuple[str, ...]
+) -> pd.DataFrame:
+    rng = np.random.default_rng([len(feature_set), draws])
+    noise = {
+        (name, g): np.random.default_rng([ord(name), g]).normal()
+        for name in (*FAMILIES, *PHOTOGRAPHS)
+        for g in range(40)
+    }
+    rows = []
+    for draw in range(draws):
+        for train in sorted(set(FAMILIES) - set(excluded)):
+            for image_set in (*FAMILIES, *PHOTOGRAPHS):
+                if image_set in excluded:
+                    continue
+                source = SOURCES.get(image_set, image_set)
+                label = int(image_set == source)
+                for g in range(PHOTOGRAPHS[source]):
+                    logit = (2 * label - 1) * shift + noise[image_set, g] + 0.3 * rng.normal()
+                    rows.append(
+                        {
+                            "encoder": "tiny",
+                            "seed": 3,
+                            "feature_set": feature_set,
+                            "draw": draw,
+                            "train": train,
+                            "image_set": image_set,
+                            "generator": None if label else image_set,
+                            "image_id": f"{image_set}/{g}.png",
+                            "group": f"{g}",
+                            "label": label,
+                            "split": "test",
+                            "logit": logit,
+                            "threshold": 0.1,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+SETS = {
+    "all": ("all", 1, 0.6, ()),
+    "all_intercept": ("all_intercept", 1, 0.65, ()),
+    "components": ("components/a--c", 1, 0.9, PAIR),
+    "components_intercept": ("components_intercept/a--c", 1, 0.7, PAIR),
+    "random": ("random/a--c", 9, 0.62, PAIR),
+    "fisher": ("fisher/a--c", 1, 0.7, PAIR),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.DataFrame]]:
+    folder = tmp_path_factory.mktemp("run")
+    scores = {family: score_rows(*settings) for family, settings in SETS.items()}
+    for family, rows in scores.items():
+        write_table(rows, folder / f"scores/{family}.parquet")
+        (folder / "features").mkdir(exist_ok=True)
+        entry = {
+            "feature_set": SETS[family][0],
+            "fit_intercept": "intercept" in family,
+            "excluded": list(SETS[family][3]),
+        }
+        (folder / f"features/{family}.json").write_text(json.dumps([entry]))
+    for name, (initial, best) in {"a--c": (0.7, 0.8), "c--a": (0.6, 0.9)}.items():
+        table = pd.DataFrame({"step": [1, 2, 3], "score": [initial, best, best - 0.1]})
+        note = {"initial_score": initial, "score": "accuracy"}
+        write_table(table, folder / f"searches/{name}.parquet", note)
+    assert evaluate(folder) == 0
+    return folder, scores
+
+
+def evaluate(folder: Path, *more: str) -> int:
+    def files(pattern: str) -> list[str]:
+        return [str(path) for path in sorted(folder.glob(pattern))]
+
+    outputs = [
+        part
+        for name in ("cells", "means", "controls", "optimism")
+        for part in (f"--{name}", str(folder / f"{name}.parquet"))
+    ]
+    return main(
+        [
+            *("evaluate", "--run", "r", "--scores", *files("scores/*.parquet")),
+            *("--features", *files("features/*.json"), "--searches", *files("searches/*.parquet")),
+            *("--families", json.dumps(FAMILIES), "--sources", json.dumps(SOURCES)),
+            *("--resamples", "1500", "--threads", "2", *outputs, *more),
+        ]
+    )
+
+
+def cell_rows(scores: pd.DataFrame, draw: int, train: str, test: str) -> pd.DataFrame:
+    part = scores[(scores["draw"] == draw) & (scores["train"] == train)]
+    return part[part["image_set"].isin([test, SOURCES[test]])]
+
+
+def test_every_cell_is_what_its_rows_give(run) -> None:
+    folder, scores = run
+    cells, note = read_table(folder / "cells.parquet")
+    assert note["resamples"] == 1500
+    ids = cells[["run", "encoder", "seed"]].drop_duplicates().to_numpy().tolist()
+    assert ids == [["r", "tiny", 3]]
+    key = ["feature_set", "draw", "train", "test"]
+    wide = cells.pivot(index=key, columns="metric", values="value")
+    assert len(wide) == 2 * 25 + 12 * 9
+    for (feature_set, draw, train, test), row in wide.iterrows():
+        rows = cell_rows(scores[feature_set.split("/")[0]], draw, train, test)
+        right = (rows["logit"] >= 0) == (rows["label"] == 1)
+        assert row["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+        assert row["accuracy_real"] == pytest.approx(right[rows["label"] == 1].mean(), abs=1e-12)
+        at_val = ((rows["logit"] >= 0.1) == (rows["label"] == 1)).mean()
+        assert row["accuracy_at_val_threshold"] == pytest.approx(at_val, abs=1e-12)
+        auc = roc_auc_score(1 - rows["label"], -rows["logit"])
+        assert row["auc"] == pytest.approx(auc, abs=1e-12)
+    one = cells[(cells["train"] == "b") & (cells["test"] == "d")].iloc[0]
+    assert (one["train_family"], one["test_family"]) == ("gan", "diffusion")
+    assert (one["n"], one["n_real"], one["n_generated"], one["groups"]) == (50, 25, 25, 25)
+
+
+def test_intervals_hold_the_value_and_only_draws_lack_them(run) -> None:
+    cells, _ = read_table(run[0] / "cells.parquet")
+    drawn = cells["feature_set"] == "random/a--c"
+    assert cells.loc[drawn, ["low", "high"]].isna().all(axis=None)
+    # 40 and 25 real images allow no two false positives at 1 %, 25 not at 5 %
+    few = (cells["metric"] == "tpr_at_fpr_1") | (
+        (cells["metric"] == "tpr_at_fpr_5") & (cells["n_real"] == 25)
+    )
+    assert cells.loc[few & ~drawn, ["low", "high"]].isna().all(axis=None)
+    rest = cells[~drawn & ~few]
+    assert (rest["low"] <= rest["value"]).all()
+    assert (rest["value"] <= rest["high"]).all()
+    assert (rest["low"] < rest["high"]).all()
+
+
+def test_means_are_over_the_cells_they_name(run) -> None:
+    folder, _ = run
+    cells, _ = read_table(folder / "cells.parquet")
+    means, _ = read_table(folder / "means.parquet")
+    assert set(means["cells"]) == {
+        *("all", "within_gan", "within_diffusion", "gan_to_diffusion", "diffusion_to_gan")
+    }
+    off = cells[cells["train"] != cells["test"]]
+    for row in means[means["metric"] == "auc"].itertuples():
+        mine = off[(off["feature_set"] == row.feature_set) & (off["metric"] == "auc")]
+        if row.cells.startswith("within_"):
+            f = g = row.cells.removeprefix("within_")
+        else:
+            f, _, g = row.cells.partition("_to_")
+        if row.cells != "all":
+            mine = mine[(mine["train_family"] == f) & (mine["test_family"] == g)]
+        assert row.value == pytest.approx(mine["value"].mean(), abs=1e-12)
+        assert row.n_cells == len(mine[["train", "test"]].drop_duplicates())
+        by_test = mine.groupby("test")["value"].mean()
+        assert row.worst == pytest.approx(by_test.min(), abs=1e-12)
+        assert row.worst_test == by_test.idxmin()
+        if row.feature_set == "all":
+            assert np.isnan(row.p)
+            continue
+        if row.feature_set == "all_intercept":
+            continue
+        base = "all_intercept" if "intercept" in row.feature_set else "all"
+        same = off[(off["feature_set"] == base) & (off["metric"] == "auc")].merge(
+            mine[["train", "test"]].drop_duplicates(), on=["train", "test"]
+        )
+        assert row.baseline == pytest.approx(same["value"].mean(), abs=1e-12)
+        assert row.difference == pytest.approx(row.value - row.baseline, abs=1e-12)
+
+
+def group_differences(scores, feature_set: str) -> np.ndarray:
+    """Share of every photograph in the difference of mean accuracy to the baseline."""
+    cells = [(i, j) for i in "bde" for j in "bde" if i != j]
+    shares: dict[tuple[str, str], float] = {}
+    for family, sign in ((feature_set, 1), ("all", -1)):
+        for train, test in cells:
+            rows = cell_rows(scores[family], 0, train, test)
+            right = ((rows["logit"] >= 0) == (rows["label"] == 1)).to_numpy()
+            for group, value in zip(rows["group"], right, strict=True):
+                key = (SOURCES[test], group)
+                shares[key] = shares.get(key, 0) + sign * value / len(rows) / len(cells)
+    return np.array(list(shares.values()))
+
+
+def test_a_difference_has_the_p_of_scipys_sign_test_and_a_paired_interval(run) -> None:
+    folder, scores = run
+    means, _ = read_table(folder / "means.parquet")
+    row = means[
+        (means["feature_set"] == "fisher/a--c")
+        & (means["cells"] == "all")
+        & (means["metric"] == "accuracy")
+    ].iloc[0]
+    shares = group_differences(scores, "fisher")
+    assert row["difference"] == pytest.approx(shares.sum(), abs=1e-12)
+    theirs = stats.permutation_test(
+        (shares,), np.sum, permutation_type="samples", n_resamples=20_000, rng=1
+    )
+    # scipy's is of one stratum; ours takes each source's mean out of its variance
+    assert row["p"] == pytest.approx(theirs.pvalue, abs=0.03)
+    # two sources of 40 and 25 photographs, resampled apart
+    s, t = shares[:40], shares[40:]
+    spread = np.sqrt(40 * s.var(ddof=1) + 25 * t.var(ddof=1))
+    half = stats.t.ppf(0.975, 63) * spread
+    assert row["difference_high"] - row["difference_low"] == pytest.approx(2 * half, rel=0.1)
+
+
+def test_holm_is_over_the_rows_of_a_metric(run) -> None:
+    means, _ = read_table(run[0] / "means.parquet")
+    part = means[(means["metric"] == "accuracy") & means["p"].notna()]
+    ordered = part.sort_values("p")
+    expected = np.minimum(
+        1, np.maximum.accumulate(ordered["p"].to_numpy() * np.arange(len(ordered), 0, -1))
+    )
+    np.testing.assert_allclose(ordered["p_holm"], expected)
+
+
+def test_selected_sets_are_ranked_among_their_draws(run) -> None:
+    folder, _ = run
+    controls, _ = read_table(folder / "controls.parquet")
+    means, _ = read_table(folder / "means.parquet")
+    cells, _ = read_table(folder / "cells.parquet")
+    row = controls[
+        (controls["control"] == "random/a--c") & (controls["metric"] == "accuracy")
+    ].iloc[0]
+    off = cells[(cells["train"] != cells["test"]) & (cells["metric"] == "accuracy")]
+    by_draw = off[off["feature_set"] == "random/a--c"].groupby("draw")["value"].mean()
+    value = off[off["feature_set"] == "components/a--c"]["value"].mean()
+    assert row["value"] == pytest.approx(value)
+    assert row["control_mean"] == pytest.approx(by_draw.mean())
+    assert row["control_sd"] == pytest.approx(by_draw.std())
+    assert row["rank"] == 1 + (by_draw >= value).sum()
+    assert row["p"] == pytest.approx(row["rank"] / 10)
+    # one draw: paired sign-flip test instead of a rank of two
+    single = controls[(controls["control"] == "fisher/a--c") & (controls["metric"] == "accuracy")]
+    assert single["p"].iloc[0] < 0.05
+    assert single["difference_low"].iloc[0] > 0
+    assert set(means["feature_set"]) >= {"random/a--c"}
+
+
+def test_a_rank_among_controls_of_another_grid_has_no_p(run, tmp_path) -> None:
+    folder, scores = run
+    for name in ("features", "searches"):
+        (tmp_path / name).symlink_to(folder / name)
+    grids = {"components": "paper", "random": "fast", "fisher": "paper"}
+    for family, rows in scores.items():
+        note = {"grid": grids.get(family, "")}
+        write_table(rows, tmp_path / f"scores/{family}.parquet", note)
+    assert evaluate(tmp_path) == 0
+    before, after = (read_table(f / "controls.parquet")[0] for f in (folder, tmp_path))
+    other = after["control"] == "random/a--c"
+    assert after.loc[other, "p"].isna().all()
+    assert (after.loc[other, "rank"] == before.loc[other, "rank"]).all()
+    pd.testing.assert_series_equal(after.loc[~other, "p"], before.loc[~other, "p"])
+
+
+def test_clean_and_perturbed_scores_are_over_the_images_of_every_edit(run, tmp_path) -> None:
+    folder, scores = run
+    rows = scores["all"]
+    gone = {"jpeg_50": "a/1.png", "blur_2": "s/2.png"}  # what an edit left as it was
+    for edit, image in gone.items():
+        write_table(rows[rows["image_id"] != image], tmp_path / f"{edit}/all.parquet")
+    left = rows[~rows["image_id"].isin(gone.values())]
+    write_table(left, tmp_path / "left/all.parquet")
+    perturbed = [str(tmp_path / edit / "all.parquet") for edit in gone]
+    for name, clean in (
+        ("whole", folder / "scores/all.parquet"),
+        ("cut", tmp_path / "left/all.parquet"),
+    ):
+        status = main(
+            ["robustness", "--run", "r", "--clean", str(clean), "--perturbed", *perturbed,
+             "--features", str(folder / "features/all.json"), "--families", json.dumps(FAMILIES),
+             "--sources", json.dumps(SOURCES), "--resamples", "200", "--confidence", "0.9",
+             "--output", str(tmp_path / f"{name}.parquet")]
+        )  # fmt: skip
+        assert status == 0
+    (whole, note), (expected, _) = (read_table(tmp_path / f"{n}.parquet") for n in ("whole", "cut"))
+    pd.testing.assert_frame_equal(whole, expected)
+    assert note["confidence"] == 0.9
+    # these edits changed no logit, so all three are the same over the same images
+    values = whole.pivot(index="metric", columns="perturbation", values="value")
+    np.testing.assert_array_equal(values["none"], values["jpeg_50"])
+    np.testing.assert_array_equal(values["none"], values["blur_2"])
+
+
+def test_rank_counts_equals_against_the_selected_set() -> None:
+    draws = np.array([0.5, 0.6, 0.6, 0.7])
+    assert rank_among(0.6, draws) == (4, 0.8)
+    assert rank_among(0.6, draws, less=True) == (4, 0.8)
+    assert rank_among(0.8, draws) == (1, 0.2)
+    assert controls_of("heads/a--b") == ["random_heads/a--b"]
+
+
+def test_optimism_is_the_gain_that_stays_on_the_pair(run) -> None:
+    folder, _ = run
+    row = read_table(folder / "optimism.parquet")[0].iloc[0]
+    means, _ = read_table(folder / "means.parquet")
+    mine = means[
+        (means["feature_set"] == "components/a--c")
+        & (means["cells"] == "all")
+        & (means["metric"] == "accuracy")
+    ].iloc[0]
+    assert row["score_on_search_pair"] == pytest.approx(0.85)
+    assert row["baseline_on_search_pair"] == pytest.approx(0.65)
+    assert row["score_on_the_rest"] == pytest.approx(mine["value"])
+    assert row["baseline_on_the_rest"] == pytest.approx(mine["baseline"])
+    assert row["optimism"] == pytest.approx(0.2 - mine["difference"])
+    assert row["n_cells"] == 6
+
+
+def test_a_second_run_gives_the_same_bytes(run, tmp_path: Path) -> None:
+    folder, _ = run
+    before = {p.name: p.read_bytes() for p in folder.glob("*.parquet")}
+    assert evaluate(folder, "--threads", "1") == 0
+    assert before == {p.name: p.read_bytes() for p in folder.glob("*.parquet")}
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("all", lambda t: t.assign(split=["train", *t["split"][1:]]), "1 of 'train'"),
+        ("components", lambda t: score_rows("components/a--c", 1, 0.9, ("a",)), "c took part"),
+        ("fisher", lambda t: t.iloc[1:], "has no score for 1 of the"),
+        ("all", lambda t: pd.concat([t, t.iloc[:1]]), "scored twice"),
+        ("all", lambda t: t.assign(logit=np.nan), "not a finite number"),
+        ("all", lambda t: t.assign(label=[1 - t["label"][0], *t["label"][1:]]), "two labels"),
+        ("all", lambda t: t.assign(encoder=["other", *t["encoder"][1:]]), "more than one encoder"),
+    ],
+)
+def test_wrong_rows_stop_the_evaluation(run, tmp_path, capsys, family, change, message) -> None:
+    folder, scores = run
+    for name, rows in scores.items():
+        table = change(rows) if name == family else rows
+        write_table(table.reset_index(drop=True), tmp_path / f"scores/{name}.parquet")
+    (tmp_path / "features").symlink_to(folder / "features")
+    assert evaluate(tmp_path) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_unknown_source_is_named(run, capsys) -> None:
+    folder, _ = run
+    assert evaluate(folder, "--sources", json.dumps({**SOURCES, "b": "nowhere"})) == 2
+    assert "the source of b is nowhere" in capsys.readouterr().err
