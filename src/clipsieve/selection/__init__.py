@@ -8,13 +8,18 @@ from clipsieve.selection.heads import (
     fit_heads,
     rank_heads,
 )
+from clipsieve.selection.nuisance import nuisance_directions, project_out
+from clipsieve.selection.training_sets import choose_training_generators
 
 __all__ = [
     "GreedyResult",
     "HeadProbes",
     "HeadRanking",
+    "choose_training_generators",
     "fit_heads",
     "greedy_elimination",
     "head_features",
+    "nuisance_directions",
+    "project_out",
     "rank_heads",
 ]
