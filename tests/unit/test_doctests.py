@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ def modules_with_examples() -> list[str]:
     found = []
     for info in pkgutil.walk_packages(clipsieve.__path__, "clipsieve."):
         spec = info.module_finder.find_spec(info.name, None)
-        if spec and spec.origin and ">>> " in open(spec.origin, encoding="utf-8").read():
+        if spec and spec.origin and ">>> " in Path(spec.origin).read_text(encoding="utf-8"):
             found.append(info.name)
     return found
 
