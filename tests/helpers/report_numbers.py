@@ -227,11 +227,16 @@ def geometry(made: Made, base: Path, rng: Any) -> None:
         iso, cosine = rng.uniform(0.05, 0.2), rng.uniform(0.5, 0.75)
         for feature_set in ["all", *(f"components/{a}--{b}" for a, b in made.pairs)]:
             gain = 0 if feature_set == "all" else rng.uniform(0.02, 0.12)
+            bands = {
+                **{"iso_random_low": iso + 0.03, "iso_random_high": iso + 0.08},
+                **{"cosine_random_low": cosine - 0.2, "cosine_random_high": cosine - 0.05},
+            }
             rows.append(
                 {
                     **{"image_set": image_set, "feature_set": feature_set},
                     **{"dimensions": 60 if feature_set == "all" else 9},
                     **{"iso_score": iso + gain, "mean_cosine": cosine - 2 * gain, "n": 150},
+                    **({} if feature_set == "all" else bands),
                 }
             )
     pd.DataFrame(rows).to_parquet(made.add("geometry", base / "geometry.parquet"))

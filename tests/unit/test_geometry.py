@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipsieve.geometry import iso_score, mean_cosine, participation_ratio
+from clipsieve.geometry import iso_score, mean_cosine, participation_ratio, subset_geometry
 
 
 def iso_by_eigenvalues(X: np.ndarray) -> float:
@@ -104,3 +104,38 @@ def test_invariants(seed: int, samples: int, dimensions: int, scale: float):
         iso_score(X), rel=1e-6, abs=1e-9
     )
     assert mean_cosine(scale * X[order] @ turn) == pytest.approx(mean_cosine(X), abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 20])
+def test_subsets_have_the_geometry_of_their_columns(size: int):
+    rng = np.random.default_rng(size)
+    X = rng.normal(size=(15, 20)) * rng.uniform(0.1, 5, 20) + 2.0
+    X[3] = 0.0
+    X[:, 4] = 1.7
+    subsets = np.stack([rng.choice(20, size, replace=False) for _ in range(30)])
+    subsets[0] = np.roll(np.arange(20), -4)[:size]  # the constant column is in it
+    iso, cosine = subset_geometry(X, subsets)
+    np.testing.assert_allclose(iso, [iso_score(X[:, s]) for s in subsets], atol=1e-10)
+    np.testing.assert_allclose(cosine, [mean_cosine(X[:, s]) for s in subsets], atol=1e-10)
+
+
+def test_a_random_selection_is_no_more_isotropic_than_chance():
+    """Any small subset is more isotropic than all columns; the rank among random ones shows it."""
+    from clipsieve.cli.geometry import against_random
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 64)) * 0.2
+    X[:, 10:16] += 8.0  # few columns hold most of the mean, as in CLIP's embeddings
+    X[:, 20:26] *= 30.0
+    p_iso, p_cosine = [], []
+    for draw in range(60):
+        columns = rng.choice(64, 12, replace=False)
+        found = against_random(X, X[:, columns], 39, draw)
+        p_iso.append(found["iso_p"])
+        p_cosine.append(found["cosine_p"])
+    assert np.mean(np.array(p_iso) <= 0.05) <= 0.12
+    assert np.mean(np.array(p_cosine) <= 0.05) <= 0.12
+    without = np.setdiff1d(np.arange(64), [*range(10, 16), *range(20, 26)])
+    chosen = against_random(X, X[:, without[:50]], 199, 1)
+    assert chosen["iso_p"] <= 0.05
+    assert chosen["cosine_p"] <= 0.05

@@ -141,6 +141,8 @@ rule geometry:
     resources:
         mem_mb=grow(3000),
         runtime=grow(30),
+    params:
+        draws=lookup("controls/draws", within=config),
     shell:
         "clipsieve geometry"
         " --run {wildcards.run}"
@@ -149,6 +151,7 @@ rule geometry:
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
         " --features {input.features:q}"
+        " --draws {params.draws}"
         " --threads {threads}"
         " --output {output:q}"
         " 2> {log:q}"

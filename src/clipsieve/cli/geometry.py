@@ -1,16 +1,24 @@
 """IsoScore and mean cosine of each image set's embeddings, before and after component removal.
 
 IsoScore is the share of dimensions that the cloud of embeddings uses uniformly; the mean cosine of
-all pairs says how narrow the cone is that they lie in (paper, Appendix A.5 and Figure 6). Unasked,
+all pairs says how narrow the cone is that they lie in (paper, Appendix A.5 and Figure 6). By default
 train and val rows are read, those that the components were selected on.
+
+Any small subset of columns is more isotropic than all of them, so each selected set is held against random
+subsets of its size: their 95 % band, and the rank and p value of the selected set among them.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from typing import TYPE_CHECKING
 
-from clipsieve.cli.options import add_image_sets, add_row_names, add_threads
+from clipsieve.cli.options import add_image_sets, add_row_names, add_threads, count
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HELP = "IsoScore and mean cosine before and after removal of components"
 
@@ -33,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows", nargs="+", choices=["train", "val", "test"], default=["train", "val"],
         help="splits whose rows are measured (default train val)",
     )  # fmt: skip
+    parser.add_argument(
+        "--draws",
+        type=count,
+        default=99,
+        help="random subsets that each set is held against (default %(default)s)",
+    )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
     parser.add_argument(
@@ -48,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.geometry import iso_score, mean_cosine
     from clipsieve.io.dataset import read_rows
     from clipsieve.io.feature_sets import read_feature_sets
+    from clipsieve.io.files import hash_of
     from clipsieve.io.tables import write_table
     from clipsieve.threads import limited
 
@@ -69,6 +84,7 @@ def run(args: argparse.Namespace) -> None:
                 raise UserError(f"{splits}: {len(rows)} row of {image_set}; geometry needs two")
             for feature_set, (columns, excluded) in column_sets.items():
                 X = rows.embedding
+                chance = {}
                 if columns is not None:
                     if max(columns) >= X.shape[1]:
                         raise UserError(
@@ -76,14 +92,58 @@ def run(args: argparse.Namespace) -> None:
                             f" it has {X.shape[1]}"
                         )
                     X = X[:, columns]
+                    seed = int(hash_of([args.seed, image_set, feature_set])[:8], 16)
+                    chance = against_random(rows.embedding, X, args.draws, seed)
                 found.append(
                     {
                         "run": args.run, "encoder": args.encoder, "seed": args.seed,
                         "image_set": image_set, "feature_set": feature_set,
                         "dimensions": X.shape[1], "iso_score": iso_score(X),
                         "mean_cosine": mean_cosine(X), "n": len(X),
-                        "selected_on": image_set in excluded,
+                        "selected_on": image_set in excluded, **chance,
                     }
                 )  # fmt: skip
-    write_table(pd.DataFrame(found), args.output, {"rows": args.rows})
+    write_table(pd.DataFrame(found), args.output, {"rows": args.rows, "draws": args.draws})
     log.info("geometry: %d image sets, %d feature sets", len(args.embeddings), len(column_sets))
+
+
+def against_random(
+    whole: NDArray[np.floating], selected: NDArray[np.floating], draws: int, seed: int
+) -> dict[str, float]:
+    """Hold the geometry of selected columns against random subsets of as many columns.
+
+    Parameters
+    ----------
+    whole : [n, D]. All columns.
+    selected : [n, k]. The selected ones.
+    draws : int. Random subsets.
+    seed : int
+
+    Returns
+    -------
+    dict
+        For `iso` and `cosine`: mean over the subsets, 95 % band, rank (1 + the number of subsets at
+        least as isotropic) and p = rank / (1 + draws).
+    """
+    import numpy as np
+
+    from clipsieve.geometry import iso_score, mean_cosine, subset_geometry
+    from clipsieve.selection.filters import random_subsets
+
+    subsets = random_subsets(whole.shape[1], selected.shape[1], draws, seed=seed)
+    iso, cosine = subset_geometry(whole, subsets)
+    found: dict[str, float] = {}
+    for name, of_random, at_least in (
+        ("iso", iso, iso >= iso_score(selected)),
+        ("cosine", cosine, cosine <= mean_cosine(selected)),
+    ):
+        low, high = np.quantile(of_random, [0.025, 0.975])
+        rank = 1 + int(at_least.sum())
+        found |= {
+            f"{name}_random_mean": float(of_random.mean()),
+            f"{name}_random_low": float(low),
+            f"{name}_random_high": float(high),
+            f"{name}_rank": rank,
+            f"{name}_p": rank / (1 + draws),
+        }
+    return found

@@ -39,11 +39,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# the 95 % band of random subsets of equal size, for each measure
+_BANDS = {
+    "iso_score": ("iso_random_low", "iso_random_high"),
+    "mean_cosine": ("cosine_random_low", "cosine_random_high"),
+}
+
+
 def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     """Draw IsoScore and mean cosine of every image set before and after each selection."""
     table = read_tables("geometry", inputs["geometry"])
     shown = over_seeds(
-        table, ["encoder", "image_set", "feature_set"], ["iso_score", "mean_cosine", "dimensions"]
+        table,
+        ["encoder", "image_set", "feature_set"],
+        ["iso_score", "mean_cosine", "dimensions", *_BANDS["iso_score"], *_BANDS["mean_cosine"]],
     )
     encoders = facts.order_encoders(shown["encoder"])
     generated = [s for s in dict.fromkeys(shown["image_set"]) if s in facts.generators]
@@ -64,12 +73,13 @@ def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         row[1].set_title("mean cosine of two images (0: isotropic)")
     pairs = shown.loc[shown["feature_set"] != "all", "feature_set"].nunique()
     axes[0, 1].legend(
-        handles=_geometry_handles(), loc="lower right", bbox_to_anchor=(1.0, 1.06), ncols=3
+        handles=_geometry_handles(), loc="lower right", bbox_to_anchor=(1.0, 1.06), ncols=4
     )
     finish(
         figure,
         registry.TITLES["figure6"],
-        f"Small dots: one for each of {pairs} search pairs."
+        f"Small dots: one for each of {pairs} search pairs. Grey bands: 95 % of random subsets of"
+        " equal size, mean over pairs; inside them, the selection is no more isotropic than chance."
         + (" Averages over seeds." if table["seed"].nunique() > 1 else "")
         + f"\n{kind_note(facts, encoders)}",
     )
@@ -81,6 +91,11 @@ def _dumbbells(ax: Axes, table: pd.DataFrame, sets: Sequence[str], column: str) 
         part = table[table["image_set"] == image_set]
         before = part.loc[part["feature_set"] == "all", column].to_numpy(dtype=float)
         after = part.loc[part["feature_set"] != "all", column].to_numpy(dtype=float)
+        band = part.loc[part["feature_set"] != "all", list(_BANDS[column])].mean()
+        if np.isfinite(band.to_numpy(dtype=float)).all():
+            ax.plot(
+                band, [place] * 2, color=GREY, lw=7, alpha=0.35, solid_capstyle="butt", zorder=0
+            )
         if before.size and after.size:
             ax.plot([before[0], after.mean()], [place, place], color=GREY, lw=1.2, zorder=1)
         ax.plot(after, [place] * after.size, "o", color=COLOURS[1], ms=2.6, alpha=0.55, zorder=2)
@@ -100,6 +115,7 @@ def _geometry_handles() -> list[Any]:
         Line2D(marker="o", color=COLOURS[0], ms=5.5, label="all components", **blank),
         Line2D(marker="D", color=COLOURS[1], ms=5, label="after selection, mean of pairs", **blank),
         Line2D(marker="o", color=COLOURS[1], ms=2.6, alpha=0.55, label="one pair", **blank),
+        Line2D([], [], color=GREY, lw=7, alpha=0.35, label="random subsets"),
     ]
 
 
