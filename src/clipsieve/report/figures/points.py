@@ -61,7 +61,7 @@ def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     labels = [
         f"{s} (real)" if facts.generators and s in real else short_title(facts, s, 40) for s in sets
     ]
-    figure = new_figure(9.6, len(encoders) * (0.27 * len(sets) + 0.9) + 1.6)
+    figure = new_figure(11.2, len(encoders) * (0.27 * len(sets) + 0.9) + 1.6)
     axes = figure.subplots(len(encoders), 2, squeeze=False, sharey=True)
     for row, encoder in zip(axes, encoders, strict=True):
         mine = shown[shown["encoder"] == encoder]
@@ -72,14 +72,12 @@ def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         row[0].set_title(f"{facts.encoder_title(encoder)}: IsoScore (1: isotropic)")
         row[1].set_title("mean cosine of two images (0: isotropic)")
     pairs = shown.loc[shown["feature_set"] != "all", "feature_set"].nunique()
-    axes[0, 1].legend(
-        handles=_geometry_handles(), loc="lower right", bbox_to_anchor=(1.0, 1.06), ncols=4
-    )
+    figure.legend(handles=_geometry_handles(), loc="outside right upper")
     finish(
         figure,
         registry.TITLES["figure6"],
         f"Small dots: one for each of {pairs} search pairs. Grey bands: 95 % of random subsets of"
-        " equal size, mean over pairs; inside them, the selection is no more isotropic than chance."
+        " equal size, mean over pairs.\nInside them, the selection is no more isotropic than chance."
         + (" Averages over seeds." if table["seed"].nunique() > 1 else "")
         + f"\n{kind_note(facts, encoders)}",
     )
