@@ -30,6 +30,7 @@ rule interpret:
     params:
         top=lookup("interpretation/nearest", within=config),
         draws=lookup("interpretation/draws", within=config),
+        centred="--centred" if config["interpretation"]["centred"] else "",
     shell:
         "clipsieve interpret"
         " --run {wildcards.run}"
@@ -44,6 +45,7 @@ rule interpret:
         " --splits {input.splits:q}"
         " --top {params.top}"
         " --draws {params.draws}"
+        " {params.centred}"
         " --threads {threads}"
         " --output {output:q}"
         " 2> {log:q}"

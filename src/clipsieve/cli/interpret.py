@@ -4,7 +4,8 @@ A probe's direction is the one that raises the probability of *generated*. Every
 z-score and a p value against random directions with the embeddings' covariance and, where there are
 such probes, against probes (or residuals) made from shuffled labels. The p value is against the
 *largest* cosine of each meaningless direction, so it is corrected for the search over all texts.
-Repeats of one word in the text list are merged. Train and val rows alone are read.
+Repeats of one word in the text list are merged. A correction over all directions of the list stands in
+the column q. Only train and val rows are read.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="texts of each direction at either side (default %(default)s)",
     )
     parser.add_argument(
-        "--centre", action="store_true",
-        help="subtract the mean text first (off: plain cosines, as the paper has them)",
+        "--centred", action="store_true",
+        help="list the texts once more after subtracting the mean text from each; texts lie in a narrow"
+        " cone apart from the images, and plain cosines, as the paper has them, depend on it",
     )  # fmt: skip
     parser.add_argument(
         "--output", required=True, metavar="PARQUET", help="one row a direction and text"
@@ -99,6 +101,7 @@ def check_null_arguments(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> None:
     """Explain the directions, and write the rows."""
     import numpy as np
+    import pandas as pd
 
     from clipsieve.errors import UserError
     from clipsieve.interpretation.explain import explain_with_texts
@@ -115,14 +118,11 @@ def run(args: argparse.Namespace) -> None:
     stored = store.read_texts(args.texts)
     keep = first_of_each(stored.duplicate_of)
     goals = stored.embedding[keep]
-    if args.centre:
-        units = unit_rows(goals)
-        goals = (units - units.mean(axis=0)).astype(np.float32)
     with limited(args.threads):
         material = read_material(
             embeddings=args.embeddings, splits=args.splits, probes=args.probes,
             images=args.images, features=args.features, head_maps=args.head_maps,
-            head_mode=args.head_mode, draws=args.draws, seed=args.seed,
+            head_mode=args.head_mode, patterns=True, draws=args.draws, seed=args.seed,
             what=f"interpret {args.texts}",
         )  # fmt: skip
         width = material.rows.embedding.shape[1]
@@ -131,20 +131,28 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.texts}: texts of {goals.shape[1]} columns, embeddings of {width}; texts can"
                 " explain only embeddings in the joint space of the same encoder"
             )
-        frame = explain_with_texts(
-            material.directions, stored.text[keep].tolist(), goals, material.meaningless,
-            top=args.top, level=args.level,
-        )  # fmt: skip
+        variants = {False: goals}
+        if args.centred:
+            units = unit_rows(goals)
+            variants[True] = (units - units.mean(axis=0)).astype(np.float32)
+        parts = []
+        for centred, targets in variants.items():
+            part = explain_with_texts(
+                material.directions, stored.text[keep].tolist(), targets, material.meaningless,
+                top=args.top, level=args.level,
+            )  # fmt: skip
+            parts.append(part.assign(centred=centred))
+        frame = pd.concat(parts, ignore_index=True)
     for position, name in enumerate(("run", "encoder", "seed")):
         frame.insert(position, name, getattr(args, name))
     null = material.meaningless.shuffled_probes
     note = {
         "texts": len(stored.text), "texts_without_repeats": len(keep), "draws": args.draws,
         "shuffled_probes": 0 if null is None else len(null), "level": args.level,
-        "head_mode": args.head_mode, "centre": args.centre, "n": len(material.rows),
+        "head_mode": args.head_mode, "centred": args.centred, "n": len(material.rows),
     }  # fmt: skip
     write_table(frame, args.output, note)
-    first = frame[(frame["side"] == "nearest") & (frame["rank"] == 1)]
+    first = frame[(frame["side"] == "nearest") & (frame["rank"] == 1) & ~frame["centred"]]
     log.info(
         "interpret %s: the nearest text is above its null for %d of %d directions",
         args.texts, int(first["above_null"].sum()), len(first),

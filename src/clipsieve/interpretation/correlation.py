@@ -157,6 +157,8 @@ def transfer_and_cosine(
         & (cells["train"] != cells["test"])
     ]
     means = mine.groupby("train", sort=False)["value"].agg(["mean", "count"])
+    if "centred" in nearest.columns:
+        nearest = nearest[~nearest["centred"].astype(bool)]
     top = nearest[
         (nearest["kind"] == "probe")
         & (nearest["feature_set"] == feature_set)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = (
     "kind", "direction", "feature_set", "side", "rank", "text", "cosine", "z_random",
-    "z_shuffled", "p", "p_rank", "p_shuffled", "above_null",
+    "z_shuffled", "p", "p_rank", "p_shuffled", "q", "above_null",
 )  # fmt: skip
 EDIT_COLUMNS = (
     "kind", "direction", "feature_set", "edit", "cosine", "z_random", "z_shuffled", "p",
@@ -57,12 +57,15 @@ def explain_with_texts(
     top : int, default 5
         Texts at either side.
     level : float, default 0.05
-        A text is marked above its null when p is at most this (see `nulls.above_null`).
+        A text is marked above its null when p is at most this (see `nulls.above_null`) and the
+        first text of its direction and side has a q of at most this.
 
     Returns
     -------
     DataFrame
-        One row a direction, side and rank; columns `TEXT_COLUMNS`.
+        One row per direction, side and rank; columns `TEXT_COLUMNS`. `q` is the first rank's p after
+        Benjamini and Hochberg's correction over all directions and both sides. A direction without
+        a valid null (`Meaningless.exchangeable`) has neither p nor q, and no mark.
     """
     import pandas as pd
 
@@ -88,6 +91,7 @@ def explain_with_texts(
                 second = compare(side.cosines, side.indices, by_shuffle, side=side.side)
             shuffled_draws = by_shuffle.draws if by_shuffle is not None else 0
             marks = above_null(first, second, shuffled_draws, level=level)
+            valid = meaningless.exchangeable(direction)
             for rank, (index, cosine) in enumerate(zip(side.indices, side.cosines, strict=True)):
                 rows[i].append(
                     {
@@ -100,14 +104,28 @@ def explain_with_texts(
                         "cosine": float(cosine),
                         "z_random": float(first.z[rank]),
                         "z_shuffled": float(second.z[rank]) if second else np.nan,
-                        "p": float(first.p[rank]),
-                        "p_rank": float(first.p_rank[rank]),
+                        "p": float(first.p[rank]) if valid else np.nan,
+                        "p_rank": float(first.p_rank[rank]) if valid else np.nan,
                         "p_shuffled": float(second.p[rank]) if second else np.nan,
-                        "above_null": bool(marks[rank]),
+                        "q": np.nan,
+                        "above_null": bool(marks[rank]) and valid,
                     }
                 )
     flat = [row for i in range(len(directions)) for row in rows[i]]
-    return pd.DataFrame(flat, columns=list(TEXT_COLUMNS))
+    return _corrected(pd.DataFrame(flat, columns=list(TEXT_COLUMNS)), level)
+
+
+def _corrected(table: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Fill `q` over the first ranks of a list, and take marks from lists whose first rank has a larger one."""
+    from scipy.stats import false_discovery_control
+
+    first = table[(table["rank"] == 1) & table["p"].notna()]
+    if first.empty:
+        return table
+    keys = ["kind", "direction", "feature_set", "side"]
+    first = first[keys].assign(q=false_discovery_control(first["p"], method="bh"))
+    table = table.drop(columns="q").merge(first, how="left", on=keys)[list(table.columns)]
+    return table.assign(above_null=table["above_null"] & (table["q"] <= level))
 
 
 class _Latest:

@@ -16,7 +16,9 @@ from clipsieve.interpretation.nearest import Direction, head_direction, probe_di
 from clipsieve.interpretation.null_directions import (
     LabelledRows,
     Meaningless,
+    Refit,
     directions_of_probes,
+    patterns_of,
 )
 from clipsieve.io import store
 from clipsieve.io.dataset import Rows, read_rows
@@ -56,6 +58,7 @@ def read_material(
     features: Sequence[PathLike] = (),
     head_maps: PathLike | None = None,
     head_mode: str = "mean",
+    patterns: bool = False,
     draws: int = 500,
     seed: int = 0,
     what: str = "interpret",
@@ -77,6 +80,8 @@ def read_material(
         The encoder's head maps; needed with chosen heads.
     head_mode : {"mean", "difference"}
         See `nearest.head_direction`.
+    patterns : bool, default False
+        Whether the pattern of each probe on all columns is a direction too.
     draws, seed : int
         Of the random directions and shuffled residuals.
     what : str
@@ -106,16 +111,22 @@ def read_material(
         directions += _head_directions(chosen, heads, projections, head_mode)
     if not directions:
         raise UserError(f"{what}: no probe, residual or head to explain in the files given")
+    by_generator = _by_generator(
+        rows, images, {p.train for p in real if p.space == "residual" or p.columns is not None}
+    )
     meaningless = Meaningless(
         embeddings=rows.embedding,
         draws=draws,
         seed=seed,
-        by_generator=_by_generator(rows, images, {p.train for p in real if p.space == "residual"}),
+        by_generator=by_generator,
         shuffled_probes=_shuffled_directions(null, dimensions),
+        refits=_refits(real, by_generator),
         heads=heads,
         projections=projections,
         head_mode=head_mode,
     )
+    if patterns:
+        directions += patterns_of(directions, meaningless.covariance())
     log.info(
         "%s: %d directions, %d images (train, val), %d probes on shuffled labels",
         what, len(directions), len(rows), len(null),
@@ -203,6 +214,20 @@ def _head_directions(
                 mode=mode,
             )
             found.append(Direction("head", name, feature_set, vector))
+    return found
+
+
+def _refits(
+    probes: Sequence[StoredProbe], by_generator: dict[str, LabelledRows]
+) -> dict[str, list[Refit]]:
+    """Return how the probes on some columns were fitted, by feature set."""
+    found: dict[str, list[Refit]] = {}
+    for probe in probes:
+        if probe.space == "embedding" and probe.columns is not None and "C" in probe.params:
+            columns = tuple(int(c) for c in probe.columns)
+            intercept = bool(probe.params.get("fit_intercept", False))
+            refit = Refit(by_generator[probe.train], columns, float(probe.params["C"]), intercept)
+            found.setdefault(probe.feature_set, []).append(refit)
     return found
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-KINDS = ("probe", "residual", "head")
+KINDS = ("probe", "pattern", "residual", "head")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Direction:
 
     Attributes
     ----------
-    kind : {"probe", "residual", "head"}
+    kind : {"probe", "pattern", "residual", "head"}
     name : str
         The generator, or ``l<layer>_h<head>``.
     feature_set : str

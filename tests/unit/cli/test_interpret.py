@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import false_discovery_control
 
 from clipsieve.cli import main
 from clipsieve.geometry import iso_score, mean_cosine
 from clipsieve.interpretation.material import read_material
 from clipsieve.io import store
 from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
-from clipsieve.io.probes import StoredProbe, write_probes
+from clipsieve.io.probes import StoredProbe, read_probes, write_probes
 from clipsieve.io.tables import read_table, write_table
 
 D, LAYERS, HEADS, WIDTH = 24, 2, 3, 4
@@ -144,13 +145,16 @@ def test_interpret_finds_the_planted_word_and_merges_its_repeat(files: Files):
     table, note = read_table(output)
     assert set(table["run"]) == {"r"}
     assert (note["texts"], note["texts_without_repeats"], note["shuffled_probes"]) == (201, 200, 6)
-    assert table.groupby(["kind", "direction", "feature_set"]).size().tolist() == [6] * 5
+    assert table.groupby(["kind", "direction", "feature_set"]).size().tolist() == [6] * 7
+    assert set(table["kind"]) == {"probe", "pattern", "residual", "head"}
     for kind in ("probe", "residual"):
         one = table[(table["kind"] == kind) & (table["direction"] == "gan")]
         best = one[one["side"] == "nearest"].sort_values("rank")
         assert best["text"].iloc[0] == "word 7"
         assert best["above_null"].iloc[0]
         assert "Word 7" not in set(one["text"])
+    first = table[(table["rank"] == 1) & table["p"].notna()]
+    np.testing.assert_allclose(first["q"], false_discovery_control(first["p"]))
     nothing = table[(table["direction"] == "diff") & (table["kind"] == "probe")]
     assert not nothing["above_null"].any()
     # A head's direction is the projected mean over train and val, both labels weighing the same.
@@ -163,6 +167,25 @@ def test_interpret_finds_the_planted_word_and_merges_its_repeat(files: Files):
     assert head["cosine"].item() == pytest.approx((files.texts @ vector / lengths).max(), abs=1e-5)
     assert head["direction"].item() == "l1_h2"
     assert head["z_shuffled"].isna().all()
+    # a mean output is exchangeable with no draw: it has no p value, and is never marked
+    assert head[["p", "p_rank", "q"]].isna().all(axis=None)
+    assert not head["above_null"].any()
+
+
+def test_centred_texts_are_listed_beside_the_plain_ones(files: Files):
+    output = files.root / "centred.parquet"
+    call = ["interpret", "--texts", str(files.root / "t/words.h5"), "--output", str(output)]
+    assert main([*call, "--centred", *files.material("all", "shuffled")]) == 0
+    table = read_table(output)[0]
+    assert table.groupby("centred").size().nunique() == 1
+    units = files.texts / np.linalg.norm(files.texts, axis=1, keepdims=True)
+    moved = units - units.mean(axis=0)
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    best = table[table["centred"] & (table["kind"] == "probe") & (table["direction"] == "gan")]
+    best = best[(best["side"] == "nearest") & (best["rank"] == 1)]
+    (probe,) = (p for p in read_probes(files.probes("all")[0]))
+    direction = -probe.coef / np.linalg.norm(probe.coef)
+    assert best["cosine"].item() == pytest.approx((moved @ direction).max(), abs=1e-5)
 
 
 def test_two_runs_write_the_same_bytes(files: Files):

@@ -14,7 +14,12 @@ from clipsieve.interpretation.nearest import (
     nearest_texts,
     probe_direction,
 )
-from clipsieve.interpretation.null_directions import LabelledRows, Meaningless
+from clipsieve.interpretation.null_directions import (
+    LabelledRows,
+    Meaningless,
+    Refit,
+    patterns_of,
+)
 from clipsieve.interpretation.nulls import (
     Comparison,
     above_null,
@@ -27,6 +32,8 @@ from clipsieve.interpretation.nulls import (
     share_at_least,
     unit_rows,
 )
+from clipsieve.probes import fit_logistic
+from clipsieve.selection.filters import shuffled_labels
 
 
 def cone(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
@@ -343,3 +350,65 @@ def test_two_sided_p_is_uniform_without_meaning():
     single, together = zip(*(two_sided(row, draws)[1:] for row in ours), strict=True)
     assert kstest(np.array(single)[:, 0], "uniform").pvalue > 0.01
     assert kstest(np.array(together).min(axis=1), "uniform").pvalue > 0.01
+
+
+def test_probes_on_columns_with_shuffled_labels_reach_small_p_as_often_as_they_should():
+    """Against random directions such probes do so in up to 11 % of cases; refits are their null."""
+    rng = np.random.default_rng(5)
+    n, d = 60, 12
+    columns = (0, 2, 3, 7, 8, 11)
+    texts = rng.normal(size=(40, d)) + 0.4
+    ps = []
+    for trial in range(60):
+        X = cone(rng, n, d)
+        generated, group = np.arange(n) % 2 == 0, np.array([f"g{i}" for i in range(n)])
+        rows = LabelledRows(X, generated, group)
+        (y,) = shuffled_labels(~generated, 1, seed=10_000 + trial)
+        fit = fit_logistic(X[:, list(columns)], y, C=10.0)
+        vector = probe_direction(fit.coef, columns, d)
+        direction = Direction("probe", "g", "components/a--b", vector, columns)
+        refits = {"components/a--b": [Refit(rows, columns, 10.0, False)]}
+        material = Meaningless(X, draws=20, seed=trial, refits=refits)
+        drawn = material.shuffled(direction)
+        assert drawn.shape == (59, d)
+        assert not np.delete(drawn, columns, axis=1).any()
+        table = explain_with_texts([direction], [str(i) for i in range(40)], texts, material, top=1)
+        ps += table["p_shuffled"].tolist()
+    assert kstest(ps, "uniform").pvalue > 0.01
+    assert np.mean(np.array(ps) <= 0.05) <= 0.12
+
+
+def test_a_pattern_is_the_covariance_times_the_weights():
+    rng = np.random.default_rng(6)
+    X = cone(rng, 80, 9)
+    probe = Direction("probe", "g", "all", rng.normal(size=9))
+    part = Direction("probe", "g", "components/a--b", rng.normal(size=9), (1, 2))
+    (found,) = patterns_of([probe, part], covariance(X))
+    expected = np.mean(
+        [(x - X.mean(axis=0)) * ((x - X.mean(axis=0)) @ probe.vector) for x in X], axis=0
+    )
+    assert (found.kind, found.name) == ("pattern", "g")
+    assert cosine(found.vector, expected) == pytest.approx(1.0)
+    # its null is made the same way from meaningless probes
+    material = Meaningless(X, draws=30, seed=1, shuffled_probes=rng.normal(size=(20, 9)))
+    of_probe, of_pattern = material.random(probe), material.random(found)
+    np.testing.assert_allclose(unit_rows(of_probe @ covariance(X)), of_pattern, atol=1e-12)
+    np.testing.assert_allclose(
+        unit_rows(material.shuffled(probe) @ covariance(X)), material.shuffled(found), atol=1e-12
+    )
+
+
+def test_marks_of_a_list_of_meaningless_directions_are_corrected():
+    """With 60 meaningless directions some p are small; after the correction hardly any list is marked."""
+    rng = np.random.default_rng(7)
+    uncorrected, corrected = 0, 0
+    for trial in range(20):
+        X, texts = cone(rng, 100, 10), rng.normal(size=(30, 10)) + 0.4
+        drawn = random_directions(covariance(X), 60, 900 + trial)
+        directions = [Direction("probe", f"g{i}", "all", v) for i, v in enumerate(drawn)]
+        material = Meaningless(X, draws=999, seed=trial)
+        table = explain_with_texts(directions, [str(i) for i in range(30)], texts, material, top=1)
+        uncorrected += bool((table["p"] <= 0.05).any())
+        corrected += bool(table["above_null"].any())
+    assert uncorrected >= 15
+    assert corrected <= 4

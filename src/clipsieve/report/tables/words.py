@@ -28,7 +28,7 @@ TABLES = {
 _KIND_TITLES = {"probe": "Probe weights", "residual": "Residuals", "head": "Heads"}
 _COLUMNS = (
     *("run", "encoder", "seed", "texts", "kind", "direction", "feature_set", "side", "rank"),
-    *("text", "cosine", "z_random", "z_shuffled", "p", "above_null"),
+    *("text", "cosine", "z_random", "z_shuffled", "p", "q", "above_null", "centred"),
 )
 
 
@@ -60,15 +60,18 @@ def words_table(
         table = table[table["feature_set"].isin(["all", "residual"])]
         table = table[table["side"] == "nearest"]
     table = table.assign(stability=[]) if table.empty else _with_stability(table)
-    for column in ("z_shuffled", "p"):
+    for column in ("z_shuffled", "p", "q"):
         if column not in table.columns:
             table[column] = float("nan")
+    if "centred" not in table.columns:
+        table["centred"] = False
 
     sections = []
     for encoder in facts.order_encoders(table["encoder"]):
         for texts in dict.fromkeys(table["texts"]):
             part = table[(table["encoder"] == encoder) & (table["texts"] == texts)]
-            sections += _sections(name, part, encoder, str(texts), facts)
+            centred = part["centred"].astype(bool)
+            sections += _sections(name, part[~centred], part[centred], encoder, str(texts), facts)
     lead = [
         "The texts whose embeddings have the largest cosine to each direction, taken so that it"
         " raises the probability of generated: the texts describe the generated images."
@@ -81,8 +84,19 @@ def words_table(
         " directions of the embeddings' covariance. p, in the tip of the pointer: the share of"
         " random directions whose own nearest text is at least as near.",
         "A grey text marked “within null” is no nearer than the nearest text of a meaningless"
-        " direction (random, or a probe on shuffled labels): it says nothing of the generator.",
+        " direction (random, or a probe on shuffled labels): it says nothing of the generator. The marks"
+        " are corrected over all directions of a list (Benjamini and Hochberg).",
     ]
+    if "head" in kinds:
+        notes.append(
+            "The mean output of a head is mostly the same for every image, and no meaningless direction"
+            " is exchangeable with it: these texts have no p value, and none of them is marked."
+        )
+    if table["centred"].any():
+        notes.append(
+            "“Centred” lists the texts that are nearest after the mean text is subtracted from each. Where"
+            " both lists differ, the plain one owes much to the cone in which all texts lie."
+        )
     if table["seed"].nunique() > 1:
         notes.append(
             "The page shows the first seed; “seeds” says under how many of the run's seeds the same"
@@ -112,19 +126,19 @@ def _with_stability(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sections(
-    name: str, part: pd.DataFrame, encoder: str, texts: str, facts: Facts
+    name: str, part: pd.DataFrame, centred: pd.DataFrame, encoder: str, texts: str, facts: Facts
 ) -> list[Section]:
     seeds = sorted(set(part["seed"]))
     if not seeds:
         return []
-    part = part[(part["seed"] == seeds[0]) & (part["rank"] <= SHOWN)]
+    part, centred = (t[(t["seed"] == seeds[0]) & (t["rank"] <= SHOWN)] for t in (part, centred))
     heading = f"{facts.encoder_title(encoder)}, {texts.replace('_', ' ')}"
     if name == "table2":
         return [
             Section(
                 f"{heading}: {facts.feature_set_title(str(feature_set))}",
                 cards=[
-                    _card(name, chosen, direction, encoder, facts, len(seeds))
+                    _card(name, chosen, centred, direction, encoder, facts, len(seeds))
                     for direction in dict.fromkeys(chosen["direction"])
                 ],
             )
@@ -136,13 +150,21 @@ def _sections(
         directions = facts.order(chosen["direction"])
         title = heading if len(TABLES[name]) == 1 else f"{heading}: {_KIND_TITLES[kind].lower()}"
         if directions:
-            cards = [_card(name, chosen, g, encoder, facts, len(seeds)) for g in directions]
+            cards = [
+                _card(name, chosen, centred, g, encoder, facts, len(seeds)) for g in directions
+            ]
             found.append(Section(title, cards=cards))
     return found
 
 
 def _card(
-    name: str, part: pd.DataFrame, direction: str, encoder: str, facts: Facts, seeds: int
+    name: str,
+    part: pd.DataFrame,
+    centred: pd.DataFrame,
+    direction: str,
+    encoder: str,
+    facts: Facts,
+    seeds: int,
 ) -> Table:
     chosen = part[part["direction"] == direction].sort_values(
         ["side", "rank"], ascending=[False, True]
@@ -164,7 +186,7 @@ def _card(
             cells = [
                 Cell(
                     str(row["text"]),
-                    sub="" if above else "within null",
+                    sub="" if above else "within null" if is_known(row["p"]) else "",
                     tip=tip,
                     css="" if above else "quiet",
                 ),
@@ -182,9 +204,25 @@ def _card(
         rows,
         caption=caption,
         badge="simulated" if known is not None and known.kind == "simulated" else "",
-        note=_shared_with_paper(name, chosen, direction, encoder, facts),
+        note=" ".join(
+            filter(
+                None,
+                [
+                    _centred(chosen, centred),
+                    _shared_with_paper(name, chosen, direction, encoder, facts),
+                ],
+            )
+        ),
         compact=True,
     )
+
+
+def _centred(chosen: pd.DataFrame, centred: pd.DataFrame) -> str:
+    """Say which texts are nearest after the mean text is subtracted; empty where they were not listed."""
+    keys = ["kind", "direction", "feature_set"]
+    one = chosen[keys].drop_duplicates().merge(centred[centred["side"] == "nearest"], on=keys)
+    listed = one.sort_values("rank")["text"].astype(str).tolist()
+    return f"Centred: {', '.join(listed)}." if listed else ""
 
 
 def _shared_with_paper(
