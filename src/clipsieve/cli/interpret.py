@@ -4,8 +4,8 @@ A probe's direction is the one that raises the probability of *generated*. Every
 z-score and a p value against random directions with the embeddings' covariance and, where there are
 such probes, against probes (or residuals) made from shuffled labels. The p value is against the
 *largest* cosine of each meaningless direction, so it is corrected for the search over all texts.
-Repeats of one word in the text list are merged. A correction over all directions of the list stands in
-the column q. Only train and val rows are read.
+Repeats of one word in the text list are merged. The column q is corrected over all directions of
+the list. Only train and val rows are read.
 """
 
 from __future__ import annotations
