@@ -214,7 +214,9 @@ def interpretation(made: Made, run: str, encoder: str, seed: int, base: Path, rn
         }
     )
     note = {
-        "spearman": {"vocabulary": {"rho": -0.81, "low": -0.95, "high": -0.35, "p": 0.004, "n": n}}
+        "spearman": {"vocabulary": {"rho": -0.81, "low": -0.95, "high": -0.35, "p": 0.004, "n": n}},
+        "within_families": {"vocabulary": {"rho": -0.12, "p": 0.71, "n": n, "families": 2}},
+        "sweep": {"vocabulary": [{"C": 0.1, "rho": -0.4}, {"C": 1.0, "rho": 0.2}]},
     }
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({b"clipsieve": json.dumps(note).encode()})

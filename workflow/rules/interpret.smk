@@ -59,7 +59,12 @@ rule interpretability:
             "results/{{run}}/seed{{seed}}/{{encoder}}/interpretation/{texts}.parquet",
             texts=TEXTS,
         ),
-        code=code("interpretation/correlation.py", "cli/interpretability.py"),
+        texts=expand("results/{{run}}/texts/{{encoder}}/{texts}.h5", texts=TEXTS),
+        probes=probes_of("all"),
+        embeddings=all_embeddings,
+        splits=all_splits,
+        images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
+        code=code("interpretation/*.py", "cli/interpretability.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/interpretability.parquet",
     log:
@@ -76,6 +81,13 @@ rule interpretability:
         "clipsieve interpretability"
         " --cells {input.cells:q}"
         " --interpretation {input.interpretation:q}"
+        " --texts {input.texts:q}"
+        " --probes {input.probes:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --images {input.images:q}"
+        " --seed {wildcards.seed}"
+        " --threads {threads}"
         " --output {output:q}"
         " 2> {log:q}"
 

@@ -181,7 +181,7 @@ def _read_heads(
             f" have {outputs.shape[-1]}; are both of one encoder?"
         )
     generated = rows.label == 0
-    source_of = _sources(images)
+    source_of = sources_of(images)
     # equal names of two sources are two groups
     group = np.array(
         [
@@ -241,7 +241,7 @@ def _shuffled_directions(probes: Sequence, dimensions: int) -> NDArray | None:
     return np.stack(vectors) if vectors else None
 
 
-def _sources(images: Sequence[PathLike]) -> dict[str, str]:
+def sources_of(images: Sequence[PathLike]) -> dict[str, str]:
     """Return the source of each generator that the image tables know."""
     found: dict[str, str] = {}
     for path in images:
@@ -256,7 +256,7 @@ def _by_generator(
 ) -> dict[str, LabelledRows]:
     """For each generator, its images with those of its source."""
     real_sets = sorted(set(rows.image_set[rows.label == 1].tolist()))
-    source_of = _sources(images)
+    source_of = sources_of(images)
     found = {}
     for generator in sorted(generators):
         source = source_of.get(generator)

@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 
 from clipsieve.cli import main
 from clipsieve.geometry import iso_score, mean_cosine
+from clipsieve.interpretation.confounders import SWEEP
 from clipsieve.interpretation.material import read_material
 from clipsieve.io import store
 from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
@@ -274,10 +275,13 @@ def test_geometry_measures_train_and_val_before_and_after(files: Files):
 def test_interpretability_joins_transfer_and_texts(files: Files):
     cells = pd.DataFrame(
         [
-            ("r", "tiny", 0, "all", train, test, "accuracy", 0.5 + 0.1 * i)
+            ("r", "tiny", 0, "all", train, test, train, "accuracy", 0.5 + 0.1 * i)
             for i, (train, test) in enumerate([("gan", "diff"), ("diff", "gan"), ("gan", "gan")])
         ],
-        columns=["run", "encoder", "seed", "feature_set", "train", "test", "metric", "value"],
+        columns=[
+            *("run", "encoder", "seed", "feature_set", "train", "test", "train_family"),
+            *("metric", "value"),
+        ],
     )
     write_table(cells, files.root / "cells.parquet")
     main(["interpret", "--texts", str(files.root / "t/words.h5"), "--output",
@@ -285,15 +289,24 @@ def test_interpretability_joins_transfer_and_texts(files: Files):
     output = files.root / "interpretability.parquet"
     status = main(
         ["interpretability", "--cells", str(files.root / "cells.parquet"), "--interpretation",
-         str(files.root / "n/words.parquet"), "--output", str(output)]
+         str(files.root / "n/words.parquet"), "--texts", str(files.root / "t/words.h5"),
+         "--probes", *files.probes("all"), "--embeddings", *files.paths("e", "h5"), "--splits",
+         *files.paths("s", "parquet"), "--images", *files.paths("i", "parquet"),
+         "--output", str(output)]
     )  # fmt: skip
     assert status == 0
-    table, note = read_table(output)
+    everything, note = read_table(output)
+    table = everything[everything["tuned"]]
     assert table["transfer"].tolist() == pytest.approx([0.5, 0.6])
     assert table["texts"].tolist() == ["words", "words"]
     assert table["max_cosine"].iloc[0] == pytest.approx(1.0, abs=1e-5)
     assert note["spearman"]["words"]["n"] == 2
     assert note["spearman"]["words"]["rho"] is None
+    assert [one["C"] for one in note["sweep"]["words"]] == list(SWEEP)
+    fixed = everything[~everything["tuned"]]
+    assert fixed.groupby("C").size().tolist() == [2] * len(SWEEP)
+    # a probe that separates along the residual is close to it
+    assert fixed[fixed["generator"] == "gan"]["cos_residual"].max() > 0.9
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from clipsieve.errors import UserError
-from clipsieve.interpretation.correlation import spearman, transfer_and_cosine
+from clipsieve.interpretation.correlation import spearman, transfer_and_cosine, within_families
 
 
 @pytest.mark.parametrize("n", [4, 7, 9, 14])
@@ -111,3 +111,42 @@ def test_transfer_leaves_the_diagonal_and_other_metrics_out():
     assert points["n_cells"].to_dict() == {"a": 2, "b": 1}
     with pytest.raises(UserError, match="no generator"):
         transfer_and_cosine(cells, nearest, feature_set="residual")
+
+
+def test_two_families_alone_make_a_correlation_that_is_not_there_within_them():
+    """14 points in two families two standard deviations apart, nothing within either."""
+    rng = np.random.default_rng(3)
+    family = ["gan"] * 7 + ["diffusion"] * 7
+    shift = np.repeat([0.0, 2.0], 7)
+    plain, within = [], []
+    for trial in range(200):
+        x, y = rng.normal(size=14) + shift, rng.normal(size=14) - shift
+        plain.append(spearman(x, y, draws=400).p)
+        within.append(within_families(x, y, family, draws=400, seed=trial).p)
+    assert np.mean(np.array(plain) <= 0.05) > 0.4
+    assert np.mean(np.array(within) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_within_one_family_it_is_spearman():
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 8))
+    found = within_families(x, y, ["gan"] * 8, draws=20_000)
+    assert found.rho == pytest.approx(stats.spearmanr(x, y).statistic)
+    exact = spearman(x, y).p
+    assert found.p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000))
+
+
+def test_a_relation_within_families_is_found_although_they_differ():
+    base = np.concatenate([np.arange(7.0), np.arange(7.0)])
+    shift = np.repeat([0.0, 20.0], 7)
+    found = within_families(base + shift, -base + shift, ["a"] * 7 + ["b"] * 7)
+    assert found.rho == pytest.approx(-1.0)
+    assert found.p < 0.001
+    assert within_families([1, 2], [1, 2], ["a", "b"]).rho is None
+
+
+def test_small_families_and_missing_values_are_left_out():
+    x = [1.0, 2.0, 3.0, np.nan, 5.0, 6.0]
+    found = within_families(x, [3.0, 2.0, 1.0, 4.0, 0.0, 1.0], ["a"] * 4 + ["b"] * 2)
+    assert (found.n, found.families) == (3, 1)
+    assert found.rho == pytest.approx(-1.0)

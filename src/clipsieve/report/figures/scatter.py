@@ -38,11 +38,17 @@ def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figu
         raise UserError("interpretability: no generator in --interpretability")
     if "texts" not in table.columns:
         table["texts"] = "texts"
+    table = table[table["tuned"].astype(bool)] if "tuned" in table.columns else table
     notes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for path in inputs["interpretability"]:
         encoder = str(origin(path).get("encoder", ""))
-        for texts, note in read_note(path).get("spearman", {}).items():
-            notes.setdefault((encoder, texts), []).append(note)
+        stored = read_note(path)
+        for texts, note in stored.get("spearman", {}).items():
+            within = stored.get("within_families", {}).get(texts, {})
+            sweep = stored.get("sweep", {}).get(texts, [])
+            notes.setdefault((encoder, texts), []).append(
+                {**note, "within": within, "sweep": sweep}
+            )
     shown = over_seeds(table, ["encoder", "texts", "generator"], ["transfer", "max_cosine"])
     panels = [
         (encoder, str(texts))
@@ -81,6 +87,8 @@ def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figu
             else ""
         )
         + (f"Points: averages over {seeds} seeds." if seeds > 1 else "")
+        + "\nTwo confounders: the penalty that each probe was tuned to (ρ at one C for all beside it), and"
+        " families\nthat differ on both sides (ρ within families). Generators share real images: p errs low."
         + f"\n{kind_note(facts, [p[0] for p in panels])}",
     )
     return figure
@@ -99,7 +107,27 @@ def _rho(notes: Sequence[Mapping[str, Any]]) -> str:
     if first.get("low") is not None:
         text += f" ({number(first['low'], 2, sign=True)} to {number(first['high'], 2, sign=True)})"
     p = p_value(first.get("p"))
-    return f"{text}, p {p if p.startswith('<') else f'= {p}'}, n = {first.get('n')}"
+    text = f"{text}, p {p if p.startswith('<') else f'= {p}'}, n = {first.get('n')}"
+    return "\n".join([text, *_confounders(first)])
+
+
+def _confounders(note: Mapping[str, Any]) -> list[str]:
+    """Say rho within families, and its range where all generators have the same C."""
+    lines = []
+    within = note.get("within") or {}
+    if within.get("rho") is not None:
+        p = p_value(within["p"])
+        lines.append(
+            f"within families ρ = {number(within['rho'], 2, sign=True)},"
+            f" p {p if p.startswith('<') else f'= {p}'}"
+        )
+    fixed = [one["rho"] for one in note.get("sweep") or [] if one.get("rho") is not None]
+    if fixed:
+        lines.append(
+            f"one C for all: ρ from {number(min(fixed), 2, sign=True)}"
+            f" to {number(max(fixed), 2, sign=True)}"
+        )
+    return lines
 
 
 def _scatter(ax: Axes, part: pd.DataFrame, facts: Facts, families: Sequence[str]) -> None:
