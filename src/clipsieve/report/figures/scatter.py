@@ -57,7 +57,7 @@ def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figu
     ]
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    figure = new_figure(_SIZE[0] * columns + 0.6, _SIZE[1] * lines + 1.2)
+    figure = new_figure(_SIZE[0] * columns + 1.8, _SIZE[1] * lines + 1.2)
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     families = list(dict.fromkeys(g.family for g in facts.generators.values()))
     for ax, (encoder, texts) in zip(axes, panels, strict=False):
@@ -71,12 +71,7 @@ def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figu
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     if families:
-        axes[columns - 1].legend(
-            handles=_family_handles(families),
-            loc="lower right",
-            bbox_to_anchor=(1.0, 1.12),
-            ncols=4,
-        )
+        figure.legend(handles=_family_handles(families), loc="outside right upper")
     seeds = table["seed"].nunique()
     finish(
         figure,
