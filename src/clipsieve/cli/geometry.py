@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 
+from clipsieve import families
 from clipsieve.cli.options import add_image_sets, add_row_names, add_threads
 
 HELP = "IsoScore and mean cosine before and after removal of components"
@@ -55,7 +56,9 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(
             f"geometry: {len(args.embeddings)} embedding files, {len(args.splits)} split tables"
         )
-    column_sets: dict[str, tuple[list[int] | None, tuple[str, ...]]] = {"all": (None, ())}
+    column_sets: dict[str, tuple[list[int] | None, tuple[str, ...]]] = {
+        families.BASELINE: (None, ())
+    }
     for path in args.features:
         for item in read_feature_sets(path):
             if item.space == "embedding" and len(item.draws) == 1 and item.draws[0]:

@@ -12,6 +12,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from clipsieve import families
+
 HELP = "rank correlation of transfer with the largest cosine to a text"
 
 log = logging.getLogger("clipsieve")
@@ -29,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="nearest texts, one file a text list; the list's name is the file's",
     )  # fmt: skip
     parser.add_argument(
-        "--feature-set", default="all", help="whose probes are compared (default %(default)s)"
+        "--feature-set",
+        default=families.BASELINE,
+        help="whose probes are compared (default %(default)s)",
     )
     parser.add_argument(
         "--metric", default="accuracy", help="metric of transfer (default %(default)s)"
