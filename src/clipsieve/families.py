@@ -179,6 +179,10 @@ def catalogue(records: Sequence[Family]) -> dict[str, Family]:
         names = [record.name for record in records]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"family {twice!r} is recorded twice")
+    for intercept in (False, True):
+        same = [one.name for one in _baselines(records) if one.fit_intercept == intercept]
+        if len(same) != 1:
+            raise ValueError(f"one baseline is needed for fit_intercept={intercept}, not {same}")
     for one in records:
         for name in one.control_of:
             method = found.get(name)
@@ -196,10 +200,6 @@ def catalogue(records: Sequence[Family]) -> dict[str, Family]:
                 raise ValueError(f"family {one.name!r}: same_choice_as: not of the same selector")
         if one.figure and len(_counterparts(one, records)) != 1:
             raise ValueError(f"family {one.name!r}: {one.figure} needs one counterpart before")
-    for intercept in (False, True):
-        same = [one.name for one in _baselines(records) if one.fit_intercept == intercept]
-        if len(same) != 1:
-            raise ValueError(f"one baseline is needed for fit_intercept={intercept}, not {same}")
     return found
 
 
@@ -226,148 +226,70 @@ _CHOOSE = "clipsieve.selection.choose"
 _FILTERS = "clipsieve.selection.filters"
 
 #: Every family, by name. The order is that of the config's defaults and of every page.
-FAMILIES = catalogue(
-    (
-        Family(
-            "all",
-            "all columns",
-            "method",
-            f"{_CHOOSE}:every_column",
-            explained=True,
-            robustness=True,
-        ),
-        Family(
-            "all_intercept",
-            "all columns, with intercept",
-            "method",
-            f"{_CHOOSE}:every_column",
-            fit_intercept=True,
-        ),
-        Family(
-            "residual",
-            "residual",
-            "method",
-            f"{_CHOOSE}:every_column",
-            space="residual",
-            fit_intercept=True,
-            explained=True,
-            robustness=True,
-        ),
-        Family(
-            "components",
-            "components",
-            "method",
-            f"{_CHOOSE}:kept_columns",
-            pairs="unordered",
-            reads=("searches",),
-            explained=True,
-            robustness=True,
-            figure="figure3",
-        ),
-        Family(
-            "components_intercept",
-            "components, with intercept",
-            "method",
-            f"{_CHOOSE}:kept_columns",
-            pairs="unordered",
-            reads=("searches",),
-            fit_intercept=True,
-            same_choice_as="components",
-            figure="figure2",
-        ),
-        Family(
-            "residual_components",
-            "residual on components",
-            "method",
-            f"{_CHOOSE}:kept_columns",
-            pairs="unordered",
-            reads=("searches",),
-            space="residual",
-            fit_intercept=True,
-            same_choice_as="components",
-            figure="figure4",
-        ),
-        Family(
-            "heads",
-            "heads",
-            "method",
-            f"{_CHOOSE}:best_heads",
-            pairs="ordered",
-            reads=("rankings",),
-            space="heads",
-            settings={"best": "heads.best", "exclude": "heads.exclude"},
-            explained=True,
-            robustness=True,
-        ),
-        Family(
-            "shuffled",
-            "shuffled labels",
-            "control",
-            f"{_CHOOSE}:every_column",
-            shuffle=True,
-            settings={"draws": "controls.shuffles"},
-            control_of=("all",),
-            explained=True,
-        ),
-        Family(
-            "nearest_mean",
-            "nearest class mean",
-            "control",
-            f"{_CHOOSE}:every_column",
-            fit_intercept=True,
-            classifier="clipsieve.probes.residual:fit_nearest_mean",
-            control_of=("all",),
-        ),
-        Family(
-            "random",
-            "random columns",
-            "control",
-            f"{_FILTERS}:select_random_columns",
-            pairs="unordered",
-            reads=("searches",),
-            settings={"draws": "controls.draws"},
-            control_of=("components",),
-        ),
-        Family(
-            "fisher",
-            "Fisher filter",
-            "control",
-            f"{_FILTERS}:select_fisher",
-            pairs="unordered",
-            reads=("searches", "rows"),
-            control_of=("components",),
-        ),
-        Family(
-            "variance",
-            "variance filter",
-            "control",
-            f"{_FILTERS}:select_variance",
-            pairs="unordered",
-            reads=("searches", "rows"),
-            control_of=("components",),
-        ),
-        Family(
-            "l1",
-            "L1 selection",
-            "control",
-            f"{_FILTERS}:select_l1",
-            pairs="unordered",
-            reads=("searches", "rows"),
-            control_of=("components",),
-        ),
-        Family(
-            "random_heads",
-            "random heads",
-            "control",
-            f"{_FILTERS}:select_random_heads",
-            pairs="ordered",
-            reads=("rankings",),
-            space="heads",
-            settings={"draws": "controls.draws"},
-            control_of=("heads",),
-        ),
-    )
-)
+FAMILIES = catalogue((
+    Family(
+        "all", "all columns", "method", f"{_CHOOSE}:every_column",
+        explained=True, robustness=True,
+    ),
+    Family(
+        "all_intercept", "all columns, with intercept", "method", f"{_CHOOSE}:every_column",
+        fit_intercept=True,
+    ),
+    Family(
+        "residual", "residual", "method", f"{_CHOOSE}:every_column",
+        space="residual", fit_intercept=True, explained=True, robustness=True,
+    ),
+    Family(
+        "components", "components", "method", f"{_CHOOSE}:kept_columns",
+        pairs="unordered", reads=("searches",), explained=True, robustness=True, figure="figure3",
+    ),
+    Family(
+        "components_intercept", "components, with intercept", "method", f"{_CHOOSE}:kept_columns",
+        pairs="unordered", reads=("searches",), fit_intercept=True,
+        same_choice_as="components", figure="figure2",
+    ),
+    Family(
+        "residual_components", "residual on components", "method", f"{_CHOOSE}:kept_columns",
+        pairs="unordered", reads=("searches",), space="residual", fit_intercept=True,
+        same_choice_as="components", figure="figure4",
+    ),
+    Family(
+        "heads", "heads", "method", f"{_CHOOSE}:best_heads",
+        pairs="ordered", reads=("rankings",), space="heads", explained=True, robustness=True,
+        settings={"best": "heads.best", "exclude": "heads.exclude"},
+    ),
+    Family(
+        "shuffled", "shuffled labels", "control", f"{_CHOOSE}:every_column",
+        shuffle=True, settings={"draws": "controls.shuffles"}, control_of=("all",), explained=True,
+    ),
+    Family(
+        "nearest_mean", "nearest class mean", "control", f"{_CHOOSE}:every_column",
+        fit_intercept=True, classifier="clipsieve.probes.residual:fit_nearest_mean",
+        control_of=("all",),
+    ),
+    Family(
+        "random", "random columns", "control", f"{_FILTERS}:select_random_columns",
+        pairs="unordered", reads=("searches",), settings={"draws": "controls.draws"},
+        control_of=("components",),
+    ),
+    Family(
+        "fisher", "Fisher filter", "control", f"{_FILTERS}:select_fisher",
+        pairs="unordered", reads=("searches", "rows"), control_of=("components",),
+    ),
+    Family(
+        "variance", "variance filter", "control", f"{_FILTERS}:select_variance",
+        pairs="unordered", reads=("searches", "rows"), control_of=("components",),
+    ),
+    Family(
+        "l1", "L1 selection", "control", f"{_FILTERS}:select_l1",
+        pairs="unordered", reads=("searches", "rows"), control_of=("components",),
+    ),
+    Family(
+        "random_heads", "random heads", "control", f"{_FILTERS}:select_random_heads",
+        pairs="ordered", reads=("rankings",), space="heads", settings={"draws": "controls.draws"},
+        control_of=("heads",),
+    ),
+))  # fmt: skip
 
 METHODS = tuple(name for name, one in FAMILIES.items() if not one.is_control)
 CONTROLS = tuple(name for name, one in FAMILIES.items() if one.is_control)
