@@ -17,17 +17,13 @@ from typing import Any
 import jsonschema
 import yaml
 
+from clipsieve import families
 from clipsieve.errors import UserError
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 
 # endings by which weights are a local file rather than a tag of open_clip
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
-
-# families whose feature sets are selected on pairs, and how a pair is used
-UNORDERED = ("components", "components_intercept", "residual_components")
-UNORDERED_CONTROLS = ("random", "fisher", "variance", "l1")
-ORDERED = ("heads", "random_heads")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -90,6 +86,16 @@ def _update(base: dict[str, Any], other: Mapping[str, Any]) -> None:
             base[key] = value
 
 
+def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:
+    """Read the schema; the families of feature sets that it allows are those of `families`."""
+    schema: dict[str, Any] = read_yaml(path)
+    use = schema["properties"]["use"]["properties"]
+    for key, names in (("feature_sets", families.METHODS), ("controls", families.CONTROLS)):
+        use[key]["items"] = {"enum": list(names)}
+        use[key]["default"] = list(names)
+    return schema
+
+
 def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[str, Any]:
     """Check a merged config against the schema and return it with every default filled in.
 
@@ -98,7 +104,7 @@ def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[st
     UserError
         One line that names the first wrong key, its value and what is allowed.
     """
-    schema = read_yaml(schema_path)
+    schema = read_schema(schema_path)
     config = _with_defaults(dict(raw), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
     error = jsonschema.exceptions.best_match(validator.iter_errors(config))
@@ -265,9 +271,10 @@ class Run:
                     "texts; set its has_text to false, or use.texts to []"
                 )
         sources = tuple(dict.fromkeys(config["generators"][g]["source"] for g in generators))
-        if "all" not in use["feature_sets"]:
+        if families.BASELINE not in use["feature_sets"]:
             raise UserError(
-                "config: use.feature_sets: 'all' is the baseline and must be in the list"
+                f"config: use.feature_sets: {families.BASELINE!r} is the baseline and must be in the"
+                " list"
             )
         pairs = _pairs(config["pairs"], generators)
         _check_enough_left(use, pairs, generators)
@@ -305,13 +312,16 @@ class Run:
         """Return the feature-set families that exist for an encoder, in the config's order."""
         chosen = [*self.config["use"]["feature_sets"], *self.config["use"]["controls"]]
         return tuple(
-            family
-            for family in dict.fromkeys(chosen)
-            if not (
-                (family in ORDERED and not (self.pairs and self.has_heads(encoder)))
-                or (family in UNORDERED + UNORDERED_CONTROLS and not self.pairs)
-            )
+            record.name
+            for record in map(families.get, dict.fromkeys(chosen))
+            if (self.pairs or record.pairs == "none")
+            and (self.has_heads(encoder) or not record.needs_heads)
         )
+
+    def pairs_of(self, family: str) -> tuple[tuple[str, str], ...]:
+        """Return the pairs that the feature sets of a family are selected on."""
+        pairs = {"none": (), "unordered": self.pairs, "ordered": self.directions}
+        return pairs[families.get(family).pairs]
 
 
 def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) -> None:
@@ -358,7 +368,7 @@ def _check_enough_left(
     use: Mapping[str, Any], pairs: tuple[tuple[str, str], ...], generators: tuple[str, ...]
 ) -> None:
     chosen = {*use["feature_sets"], *use["controls"]}
-    selected = chosen & {*UNORDERED, *UNORDERED_CONTROLS, *ORDERED}
+    selected = [name for name in chosen if families.get(name).pairs != "none"]
     if pairs and selected and len(generators) < 4:
         raise UserError(
             f"config: use.generators: {len(generators)} generators leave fewer than two to evaluate "

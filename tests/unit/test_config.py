@@ -190,7 +190,7 @@ def every_key(schema, root, path=()):
 
 
 def test_every_key_is_described_and_has_a_default_or_is_required():
-    schema = yaml.safe_load(SCHEMA.read_text())
+    schema = config.read_schema(SCHEMA)
     required = {
         "folder",
         "family",
@@ -244,7 +244,7 @@ def test_the_paper_run_is_the_papers():
 
 
 def test_the_reference_page_is_made_from_the_schema():
-    page = config.reference(yaml.safe_load(SCHEMA.read_text()))
+    page = config.reference(config.read_schema(SCHEMA))
     assert (ROOT / "docs/config.md").read_text() == page
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from clipsieve import config as clipsieve_config
-from clipsieve import versions
+from clipsieve import families, versions
 from clipsieve.errors import UserError
 from clipsieve.io.files import hash_of
 from clipsieve.images import layouts
@@ -34,8 +34,6 @@ FAMILIES = list(
 )
 # an aligned run keeps the tables of the files as they were beside those of the aligned ones
 SCANNED = "scanned" if config["align"] else "images"
-SEARCHED = clipsieve_config.UNORDERED + clipsieve_config.UNORDERED_CONTROLS
-FILTERED = ("fisher", "variance", "l1")
 
 
 wildcard_constraints:

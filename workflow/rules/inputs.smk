@@ -69,21 +69,27 @@ def partner_options(wildcards):
 
 
 def pair_names(wildcards):
-    """Pairs of a family: unordered for components, ordered for heads, none for the others."""
-    if wildcards.family in clipsieve_config.ORDERED:
-        return [f"{a}--{b}" for a, b in STUDY.directions]
-    return [f"{a}--{b}" for a, b in STUDY.pairs] if wildcards.family in SEARCHED else []
+    """Pairs that the feature sets of a family are selected on."""
+    return [families.pair_id(*p) for p in STUDY.pairs_of(wildcards.family)]
+
+
+def reads(wildcards, what):
+    """Whether the selection of a family is made from searches, rankings or rows."""
+    return what in families.get(wildcards.family).reads
+
+
+def searched_directions(wildcards):
+    """Both directions of every pair, as files of their searches."""
+    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/searches"
+    return [f"{stem}/{families.pair_id(*d)}.parquet" for d in STUDY.directions]
 
 
 def family_searches(wildcards):
-    if wildcards.family not in SEARCHED:
-        return []
-    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/searches"
-    return [f"{stem}/{a}--{b}.parquet" for a, b in STUDY.directions]
+    return searched_directions(wildcards) if reads(wildcards, "searches") else []
 
 
 def family_rankings(wildcards):
-    if wildcards.family not in clipsieve_config.ORDERED:
+    if not reads(wildcards, "rankings"):
         return []
     stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/head_rankings"
     return [
@@ -92,47 +98,38 @@ def family_rankings(wildcards):
     ]
 
 
+def paired_generators(wildcards):
+    """The generators of all pairs, for families that are made from their rows."""
+    pairs = STUDY.pairs_of(wildcards.family) if reads(wildcards, "rows") else []
+    return list(dict.fromkeys(g for pair in pairs for g in pair))
+
+
 def family_embeddings(wildcards):
-    if wildcards.family not in FILTERED:
-        return []
-    return filled(
-        embeddings_of(*dict.fromkeys(g for p in STUDY.pairs for g in p)), wildcards
-    )
+    return filled(embeddings_of(*paired_generators(wildcards)), wildcards)
 
 
 def family_splits(wildcards):
-    if wildcards.family not in FILTERED:
-        return []
-    return filled(
-        splits_of(*dict.fromkeys(g for p in STUDY.pairs for g in p)), wildcards
-    )
+    return filled(splits_of(*paired_generators(wildcards)), wildcards)
 
 
 def family_options(wildcards):
     """The values of the config that a family's selection uses, as options."""
-    family = wildcards.family
     options = []
-    if family in clipsieve_config.ORDERED:
-        options += [
-            "--best",
-            config["heads"]["best"],
-            "--exclude",
-            config["heads"]["exclude"],
-        ]
-    if family in ("random", "random_heads"):
-        options += ["--draws", config["controls"]["draws"], "--seed", wildcards.seed]
-    if family in FILTERED:
-        sources = {g: STUDY.source_of(g) for pair in STUDY.pairs for g in pair}
+    family = families.get(wildcards.family)
+    for name, key in families.settings_of(family).items():
+        section, _, value = key.partition(".")
+        options += [f"--{name}", config[section][value]]
+    if family.drawn:
+        options += ["--seed", wildcards.seed]
+    if generators := paired_generators(wildcards):
+        sources = {g: STUDY.source_of(g) for g in generators}
         options += ["--sources", json.dumps(sources, sort_keys=True)]
-    if family == "shuffled":
-        options += ["--shuffles", config["controls"]["shuffles"]]
     return options
 
 
 def grid_of_family(wildcards):
     """The hyperparameter grid of a family's probes: controls drawn many times may have their own."""
-    drawn = wildcards.family in ("random", "random_heads", "shuffled")
-    own = config["controls"]["grid"] if drawn else None
+    own = config["controls"]["grid"] if families.get(wildcards.family).drawn else None
     return own or config["probe"]["grid"]
 
 
@@ -165,38 +162,49 @@ def of_families(kind, suffix):
     ]
 
 
-def probes_of(*families):
-    """An input function: the probes of these families, where the run has them."""
+def families_where(wildcards, wanted):
+    """Families that exist for the job's encoder and whose record is as wanted."""
+    names = STUDY.families(wildcards.encoder)
+    return [f for f in families.FAMILIES if f in names and wanted(families.get(f))]
+
+
+def probes_of(wanted):
+    """An input function: the probes of the families whose record is as wanted."""
     return lambda wildcards: [
         f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/probes/{family}/{generator}.npz"
-        for family in families
-        if family in STUDY.families(wildcards.encoder)
+        for family in families_where(wildcards, wanted)
         for generator in STUDY.generators
     ]
 
 
-def features_of(*families):
-    """An input function: the feature sets of these families, where the run has them."""
+def files_of_families(kind, suffix, wanted):
+    """An input function: one file of each family whose record is as wanted."""
     return lambda wildcards: [
-        f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/features/{family}.json"
-        for family in families
-        if family in STUDY.families(wildcards.encoder)
+        f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/{kind}/{family}.{suffix}"
+        for family in families_where(wildcards, wanted)
     ]
+
+
+def explained_probes(family):
+    return family.explained and family.space != "heads"
+
+
+def explained_heads(family):
+    return family.explained and family.space == "heads"
+
+
+def selected_columns(family):
+    return family.selects and family.space == "embedding"
+
+
+def perturbed(family):
+    return family.robustness
 
 
 def encoder_searches(wildcards):
-    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/searches"
-    wanted = set(STUDY.families(wildcards.encoder)) & set(SEARCHED)
-    return [f"{stem}/{a}--{b}.parquet" for a, b in STUDY.directions] if wanted else []
-
-
-def scores_of(*families):
-    """An input function: the scores of these families, where the run has them."""
-    return lambda wildcards: [
-        f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/scores/{family}.parquet"
-        for family in families
-        if family in STUDY.families(wildcards.encoder)
-    ]
+    """The searches of an encoder, where a family of the run is made from them."""
+    wanted = families_where(wildcards, lambda family: "searches" in family.reads)
+    return searched_directions(wildcards) if wanted else []
 
 
 def selected_features(wildcards):
@@ -205,7 +213,7 @@ def selected_features(wildcards):
         f"results/{RUN}/seed{seed}/{encoder}/features/{family}.json"
         for seed in SEEDS
         for encoder in ENCODERS
-        for family in ("components", "heads")
+        for family in families.SELECTING
         if family in STUDY.families(encoder)
     ]
 
@@ -228,7 +236,6 @@ def compared_means(wildcards):
 
 EDITS = config["concepts"]["edits"]
 PERTURBATIONS = config["robustness"]["perturbations"]
-ROBUST_FAMILIES = ("all", "residual", "components", "heads")
 
 
 def perturb_limit(wildcards):
@@ -265,6 +272,5 @@ def perturbed_scores(wildcards):
     return [
         f"{stem}/{edit}/{family}.parquet"
         for edit in PERTURBATIONS
-        for family in ROBUST_FAMILIES
-        if family in STUDY.families(wildcards.encoder)
+        for family in families_where(wildcards, perturbed)
     ]

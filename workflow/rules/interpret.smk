@@ -8,8 +8,8 @@ rule interpret:
     """Nearest and farthest texts of every direction, with their nulls (paper, Tables 1, 2, 3, 6, 7)."""
     input:
         texts="results/{run}/texts/{encoder}/{texts}.h5",
-        probes=probes_of("all", "residual", "components", "shuffled"),
-        features=features_of("heads"),
+        probes=probes_of(explained_probes),
+        features=files_of_families("features", "json", explained_heads),
         head_maps="results/{run}/encoders/{encoder}.h5",
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
@@ -60,7 +60,7 @@ rule interpretability:
             texts=TEXTS,
         ),
         texts=expand("results/{{run}}/texts/{{encoder}}/{texts}.h5", texts=TEXTS),
-        probes=probes_of("all"),
+        probes=probes_of(lambda family: family.name == families.BASELINE),
         embeddings=all_embeddings,
         splits=all_splits,
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
@@ -96,8 +96,8 @@ rule concepts:
     """Which known edits of real images each direction reacts to; needs no text tower."""
     input:
         edited=edited_embeddings,
-        probes=probes_of("all", "residual", "components", "shuffled"),
-        features=features_of("heads"),
+        probes=probes_of(explained_probes),
+        features=files_of_families("features", "json", explained_heads),
         head_maps="results/{run}/encoders/{encoder}.h5",
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
@@ -141,7 +141,7 @@ rule geometry:
     input:
         embeddings=all_embeddings,
         splits=all_splits,
-        features=features_of("components"),
+        features=files_of_families("features", "json", selected_columns),
         code=code("geometry.py", "cli/geometry.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/geometry.parquet",

@@ -78,9 +78,9 @@ rule transfer_perturbed:
 rule robustness:
     """Every metric under every perturbation of the test images, with intervals."""
     input:
-        clean=scores_of(*ROBUST_FAMILIES),
+        clean=files_of_families("scores", "parquet", perturbed),
         perturbed=perturbed_scores,
-        features=features_of(*ROBUST_FAMILIES),
+        features=files_of_families("features", "json", perturbed),
         code=code("evaluation/*.py", "cli/robustness.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/robustness.parquet",

@@ -77,7 +77,7 @@ rule figure:
 rule gallery:
     """Most confident right and wrong images of every generator's probe (paper, Table 5)."""
     input:
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
+        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/{families.BASELINE}.parquet",
         manifest="results/{run}/manifest.parquet",
     output:
         report(
@@ -114,8 +114,8 @@ rule gallery:
 rule export_detector:
     """Pack one generator's probe on all columns into a file that judges single images."""
     input:
-        probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/all/{{generator}}.npz",
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
+        probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/{families.BASELINE}/{{generator}}.npz",
+        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/{families.BASELINE}.parquet",
         embeddings=generator_embeddings,
         splits=lambda wildcards: filled(
             splits_of(wildcards.generator), wildcards, FIRST_SEED

@@ -32,14 +32,14 @@ SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 def has_input(name, encoder):
     """Whether a kind of file exists for an encoder in this run."""
     texts = bool(TEXTS) and STUDY.has_text(encoder)
-    families = STUDY.families(encoder)
+    made_from = {r for f in STUDY.families(encoder) for r in families.get(f).reads}
     return {
         "interpretation": texts,
         "interpretability": texts,
         "concepts": bool(EDITS),
         "robustness": bool(PERTURBATIONS),
-        "searches": bool(set(families) & set(SEARCHED)),
-        "head_rankings": bool(set(families) & set(clipsieve_config.ORDERED)),
+        "searches": "searches" in made_from,
+        "head_rankings": "rankings" in made_from,
     }.get(name, True)
 
 
@@ -121,9 +121,9 @@ def category_of(name):
 def exists(result, names):
     """Whether this run has something to show in a table or figure; a heat map needs both its sides."""
     needed = [n for n in names if (result, n) not in registry.OPTIONAL] or names
-    families = {f for encoder in ENCODERS for f in STUDY.families(encoder)}
+    present = {f for encoder in ENCODERS for f in STUDY.families(encoder)}
     shown = registry.FAMILIES.get(result, ()) if result in registry.FIGURES else ()
-    return families.issuperset(shown) and any(files_of(n, result) for n in needed)
+    return present.issuperset(shown) and any(files_of(n, result) for n in needed)
 
 
 # ---- targets ----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipsieve import families
 from clipsieve.cli.options import add_image_sets, add_threads
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def fit_draw(
     """Fit one probe: one draw of a feature set on one generator."""
     from clipsieve.io.files import hash_of
     from clipsieve.io.probes import StoredProbe
-    from clipsieve.probes import fit_nearest_mean, fit_probe, residual
+    from clipsieve.probes import fit_probe, residual
     from clipsieve.probes.features import features_of
     from clipsieve.selection.filters import shuffled_labels
 
@@ -111,8 +112,9 @@ def fit_draw(
         seed = int(hash_of([args.seed, draw, generator])[:8], 16)
         (y_train,) = shuffled_labels(y_train, 1, seed=seed, groups=train.group)
         (y_val,) = shuffled_labels(y_val, 1, seed=seed, groups=val.group)
-    if feature_set.family == "nearest_mean":
-        probe = fit_nearest_mean(X_train, y_train, X_val, y_val)
+    own = families.get(feature_set.family).classifier
+    if own is not None:
+        probe = families.load(own)(X_train, y_train, X_val, y_val)
     else:
         probe = fit_probe(
             X_train, y_train, X_val, y_val,

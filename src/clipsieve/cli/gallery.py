@@ -10,6 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from clipsieve import families
 from clipsieve.cli.table import add_facts
 from clipsieve.io.files import replacing
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="the folder that the manifest's paths are relative to",
     )
-    add("--feature-set", default="all", help="whose probes (default %(default)s)")
+    add("--feature-set", default=families.BASELINE, help="whose probes (default %(default)s)")
     add(
         "--train",
         nargs="*",

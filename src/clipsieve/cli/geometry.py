@@ -14,6 +14,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
+from clipsieve import families
 from clipsieve.cli.options import add_image_sets, add_row_names, add_threads, count
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(
             f"geometry: {len(args.embeddings)} embedding files, {len(args.splits)} split tables"
         )
-    column_sets: dict[str, tuple[list[int] | None, tuple[str, ...]]] = {"all": (None, ())}
+    column_sets: dict[str, tuple[list[int] | None, tuple[str, ...]]] = {
+        families.BASELINE: (None, ())
+    }
     for path in args.features:
         for item in read_feature_sets(path):
             if item.space == "embedding" and len(item.draws) == 1 and item.draws[0]:

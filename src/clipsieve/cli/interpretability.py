@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clipsieve.interpretation.confounders import GeneratorRows
     from clipsieve.io.probes import StoredProbe
 
+
 HELP = "rank correlation of transfer with the largest cosine to a text"
 
 log = logging.getLogger("clipsieve")

@@ -28,7 +28,7 @@ def count(text: str) -> int:
 
 
 def add_image_sets(
-    parser: argparse.ArgumentParser, of: str, *, side: str = "", **options: Any
+    parser: argparse._ActionsContainer, of: str, *, side: str = "", **options: Any
 ) -> None:
     """Add --embeddings and --splits (with a side, as in --train-embeddings), by default needed."""
     options = {"nargs": "+", "required": True, **options}
@@ -95,7 +95,7 @@ def add_generator_facts(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
 
 
-def add_sources(parser: argparse.ArgumentParser) -> None:
+def add_sources(parser: argparse._ActionsContainer) -> None:
     """Add --sources; `words_by_generator` reads it."""
     parser.add_argument(
         "--sources",

@@ -1,21 +1,18 @@
 """Feature sets of one family: from searches, rankings or a seed to lists of columns or heads.
 
-What a family is made from:
-  nothing                         all, all_intercept, residual, nearest_mean, shuffled
-  --searches                      components, components_intercept, residual_components, random
-  --searches, and rows of train   fisher, variance, l1
-    and val (--embeddings, --splits)
-  --rankings                      heads, random_heads
-Test rows are never read.
+What a family is made from, and which settings it takes, is said by its record (clipsieve.families)
+and below; all other options must be left out. Test rows are never read.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
 from clipsieve.cli.options import add_image_sets, add_sources, count, words_by_generator
 from clipsieve.errors import UserError
 
@@ -24,17 +21,24 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from clipsieve.selection.choose import Head, Pair, Searched
+    from clipsieve.families import Family, Pair
+    from clipsieve.selection.choose import Given, Head, Searched
 
 HELP = "make the feature sets of one family"
 
 log = logging.getLogger("clipsieve")
 
-FAMILIES = (
-    "all", "all_intercept", "residual", "nearest_mean", "shuffled",
-    "components", "components_intercept", "residual_components", "heads",
-    "random", "fisher", "variance", "l1", "random_heads",
-)  # fmt: skip
+
+def _names(*, reads: str = "", setting: str = "", pairs: str = "") -> str:
+    """Return the families that read something, have a setting, or are selected on such pairs."""
+    names = ", ".join(
+        name
+        for name, one in families.FAMILIES.items()
+        if (not reads or reads in one.reads)
+        and (not setting or setting in families.settings_of(one))
+        and (not pairs or one.pairs == pairs)
+    )
+    return textwrap.fill(names, 90, subsequent_indent="  ")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,46 +48,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --searches biggan--sd.parquet sd--biggan.parquet --output components.json"
     )
     parser.add_argument(
-        "--family", required=True, choices=FAMILIES, metavar="FAMILY", help="one of: %(choices)s"
+        "--family",
+        required=True,
+        choices=tuple(families.FAMILIES),
+        metavar="FAMILY",
+        help="one of: %(choices)s",
     )
-    parser.add_argument(
-        "--pairs", nargs="*", default=[], metavar="A--B",
-        help="pairs; for heads and random_heads, ordered train--val",
-    )  # fmt: skip
-    parser.add_argument(
-        "--searches",
-        nargs="*",
-        default=[],
-        metavar="PARQUET",
-        help="both directions of each pair; for families made from searches",
-    )
-    parser.add_argument(
-        "--rankings",
-        nargs="*",
-        default=[],
-        metavar="PARQUET",
-        help="head rankings; for heads and random_heads",
-    )
-    add_image_sets(
-        parser, "of the pairs' generators and sources; for fisher, variance and l1",
-        nargs="*", required=False, default=[],
-    )  # fmt: skip
-    add_sources(parser)
-    parser.add_argument("--best", type=count, default=3, help="heads a set (default %(default)s)")
-    parser.add_argument(
-        "--exclude", choices=["validation", "both"], default="validation",
-        help="which generators of an ordered pair leave the evaluation of its heads"
-        " (default %(default)s)",
-    )  # fmt: skip
-    for name, kind, default, what in (
-        ("draws", count, 20, "random subsets a set; for random and random_heads"),
-        ("shuffles", count, 5, "label permutations; for shuffled"),
-        ("seed", int, 0, "seed of the random subsets"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{what} (default %(default)s)"
-        )
     parser.add_argument("--output", required=True, metavar="JSON", help="the feature sets")
+    group = parser.add_argument_group(
+        "families selected on pairs",
+        f"unordered: {_names(pairs='unordered')}\nordered, train--val: {_names(pairs='ordered')}",
+    )
+    group.add_argument("--pairs", nargs="*", default=[], metavar="A--B", help="pairs of generators")
+    group = parser.add_argument_group("families made from searches", _names(reads="searches"))
+    group.add_argument(
+        "--searches", nargs="*", default=[], metavar="PARQUET", help="both directions of each pair"
+    )
+    group = parser.add_argument_group("families made from rankings", _names(reads="rankings"))
+    group.add_argument("--rankings", nargs="*", default=[], metavar="PARQUET", help="head rankings")
+    group = parser.add_argument_group("families made from images too", _names(reads="rows"))
+    add_image_sets(
+        group, "of the pairs' generators and sources", nargs="*", required=False, default=[]
+    )
+    add_sources(group)
+    group = parser.add_argument_group(
+        "settings", "Each is needed by the families named, and refused by the others."
+    )
+    group.add_argument(
+        "--best", type=count, help=f"how many heads make a set; for {_names(setting='best')}"
+    )
+    group.add_argument(
+        "--exclude",
+        choices=["validation", "both"],
+        help="which generators of an ordered pair take no part in the evaluation; for"
+        f" {_names(setting='exclude')}",
+    )
+    group.add_argument(
+        "--draws", type=count, help=f"how many sets are drawn; for {_names(setting='draws')}"
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, help="seed of the draws (default %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -91,35 +96,55 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.feature_sets import write_feature_sets
     from clipsieve.selection import choose
 
+    family = families.get(args.family)
+    _check_options(args, family)
     pairs = [_pair(text) for text in args.pairs]
-    family = args.family
-    if family in choose.PLAIN:
-        found = [choose.PLAIN[family]]
-    elif family == "shuffled":
-        found = choose.shuffled(args.shuffles)
-    elif family in {"heads", "random_heads"}:
-        ranked = _ranked(args.rankings, pairs)
-        if family == "heads":
-            found = choose.heads(ranked, args.best, args.exclude)
-        else:
-            found = choose.random_heads(ranked, args.best, args.exclude, args.draws, args.seed)
-    else:
-        searched = _searched(args.searches, pairs)
-        if family == "random":
-            found = choose.random_components(searched, args.draws, args.seed)
-        elif family in {"fisher", "variance", "l1"}:
-            found = choose.filtered(family, searched, _pair_rows(args, pairs))
-        else:
-            found = choose.components(family, searched)
+    searched = _searched(args.searches, pairs) if "searches" in family.reads else {}
+    ranked = _ranked(args.rankings, pairs) if "rankings" in family.reads else {}
+    rows = _pair_rows(args, pairs) if "rows" in family.reads else {}
+    settings: dict[str, Any] = {
+        name: getattr(args, name)
+        for name in ("best", "draws")
+        if name in families.settings_of(family)
+    }
+    given: dict[Pair | None, Given] = {}
+    for pair in pairs:
+        parts: dict[str, Any] = {"seed": choose.seed_of(args.seed, pair), **settings}
+        if pair in searched:
+            parts["searched"] = searched[pair]
+        if pair in ranked:
+            parts["ranked"] = ranked[pair]
+        if pair in rows:
+            parts["X"], parts["y"] = rows[pair]
+        given[pair] = choose.Given(**parts)
+    if family.pairs == "none":
+        given[None] = choose.Given(seed=args.seed, **settings)
+    found = choose.select(family, given, args.exclude)
     write_feature_sets(args.output, found)
-    log.info("select %s: %d feature sets", family, len(found))
+    log.info("select %s: %d feature sets", family.name, len(found))
+
+
+def _check_options(args: argparse.Namespace, family: Family) -> None:
+    """Refuse a family without what it needs, and options that it would not read."""
+    wanted = {
+        "pairs": family.pairs != "none",
+        **{name: name in family.reads for name in ("searches", "rankings")},
+        **dict.fromkeys(("embeddings", "splits"), "rows" in family.reads),
+        **{name: name in families.settings_of(family) for name in families.SETTINGS},
+    }
+    for name, needed in wanted.items():
+        value = getattr(args, name)
+        if needed and value in (None, []):
+            raise UserError(f"--{name}: the family {family.name} needs it")
+        if not needed and value not in (None, []):
+            raise UserError(f"--{name}: the family {family.name} does not use it; leave it out")
 
 
 def _pair(text: str) -> Pair:
-    first, sep, second = text.partition("--")
-    if not (first and sep and second):
-        raise UserError(f"--pairs: {text!r} is no pair A--B")
-    return first, second
+    try:
+        return families.generators_of(text)
+    except UserError as error:
+        raise UserError(f"--pairs: {error}") from None
 
 
 def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searched]:
@@ -128,12 +153,12 @@ def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searche
 
     notes = {Path(path).stem: read_table(path)[1] for path in paths}
     found = {}
-    for a, b in pairs:
-        for direction in (f"{a}--{b}", f"{b}--{a}"):
+    for pair in pairs:
+        there, back = families.pair_id(*pair), families.pair_id(*pair[::-1])
+        for direction in (there, back):
             if direction not in notes:
-                raise UserError(f"--searches: no {direction}.parquet, which pair {a}--{b} needs")
-        both = notes[f"{a}--{b}"], notes[f"{b}--{a}"]
-        found[a, b] = Searched((both[0]["kept"], both[1]["kept"]), both[0]["columns"])
+                raise UserError(f"--searches: no {direction}.parquet, which pair {there} needs")
+        found[pair] = Searched((notes[there]["kept"], notes[back]["kept"]), notes[there]["columns"])
     return found
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipsieve import families as feature_families
 from clipsieve.errors import UserError
 from clipsieve.evaluation import bootstrap, means
 from clipsieve.evaluation import ranks as controls
@@ -159,11 +160,14 @@ class _Evaluation:
             self._check(one)
         self.draws = Counter(one.feature_set for one in self.scores)
         first = {one.feature_set: one for one in self.scores if self.draws[one.feature_set] == 1}
-        if "all" not in first:
-            raise UserError("evaluation: no scores of the feature set 'all', which is the baseline")
+        baseline = feature_families.BASELINE
+        if baseline not in first:
+            raise UserError(
+                f"evaluation: no scores of the feature set {baseline!r}, which is the baseline"
+            )
         self.baselines: dict[str, Matrix] = {
             name: transfer_matrix(first[name], self.layout)
-            for name in ("all", "all_intercept")
+            for name in (baseline, feature_families.BASELINE_INTERCEPT)
             if name in first
         }
         flips = SignFlips(self.layout.strata, options.flips, options.seed)
@@ -202,10 +206,9 @@ class _Evaluation:
         """Means of the baseline over the same cells; None for a baseline itself."""
         if feature_set in self.baselines:
             return None
-        intercept = self.features[feature_set].fit_intercept
-        matrix = self.baselines["all"]
-        if intercept and "all_intercept" in self.baselines:
-            matrix = self.baselines["all_intercept"]
+        matrix = self.baselines[feature_families.BASELINE]
+        if self.features[feature_set].fit_intercept:
+            matrix = self.baselines.get(feature_families.BASELINE_INTERCEPT, matrix)
         train = sorted({train for train, _ in mine.cells[0]})
         test = [name for name in matrix.test if name in mine.tested[0]]
         part = means.restricted(matrix, train, test)
@@ -240,7 +243,7 @@ class _Evaluation:
 
         rows = []
         for name, mine in by_set.items():
-            for control in controls.controls_of(name):
+            for control in feature_families.controls_of(name):
                 drawn = by_set.get(control)
                 if drawn is None:
                     continue
@@ -262,9 +265,11 @@ class _Evaluation:
 
         rows = []
         for name, mine in by_set.items():
-            family, _, pair = name.partition("/")
-            there, back = searches.get(pair), searches.get("--".join(reversed(pair.split("--"))))
-            if family != "components" or there is None or back is None:
+            record, pair = feature_families.of(name), feature_families.pair_of(name)
+            if not (record.selects and "searches" in record.reads):
+                continue
+            there, back = searches.get(pair), searches.get(feature_families.reverse(pair))
+            if there is None or back is None:
                 continue
             baseline = self.baseline_of(name, mine[0])
             if baseline is None:

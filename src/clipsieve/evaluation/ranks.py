@@ -7,19 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Which controls a family is held against; those of a pair are compared with the set of that pair.
-CONTROLS_OF = {
-    "all": ("shuffled", "nearest_mean"),
-    "components": ("random", "fisher", "variance", "l1"),
-    "heads": ("random_heads",),
-}
-
-
-def controls_of(feature_set: str) -> list[str]:
-    """Ids of the controls that a feature set is compared with."""
-    family, slash, pair = feature_set.partition("/")
-    return [f"{control}{slash}{pair}" for control in CONTROLS_OF.get(family, ())]
-
 
 def rank_among(
     value: float, draws: NDArray[np.float64], *, less: bool = False

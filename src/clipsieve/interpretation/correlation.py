@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipsieve import families
 from clipsieve.errors import UserError
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def transfer_and_cosine(
     cells: pd.DataFrame,
     nearest: pd.DataFrame,
     *,
-    feature_set: str = "all",
+    feature_set: str = families.BASELINE,
     metric: str = "accuracy",
     what: str = "interpretability",
 ) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.interpretation.concepts import edit_direction, match_edited
 from clipsieve.interpretation.nearest import Direction, head_direction, probe_direction
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from clipsieve.io.probes import StoredProbe
 
 log = logging.getLogger("clipsieve")
-
-#: The family of probes on permuted labels: the null, never explained itself.
-SHUFFLED = "shuffled"
 
 PathLike = str | Path
 
@@ -71,7 +69,7 @@ def read_material(
         Embedding files and split tables of every image set, in the same order. Train and val rows
         alone are read.
     probes : sequence of path
-        Probe files; those of the feature set `shuffled` become the null, the others directions.
+        Probe files; those on shuffled labels become the null, the others directions.
     images : sequence of path, optional
         Image tables, which say each generator's source. Needed when there are several sources.
     features : sequence of path, optional
@@ -97,8 +95,8 @@ def read_material(
     stored = [probe for path in probes for probe in read_probes(path)]
     for probe in stored:
         _check_width(probe, dimensions, what)
-    real = [probe for probe in stored if probe.feature_set != SHUFFLED]
-    null = [probe for probe in stored if probe.feature_set == SHUFFLED]
+    null = [probe for probe in stored if families.of(probe.feature_set).shuffle]
+    real = [probe for probe in stored if not families.of(probe.feature_set).shuffle]
     directions = directions_of_probes(real, dimensions)
     chosen = chosen_heads(features)
     heads: dict[str, LabelledRows] = {}
@@ -152,11 +150,16 @@ def _check_width(probe: StoredProbe, dimensions: int, what: str) -> None:
 
 
 def chosen_heads(features: Sequence[PathLike]) -> dict[str, list[tuple[int, int]]]:
-    """Return the heads of each feature set of the family `heads` (random heads are left out)."""
+    """Return the heads of each feature set of a method that chooses heads (no controls)."""
     chosen = {}
     for path in features:
         for item in read_feature_sets(path):
-            if item.family == "heads" and item.draws and item.draws[0]:
+            if (
+                item.space == "heads"
+                and not families.get(item.family).is_control
+                and item.draws
+                and item.draws[0]
+            ):
                 heads = [(int(layer), int(head)) for layer, head in item.draws[0]]
                 chosen[item.feature_set] = heads
     return chosen

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipsieve.errors import UserError
+from clipsieve.families import family_of
 from clipsieve.io.files import replacing
-
-SPACES = ("embedding", "residual", "heads")
 
 
 @dataclass(frozen=True)
@@ -90,5 +89,5 @@ def _feature_set(
         pair=(pair[0], pair[1]) if pair else None,
         draws=tuple(draws),
         excluded=tuple(excluded),
-        **{"family": feature_set.split("/")[0], **others},
+        **{"family": family_of(feature_set), **others},
     )

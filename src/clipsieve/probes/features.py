@@ -31,7 +31,7 @@ def features(
     Parameters
     ----------
     space
-        One of `feature_sets.SPACES`.
+        One of `families.SPACES`.
     columns
         Columns of the embedding, heads as [l, h], or None for all columns.
     embedding

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipsieve import families
 from clipsieve.cli.options import json_object
 from clipsieve.errors import UserError
 
@@ -75,16 +76,19 @@ class Facts:
 
     def pair_title(self, pair: str, arrow: str = " / ") -> str:
         """Title of a pair `a--b`; `arrow` stands between the two titles."""
-        return arrow.join(self.title(part) for part in pair.split("--"))
+        return arrow.join(self.title(part) for part in families.generators_of(pair))
 
     def feature_set_title(self, feature_set: str) -> str:
         """Title of a feature set: its family in words, and the pair it was selected on."""
-        family, _, pair = feature_set.partition("/")
-        words = _FAMILY_WORDS.get(family, family.replace("_", " "))
-        if not pair:
-            return words
-        arrow = " \N{RIGHTWARDS ARROW} " if "heads" in family else " / "
-        return f"{words}: {self.pair_title(pair, arrow)}"
+        title, pair = families.of(feature_set).title, families.pair_of(feature_set)
+        return f"{title}: {self.selected_on(feature_set)}" if pair else title
+
+    def selected_on(self, feature_set: str) -> str:
+        """Title of the pair that a feature set was selected on; an arrow says that it is ordered."""
+        ordered = families.of(feature_set).pairs == "ordered"
+        arrow = " \N{RIGHTWARDS ARROW} " if ordered else " / "
+        pair = families.pair_of(feature_set)
+        return self.pair_title(pair, arrow) if pair else ""
 
     def order(self, generators: Iterable[str]) -> list[str]:
         """Return `generators` by family, then in the order of the config; unknown ones last."""
@@ -103,24 +107,6 @@ class Facts:
         return set(self.generators) == set(PAPER_GENERATORS) and all(
             g.kind == "network" for g in self.generators.values()
         )
-
-
-_FAMILY_WORDS = {
-    "all": "all columns",
-    "all_intercept": "all columns, with intercept",
-    "residual": "residual",
-    "components": "components",
-    "components_intercept": "components, with intercept",
-    "residual_components": "residual on components",
-    "heads": "heads",
-    "random": "random columns",
-    "random_heads": "random heads",
-    "shuffled": "shuffled labels",
-    "nearest_mean": "nearest class mean",
-    "fisher": "Fisher filter",
-    "variance": "variance filter",
-    "l1": "L1 selection",
-}
 
 
 def family_title(family: str) -> str:

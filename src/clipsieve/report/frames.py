@@ -5,43 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from clipsieve.report.facts import Facts
 
-# The order in which every page lists feature sets; families that are not named come last.
-FAMILIES = (
-    *("all", "all_intercept", "residual", "components", "components_intercept"),
-    *("residual_components", "heads", "nearest_mean", "fisher", "variance", "l1"),
-    *("random", "random_heads", "shuffled"),
-)
-# Families that are controls: nulls and simpler ways to choose columns.
-CONTROLS = frozenset(
-    {"nearest_mean", "fisher", "variance", "l1", "random", "random_heads", "shuffled"}
-)
-
-
-def family_of(feature_set: str) -> str:
-    """Return the family of a feature set: what stands before the pair."""
-    return feature_set.partition("/")[0]
-
-
-def pair_of(feature_set: str) -> str:
-    """Return the pair `a--b` of a feature set, empty where it was selected on none."""
-    return feature_set.partition("/")[2]
-
 
 def order_feature_sets(feature_sets: Sequence[str]) -> list[str]:
     """Return the distinct feature sets by family, each family in the order of appearance."""
-    seen = list(dict.fromkeys(feature_sets))
-    rank = {f: i for i, f in enumerate(FAMILIES)}
-    return sorted(seen, key=lambda s: rank.get(family_of(s), len(rank)))
-
-
-def unordered(pair: str) -> frozenset[str]:
-    """Return the two generators of a pair, without their order."""
-    return frozenset(pair.split("--"))
+    rank = {name: place for place, name in enumerate(families.FAMILIES)}
+    return sorted(dict.fromkeys(feature_sets), key=lambda s: rank[families.of(s).name])
 
 
 def over_seeds(table: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:

@@ -7,6 +7,8 @@ this module, and every cluster job parses the Snakefile again.
 
 from __future__ import annotations
 
+from clipsieve import families
+
 # Where the files of each input stand under `results/<run>`; `{..}` takes every value of a run.
 INPUTS: dict[str, str] = {
     "manifest": "manifest.parquet",
@@ -81,11 +83,9 @@ TEXT_KINDS: dict[str, str] = {
 
 # The feature families that an input of several files is needed for; the others may be left out.
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "figure2": ("all_intercept", "components_intercept"),
-    "figure3": ("all", "components"),
-    "figure4": ("residual", "residual_components"),
-    "selection": ("components", "heads"),
-    "gallery": ("all",),
+    **families.BEFORE_AND_AFTER,
+    "selection": families.SELECTING,
+    "gallery": (families.BASELINE,),
 }
 
 # Categories and labels under which `snakemake --report` files each result.

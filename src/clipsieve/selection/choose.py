@@ -1,27 +1,25 @@
-"""From searches and rankings to feature sets: one function a family.
+"""From what searches and rankings found to feature sets; what a set excludes follows from its family.
 
-Every function returns the feature sets of its family. Sets selected on a pair exclude the pair's generators
-from their evaluation.
+A selector is a function of one `Given` that returns one `Chosen`: which columns or heads. Everything
+else of a feature set (id, space, intercept, excluded generators) comes from the record of its family,
+in `select`. The selectors of the methods are here, those of controls in `filters`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from clipsieve import families
+from clipsieve.families import Family, Pair
 from clipsieve.io.feature_sets import FeatureSet
 
-Pair = tuple[str, str]
 Head = tuple[int, int]
-
-PLAIN = {
-    "all": FeatureSet("all", "all"),
-    "all_intercept": FeatureSet("all_intercept", "all_intercept", fit_intercept=True),
-    "residual": FeatureSet("residual", "residual", space="residual", fit_intercept=True),
-    "nearest_mean": FeatureSet("nearest_mean", "nearest_mean", fit_intercept=True),
-}
 
 
 @dataclass(frozen=True)
@@ -37,119 +35,113 @@ class Searched:
         return sorted(set(self.kept[0]) | set(self.kept[1]))
 
 
-def shuffled(shuffles: int) -> list[FeatureSet]:
-    """All columns, labels permuted before the fit, `shuffles` times."""
-    return [FeatureSet("shuffled", "shuffled", shuffle=True, draws=(None,) * shuffles)]
+@dataclass(frozen=True)
+class Given:
+    """What a selector may use, for one pair (or for none); its family's record says what is filled.
 
-
-def components(family: str, searched: Mapping[Pair, Searched]) -> list[FeatureSet]:
-    """Return the union of what both searches of each pair kept.
-
-    `family` is `components`, `components_intercept` or `residual_components`.
+    Attributes
+    ----------
+    searched
+        What the searches of the pair found.
+    ranked
+        Heads (layer, head) of the ordered pair, the best first.
+    X, y
+        Embeddings [n, D] and labels [n] (0 = generated, 1 = real) of the train and val rows of the
+        pair's generators and their sources.
+    best
+        How many heads make a set.
+    draws
+        How many sets are drawn.
+    seed
+        Seed of the draws: it depends on the run's seed and on the names of the pair.
     """
-    template = FeatureSet(
-        "", family,
-        space="residual" if family == "residual_components" else "embedding",
-        fit_intercept=family != "components",
-    )  # fmt: skip
-    return [
-        replace(
-            template,
-            feature_set=f"{family}/{a}--{b}",
-            pair=(a, b),
-            draws=(found.union,),
-            excluded=(a, b),
-            facts={
-                "columns": found.columns,
-                "kept": [len(kept) for kept in found.kept],
-                "union": len(found.union),
-            },
-        )
-        for (a, b), found in searched.items()
-    ]
+
+    searched: Searched = Searched(((), ()), 0)
+    ranked: Sequence[Head] = ()
+    X: NDArray[Any] = field(default_factory=lambda: np.empty((0, 0)))
+    y: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    best: int = 0
+    draws: int = 1
+    seed: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many columns the searches chose, which is what a control chooses too."""
+        return len(self.searched.union)
 
 
-def random_components(searched: Mapping[Pair, Searched], draws: int, seed: int) -> list[FeatureSet]:
-    """Return random column subsets as large as each pair's selected set."""
-    from clipsieve.selection.filters import random_subsets
+@dataclass(frozen=True)
+class Chosen:
+    """What a selector returns.
 
-    return [
-        FeatureSet(
-            f"random/{a}--{b}", "random", (a, b), excluded=(a, b),
-            draws=tuple(
-                [int(c) for c in subset]
-                for subset in random_subsets(
-                    found.columns, len(found.union), draws, seed=_seed_of(seed, a, b)
-                )
-            ),
-        )
-        for (a, b), found in searched.items()
-    ]  # fmt: skip
+    Attributes
+    ----------
+    subsets
+        One list of columns, or of heads, for each draw; None for all columns.
+    facts
+        What the selection says of itself.
+    """
+
+    subsets: Sequence[Any]
+    facts: dict[str, Any] | None = None
 
 
-def filtered(
-    family: str,
-    searched: Mapping[Pair, Searched],
-    rows: Mapping[Pair, tuple[np.ndarray, np.ndarray]],
+def select(
+    family: Family, given: Mapping[Pair | None, Given], exclude: str | None = None
 ) -> list[FeatureSet]:
-    """Return columns picked by a simple filter on the rows that the search saw, at equal size.
+    """Return the feature sets of a family, one for each pair (or one for the key None).
 
-    `family` is `fisher`, `variance` or `l1`; `rows` holds X [n, D] and labels [n] of each pair.
+    Parameters
+    ----------
+    family
+        Its record.
+    given
+        What the selector may use, by pair.
+    exclude
+        As `families.excluded`.
     """
-    from clipsieve.selection import filters as controls
-
-    pick = {"fisher": controls.fisher, "variance": controls.variance, "l1": controls.l1}[family]
-    return [
-        FeatureSet(
-            f"{family}/{a}--{b}", family, (a, b), excluded=(a, b),
-            draws=([int(c) for c in pick(*rows[a, b], len(found.union))],),
-        )
-        for (a, b), found in searched.items()
-    ]  # fmt: skip
-
-
-def heads(ranked: Mapping[Pair, Sequence[Head]], best: int, exclude: str) -> list[FeatureSet]:
-    """Return the `best` heads of each ordered pair (train, val), best first.
-
-    `exclude` is `validation` (the paper: the validation generator leaves) or `both`.
-    """
-    return [
-        FeatureSet(
-            f"heads/{train}--{val}", "heads", (train, val), space="heads",
-            draws=([[int(layer), int(head)] for layer, head in order[:best]],),
-            excluded=(val,) if exclude == "validation" else (train, val),
-        )
-        for (train, val), order in ranked.items()
-    ]  # fmt: skip
-
-
-def random_heads(
-    ranked: Mapping[Pair, Sequence[Head]], best: int, exclude: str, draws: int, seed: int
-) -> list[FeatureSet]:
-    """Return random sets of as many heads."""
-    from clipsieve.selection.filters import random_head_sets
-
+    selector = families.load(family.select)
     found = []
-    for chosen in heads(ranked, best, exclude):
-        train, val = chosen.pair or ("", "")
-        order = ranked[train, val]
-        layers = 1 + max(layer for layer, _ in order)
-        count = 1 + max(head for _, head in order)
-        sets = random_head_sets(layers, count, best, draws, seed=_seed_of(seed, train, val))
+    for pair, mine in given.items():
+        chosen = selector(mine)
         found.append(
-            replace(
-                chosen,
-                feature_set=f"random_heads/{train}--{val}",
-                family="random_heads",
-                draws=tuple([[int(layer), int(head)] for layer, head in heads_] for heads_ in sets),
+            FeatureSet(
+                families.feature_set_id(family.name, families.pair_id(*pair) if pair else ""),
+                family.name,
+                pair,
+                space=family.space,
+                fit_intercept=family.fit_intercept,
+                shuffle=family.shuffle,
+                draws=tuple(
+                    None if subset is None else np.asarray(subset).tolist()
+                    for subset in chosen.subsets
+                ),
+                excluded=families.excluded(family, pair, exclude),
+                facts=chosen.facts,
             )
         )
     return found
 
 
-def _seed_of(seed: int, first: str, second: str) -> int:
+def seed_of(seed: int, pair: Pair) -> int:
     """Return a seed that depends on the names, so that a pair's draws don't follow the list's order."""
-    import hashlib
-
-    digest = hashlib.sha256(f"{seed}:{first}:{second}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{pair[0]}:{pair[1]}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def every_column(given: Given) -> Chosen:
+    """Choose all columns, as often as there are draws."""
+    return Chosen([None] * given.draws)
+
+
+def kept_columns(given: Given) -> Chosen:
+    """Choose the union of what both searches of the pair kept."""
+    union = given.searched.union
+    kept = [len(columns) for columns in given.searched.kept]
+    facts = {"columns": given.searched.columns, "kept": kept, "union": len(union)}
+    return Chosen([union], facts)
+
+
+def best_heads(given: Given) -> Chosen:
+    """Choose the best heads of the ordered pair, the best first."""
+    return Chosen([given.ranked[: given.best]])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
+from clipsieve.selection.choose import Chosen, Given
 
 Ints = NDArray[np.int64]
 
@@ -180,6 +181,34 @@ def shuffled_labels(
             nearest = 1 + int(np.argmin(np.abs(rows - wanted)))
             row[of_whole] = np.isin(place[of_whole], order[:nearest])
     return found
+
+
+def select_random_columns(given: Given) -> Chosen:
+    """Draw column subsets of the size that the searches chose."""
+    columns = given.searched.columns
+    return Chosen(list(random_subsets(columns, given.size, given.draws, seed=given.seed)))
+
+
+def select_random_heads(given: Given) -> Chosen:
+    """Draw sets of as many heads as the best ones, out of all that were ranked."""
+    layers, heads = (1 + max(axis) for axis in zip(*given.ranked, strict=True))
+    sets = random_head_sets(layers, heads, given.best, given.draws, seed=given.seed)
+    return Chosen(list(sets))
+
+
+def select_fisher(given: Given) -> Chosen:
+    """Choose as many columns as the searches did, by `fisher`."""
+    return Chosen([fisher(given.X, given.y, given.size)])
+
+
+def select_variance(given: Given) -> Chosen:
+    """Choose as many columns as the searches did, by `variance`."""
+    return Chosen([variance(given.X, given.y, given.size)])
+
+
+def select_l1(given: Given) -> Chosen:
+    """Choose as many columns as the searches did, by `l1`."""
+    return Chosen([l1(given.X, given.y, given.size)])
 
 
 def _largest(scores: NDArray[np.float64], k: int) -> Ints:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clipsieve import families
 from clipsieve.cli import main
 from clipsieve.io import store
 from clipsieve.io.feature_sets import read_feature_sets
@@ -94,21 +95,105 @@ def test_components_are_the_union_of_both_directions(tmp_path, files):
 
 def test_heads_are_the_best_of_the_ranking(tmp_path, files):
     found = select(
-        tmp_path, "heads", "--pairs", "bb--a", "--rankings", *files["rankings"], "--best", "2"
-    )
+        tmp_path, "heads", "--pairs", "bb--a", "--rankings", *files["rankings"], "--best", "2",
+        "--exclude", "both",
+    )  # fmt: skip
     assert [(item.feature_set, item.draws) for item in found] == [
         ("heads/bb--a", ([[1, 2], [1, 0]],))
     ]
 
 
+SETTINGS = {"best": "2", "draws": "3"}
+
+
+def select_everything(tmp_path, files, family, exclude):
+    """The feature sets of a family on both pairs, with whatever its record says it needs."""
+    record = families.get(family)
+    options = pairs() if record.pairs != "none" else []
+    for name in ("searches", "rankings"):
+        options += [f"--{name}", *files[name]] if name in record.reads else []
+    if "rows" in record.reads:
+        options += ["--embeddings", *files["embeddings"], "--splits", *files["splits"]]
+        options += ["--sources", json.dumps(SOURCES)]
+    for name in families.settings_of(record):
+        options += [f"--{name}", {**SETTINGS, "exclude": exclude}[name]]
+    return select(tmp_path, family, *options)
+
+
+@pytest.mark.parametrize("exclude", ["validation", "both"])
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_every_family_gives_up_the_generators_that_it_was_selected_on(
+    tmp_path, files, family, exclude
+):
+    ordered = {"heads", "random_heads"}
+    alone = {"all", "all_intercept", "residual", "shuffled", "nearest_mean"}
+    for item in select_everything(tmp_path, files, family, exclude):
+        if family in alone:
+            assert (item.feature_set, item.pair, item.excluded) == (family, None, ())
+            continue
+        first, second = item.feature_set.removeprefix(f"{family}/").split("--")
+        assert item.pair == (first, second)
+        only = family in ordered and exclude == "validation"
+        assert item.excluded == ((second,) if only else (first, second))
+
+
+@pytest.mark.parametrize("exclude", ["validation", "both"])
+@pytest.mark.parametrize("control", families.CONTROLS)
+def test_every_control_excludes_what_its_method_excludes(tmp_path, files, control, exclude):
+    mine = select_everything(tmp_path, files, control, exclude)
+    assert mine
+    for method in families.get(control).control_of:
+        theirs = select_everything(tmp_path, files, method, exclude)
+        assert [(m.pair, m.excluded) for m in mine] == [(t.pair, t.excluded) for t in theirs]
+        # each method set is compared with exactly this control of its pair
+        for item, other in zip(mine, theirs, strict=True):
+            assert item.feature_set in families.controls_of(other.feature_set)
+
+
+@pytest.mark.parametrize("family", ["random", "fisher", "variance", "l1", "random_heads"])
+def test_every_selecting_control_is_as_large_as_its_methods_set(tmp_path, files, family):
+    (method,) = families.get(family).control_of
+    mine = select_everything(tmp_path, files, family, "both")
+    theirs = select_everything(tmp_path, files, method, "both")
+    for item, other in zip(mine, theirs, strict=True):
+        assert len(item.draws) == (3 if "random" in family else 1)
+        for draw in item.draws:
+            assert len({str(one) for one in draw}) == len(draw) == len(other.draws[0])
+
+
+def test_draws_follow_the_names_of_a_pair_and_not_its_place(tmp_path, files):
+    options = ["--searches", *files["searches"], "--draws", "4"]
+    (alone,) = select(tmp_path, "random", "--pairs", "a--bb", *options)
+    first, second = select(tmp_path, "random", *pairs(), *options)
+    _, last = select(tmp_path, "random", *pairs()[:1], *pairs()[:0:-1], *options)
+    assert alone == first == last
+    assert first.draws != second.draws
+    (other,) = select(tmp_path, "random", "--pairs", "a--bb", *options, "--seed", "1")
+    assert other.draws != alone.draws
+
+
 @pytest.mark.parametrize(
     ("family", "options", "said"),
     [
-        ("components", ["--pairs", "a-b"], "'a-b' is no pair A--B"),
-        ("components", ["--pairs", "a--bb"], "no a--bb.parquet"),
-        ("heads", ["--pairs", "a--bb"], "no ranking of a on bb"),
+        ("components", ["--pairs", "a-b", "--searches", "x"], "--pairs: 'a-b' is not a pair A--B"),
+        ("components", ["--pairs", "a--bb", "--searches", "SEARCH"], "no bb--a.parquet"),
+        (
+            "heads",
+            ["--pairs", "a--ccc", "--rankings", "RANKING", "--best", "1", "--exclude", "both"],
+            "no ranking of a on ccc",
+        ),
+        ("components", [], "--pairs: the family components needs it"),
+        ("components", ["--pairs", "a--bb"], "--searches: the family components needs it"),
+        ("fisher", ["--pairs", "a--bb", "--searches", "x"], "--embeddings: the family fisher needs"),
+        ("random", ["--pairs", "a--bb", "--searches", "x"], "--draws: the family random needs it"),
+        ("shuffled", [], "--draws: the family shuffled needs it"),
+        ("all", ["--draws", "3"], "--draws: the family all does not use it; leave it out"),
+        ("all", ["--pairs", "a--bb"], "--pairs: the family all does not use it"),
+        ("random", ["--pairs", "a--b", "--searches", "x", "--draws", "2", "--exclude", "both"],
+         "--exclude: the family random does not use it"),
     ],
-)
-def test_what_is_missing_is_named(tmp_path, capsys, family, options, said):
-    assert select(tmp_path, family, *options) == 2
+)  # fmt: skip
+def test_what_is_missing_or_needless_is_named(tmp_path, files, capsys, family, options, said):
+    known = {"SEARCH": files["searches"][0], "RANKING": files["rankings"][0]}
+    assert select(tmp_path, family, *(known.get(o, o) for o in options)) == 2
     assert said in capsys.readouterr().err

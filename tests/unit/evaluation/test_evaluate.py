@@ -12,7 +12,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from clipsieve.cli import main
-from clipsieve.evaluation.ranks import controls_of, rank_among
+from clipsieve.evaluation.ranks import rank_among
+from clipsieve.families import controls_of
 from clipsieve.io.tables import read_table, write_table
 
 FAMILIES = {"a": "gan", "b": "gan", "c": "diffusion", "d": "diffusion", "e": "gan"}

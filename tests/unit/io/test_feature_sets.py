@@ -7,62 +7,27 @@ from clipsieve.errors import UserError
 from clipsieve.io.dataset import read_rows
 from clipsieve.io.feature_sets import FeatureSet, read_feature_sets, write_feature_sets
 from clipsieve.probes.features import features_of
-from clipsieve.selection import choose
 from tests.helpers.data_sets import write_image_set
 
-SEARCHED = {("a", "b"): choose.Searched(([1, 4], [4, 9]), 12)}
-ORDER = [(1, 2), (0, 0), (1, 1), (0, 1), (0, 2), (1, 0)]
-RANKED = {("a", "b"): ORDER, ("b", "a"): ORDER[::-1]}
-
-
-def every_family():
-    rng = np.random.default_rng(1)
-    rows = {("a", "b"): (rng.normal(size=(40, 12)), np.arange(40) % 2)}
-    yield from choose.PLAIN.values()
-    yield from choose.shuffled(3)
-    for family in ("components", "components_intercept", "residual_components"):
-        yield from choose.components(family, SEARCHED)
-    yield from choose.random_components(SEARCHED, 4, 0)
-    for family in ("fisher", "variance", "l1"):
-        yield from choose.filtered(family, SEARCHED, rows)
-    yield from choose.heads(RANKED, 2, "validation")
-    yield from choose.random_heads(RANKED, 2, "both", 4, 0)
+SETS = [
+    FeatureSet("all", "all"),
+    FeatureSet("shuffled", "shuffled", shuffle=True, draws=(None, None)),
+    FeatureSet("residual", "residual", space="residual", fit_intercept=True),
+    FeatureSet(
+        "components/a--b", "components", ("a", "b"), draws=([1, 4, 9],), excluded=("a", "b"),
+        facts={"columns": 12, "kept": [2, 2], "union": 3},
+    ),
+    FeatureSet(
+        "random_heads/a--b", "random_heads", ("a", "b"), space="heads",
+        draws=([[1, 2], [0, 0]], [[0, 1], [1, 1]]), excluded=("b",),
+    ),
+]  # fmt: skip
 
 
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "f.json"
-    sets = list(every_family())
-    write_feature_sets(path, sets)
-    assert read_feature_sets(path) == sets
-
-
-def test_selected_sets_are_the_union_of_both_directions_and_leave_the_pair_out():
-    (found,) = choose.components("components", SEARCHED)
-    assert found.draws == ([1, 4, 9],)
-    assert found.excluded == ("a", "b")
-
-
-def test_controls_are_as_large_as_what_was_selected():
-    for item in every_family():
-        if item.family in {"random", "fisher", "variance", "l1"}:
-            assert {len(set(draw)) for draw in item.draws} == {3}, item.feature_set
-        if item.family == "random_heads":
-            assert {len({tuple(h) for h in draw}) for draw in item.draws} == {2}
-
-
-def test_random_draws_do_not_follow_the_order_of_pairs():
-    two = {("c", "d"): choose.Searched(([0], [1]), 12), **SEARCHED}
-    alone = {s.feature_set: s for s in choose.random_components(SEARCHED, 4, 0)}
-    both = {s.feature_set: s for s in choose.random_components(two, 4, 0)}
-    assert alone["random/a--b"] == both["random/a--b"]
-    assert both["random/a--b"].draws != both["random/c--d"].draws
-
-
-def test_heads_exclude_the_validation_generator_or_both():
-    first, second = choose.heads(RANKED, 2, "validation")
-    assert (first.draws, first.excluded) == (([[1, 2], [0, 0]],), ("b",))
-    assert second.excluded == ("a",)
-    assert choose.heads(RANKED, 2, "both")[0].excluded == ("a", "b")
+    write_feature_sets(path, SETS)
+    assert read_feature_sets(path) == SETS
 
 
 @pytest.mark.parametrize(

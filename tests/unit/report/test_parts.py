@@ -74,10 +74,10 @@ def test_numbers_as_people_read_them():
     assert [p_value(p) for p in (0.0004, 0.0312, 0.5)] == ["<0.001", "0.031", "0.50"]
     assert cells_title("gan_to_diffusion") == "GAN → diffusion"
     assert cells_title("within_flow") == "within flow"
-    families = ["random/a--b", "heads/a--b", "all", "other", "components/a--b"]
-    assert order_feature_sets(families) == [
-        *("all", "components/a--b", "heads/a--b", "random/a--b", "other")
-    ]
+    sets = ["random/a--b", "heads/a--b", "all", "components/a--b"]
+    assert order_feature_sets(sets) == ["all", "components/a--b", "heads/a--b", "random/a--b"]
+    with pytest.raises(UserError, match="no family of feature sets 'other'; one of: all, "):
+        order_feature_sets(["all", "other"])
 
 
 def test_the_interval_bar_stands_on_its_scale():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.io.tables import read_note
 from clipsieve.report import registry
@@ -23,7 +24,7 @@ from clipsieve.report.figures.plot import (
     set_title,
     short_title,
 )
-from clipsieve.report.frames import family_of, order_feature_sets, over_seeds, unordered
+from clipsieve.report.frames import order_feature_sets, over_seeds
 from clipsieve.report.reading import confidence_of, origin, read_tables
 from clipsieve.report.tables.robustness import read_robustness
 
@@ -78,7 +79,7 @@ def _pairs(stems: Sequence[str]) -> list[list[str]]:
     """Return the directions by unordered pair, in the order of appearance."""
     groups: dict[frozenset[str], list[str]] = {}
     for stem in dict.fromkeys(stems):
-        groups.setdefault(unordered(stem), []).append(stem)
+        groups.setdefault(families.unordered(stem), []).append(stem)
     return list(groups.values())
 
 
@@ -105,7 +106,7 @@ def _pair_panel(
             ax.plot(x[best], y[best], "o", color=colour, ms=5, mec="white", mew=0.6, zorder=4)
             alphas.append(f"{int(x[best])}")
         if lines:
-            title = " → ".join(short_title(facts, g, 60) for g in stem.split("--"))
+            title = " → ".join(short_title(facts, g, 60) for g in families.generators_of(stem))
             wrapped = textwrap.fill(f"{title} (α = {', '.join(alphas)})", 58)
             lines[0].set_label(wrapped)
     ax.margins(y=0.16)
@@ -201,7 +202,7 @@ def _looks(sets: Sequence[str]) -> list[_Look]:
     groups: dict[str, list[str]] = {}
     for feature_set in sets:
         several = len(sets) > _MOST_LINES
-        groups.setdefault(family_of(feature_set) if several else feature_set, []).append(
+        groups.setdefault(families.family_of(feature_set) if several else feature_set, []).append(
             feature_set
         )
     return [

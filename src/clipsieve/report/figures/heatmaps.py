@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.figures.plot import finish, kind_note, new_figure, short_title
-from clipsieve.report.frames import family_of, over_seeds, pair_of, rows_of, unordered
+from clipsieve.report.frames import over_seeds, rows_of
 from clipsieve.report.html.page import number
 from clipsieve.report.reading import read_tables
 
@@ -51,11 +52,15 @@ def heatmap_pair(
     before, after = registry.FAMILIES[name]
     cells = read_tables("cells", inputs["cells"])
     cells = cells[(cells["metric"] == "accuracy") & (cells["draw"] == 0)]
-    selected = [f for f in dict.fromkeys(cells["feature_set"]) if family_of(f) == after]
+    selected = [f for f in dict.fromkeys(cells["feature_set"]) if families.family_of(f) == after]
     if pair is not None:
-        selected = [f for f in selected if unordered(pair_of(f)) == unordered(pair)]
+        selected = [
+            f
+            for f in selected
+            if families.unordered(families.pair_of(f)) == families.unordered(pair)
+        ]
     if not selected:
-        wanted = f"{after}/{pair}" if pair else f"{after}/.."
+        wanted = families.feature_set_id(after, pair or "..")
         raise UserError(f"{name}: no feature set {wanted} in --cells")
     chosen = selected[0]
     shown = over_seeds(cells, ["encoder", "feature_set", "train", "test"], ["value", "n"])
@@ -80,11 +85,11 @@ def heatmap_pair(
             f"over the cells on the right {_percent(left, same)}"
         )
         image = _draw(row[1], right, everyone, facts, given)
-        pair_lines = textwrap.wrap(facts.pair_title(pair_of(chosen)), int(12 * side))
+        pair_lines = textwrap.wrap(facts.pair_title(families.pair_of(chosen)), int(12 * side))
         row[1].set_title(
             "\n".join(
                 [
-                    f"{facts.feature_set_title(family_of(chosen))}, selected on",
+                    f"{facts.feature_set_title(families.family_of(chosen))}, selected on",
                     *pair_lines[:2],
                     f"mean {_percent(right, same)}",
                 ]
@@ -121,7 +126,7 @@ def _square(table: pd.DataFrame, everyone: Sequence[str]) -> NDArray[np.float64]
 
 
 def _given(feature_set: str, everyone: Sequence[str]) -> NDArray[np.bool_]:
-    out = np.isin(list(everyone), pair_of(feature_set).split("--"))
+    out = np.isin(list(everyone), families.generators_of(families.pair_of(feature_set)))
     return out[:, None] | out[None, :]
 
 
@@ -178,7 +183,7 @@ def concepts(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     """
     table = read_tables("concepts", inputs["concepts"])
     table = table[
-        (table["kind"] == "head") | table["feature_set"].isin(["all", "residual"])
+        (table["kind"] == "head") | table["feature_set"].isin(families.EXPLAINED_WHOLE)
     ].assign(above=lambda t: t["above_null"].astype(float))
     shown = over_seeds(
         table, ["encoder", "kind", "feature_set", "direction", "edit"], ["cosine", "above"]
@@ -226,7 +231,10 @@ def _directions(part: pd.DataFrame, facts: Facts) -> list[tuple[tuple[str, str],
     if (part["kind"] == "head").all():
         keys = dict.fromkeys(zip(part["direction"], part["feature_set"], strict=True))
         return [
-            (key, f"({key[0][1:].replace('_h', ', ')}) {facts.pair_title(pair_of(key[1]), ' → ')}")
+            (
+                key,
+                f"({key[0][1:].replace('_h', ', ')}) {facts.pair_title(families.pair_of(key[1]), ' → ')}",
+            )
             for key in keys
         ]
     sets = dict(zip(part["direction"], part["feature_set"], strict=True))

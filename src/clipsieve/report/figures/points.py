@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
@@ -21,14 +22,7 @@ from clipsieve.report.figures.plot import (
     set_title,
     short_title,
 )
-from clipsieve.report.frames import (
-    CONTROLS,
-    family_of,
-    order_feature_sets,
-    over_seeds,
-    rows_of,
-    verdict,
-)
+from clipsieve.report.frames import order_feature_sets, over_seeds, rows_of, verdict
 from clipsieve.report.html.page import number
 from clipsieve.report.reading import confidence_of, read_tables
 from clipsieve.report.tables.transfer import envelope
@@ -71,7 +65,7 @@ def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
             ax.set_ylim(len(sets) - 0.4, -0.6)
         row[0].set_title(f"{facts.encoder_title(encoder)}: IsoScore (1: isotropic)")
         row[1].set_title("mean cosine of two images (0: isotropic)")
-    pairs = shown.loc[shown["feature_set"] != "all", "feature_set"].nunique()
+    pairs = shown.loc[shown["feature_set"] != families.BASELINE, "feature_set"].nunique()
     figure.legend(handles=_geometry_handles(), loc="outside right upper")
     finish(
         figure,
@@ -87,9 +81,9 @@ def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
 def _dumbbells(ax: Axes, table: pd.DataFrame, sets: Sequence[str], column: str) -> None:
     for place, image_set in enumerate(sets):
         part = table[table["image_set"] == image_set]
-        before = part.loc[part["feature_set"] == "all", column].to_numpy(dtype=float)
-        after = part.loc[part["feature_set"] != "all", column].to_numpy(dtype=float)
-        band = part.loc[part["feature_set"] != "all", list(_BANDS[column])].mean()
+        before = part.loc[part["feature_set"] == families.BASELINE, column].to_numpy(dtype=float)
+        after = part.loc[part["feature_set"] != families.BASELINE, column].to_numpy(dtype=float)
+        band = part.loc[part["feature_set"] != families.BASELINE, list(_BANDS[column])].mean()
         if np.isfinite(band.to_numpy(dtype=float)).all():
             ax.plot(
                 band, [place] * 2, color=GREY, lw=7, alpha=0.35, solid_capstyle="butt", zorder=0
@@ -135,13 +129,13 @@ def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         for place, feature_set in enumerate(sets):
             if feature_set in found:
                 _forest_row(row, found[feature_set], place)
-        _limit(row, [r for s, r in found.items() if family_of(s) != "shuffled"])
-        if "all" in found:
-            row[0].axvline(found["all"]["value"], color=GREY, lw=0.8, ls="--", zorder=0)
+        _limit(row, [r for s, r in found.items() if not families.of(s).shuffle])
+        if families.BASELINE in found:
+            row[0].axvline(found[families.BASELINE]["value"], color=GREY, lw=0.8, ls="--", zorder=0)
         row[1].axvline(0, color=GREY, lw=0.8, ls="--", zorder=0)
         row[0].set_yticks(range(len(sets)), labels)
         for text, feature_set in zip(row[0].get_yticklabels(), sets, strict=True):
-            text.set_color(GREY if family_of(feature_set) in CONTROLS else INK)
+            text.set_color(GREY if families.of(feature_set).is_control else INK)
         row[0].set_ylim(len(sets) - 0.4, -0.6)
         for ax in row:
             ax.grid(axis="x", color=GREY, alpha=0.25, lw=0.5)
@@ -194,7 +188,7 @@ def _limit(axes: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _forest_row(axes: Sequence[Axes], row: Mapping[str, Any], place: int) -> None:
-    control = family_of(row["feature_set"]) in CONTROLS
+    control = families.of(row["feature_set"]).is_control
     colour = GREY if control else COLOURS[0]
     clear = verdict(row) != 0
     axes[0].plot([row["low"], row["high"]], [place, place], color=colour, lw=1.4)

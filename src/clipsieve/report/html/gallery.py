@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
@@ -79,7 +80,7 @@ def gallery_page(
     root: Path,
     facts: Facts,
     *,
-    feature_set: str = "all",
+    feature_set: str = families.BASELINE,
     train: Sequence[str] = (),
     count: int = 6,
     side: int = 176,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipsieve import __version__
+from clipsieve import __version__, families
 from clipsieve.report.facts import Facts, family_title
 from clipsieve.report.frames import verdict
 
@@ -180,11 +180,9 @@ def generator_cell(facts: Facts, generator: str, css: str = "") -> Cell:
 
 def feature_set_cell(facts: Facts, feature_set: str, css: str = "") -> Cell:
     """Return the cell that names a feature set: its family, and below it the pair."""
-    family, _, pair = feature_set.partition("/")
-    arrow = " \N{RIGHTWARDS ARROW} " if "heads" in family else " / "
     return Cell(
-        facts.feature_set_title(family),
-        sub=facts.pair_title(pair, arrow) if pair else "",
+        families.of(feature_set).title,
+        sub=facts.selected_on(feature_set),
         tip=feature_set,
         css=f"wide {css}".strip(),
     )

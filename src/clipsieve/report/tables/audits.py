@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import leading, over_seeds, rows_of, run_of, with_kinds
@@ -128,7 +129,7 @@ def _detectors(paths: Sequence[Path], facts: Facts) -> dict[str, dict[str, float
     own = cells[
         (cells["train"] == cells["test"])
         & (cells["metric"] == "accuracy")
-        & (cells["feature_set"] == "all")
+        & (cells["feature_set"] == families.BASELINE)
     ]
     means = own.groupby(["encoder", "test"])["value"].mean()
     found: dict[str, dict[str, float]] = {}

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts, metric_title
-from clipsieve.report.frames import CONTROLS, family_of, rows_of, with_kinds
+from clipsieve.report.frames import rows_of, with_kinds
 from clipsieve.report.html.page import (
     Cell,
     Page,
@@ -64,13 +65,15 @@ def leaderboard_page(
 
 def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
     # Shuffled labels stand at chance: with them on the scale the others would lie in a heap.
-    scale = part[part["feature_set"].map(family_of) != "shuffled"] if len(part) > 1 else part
+    scale = (
+        part[[not families.of(s).shuffle for s in part["feature_set"]]] if len(part) > 1 else part
+    )
     left, right = float(scale["low"].min()), float(scale["high"].max())
     several = part["run"].nunique() > 1
     sized = "selected" in part.columns and part["selected"].notna().any()
     rows = []
     for place, row in enumerate(rows_of(part), 1):
-        control = "quiet" if family_of(str(row["feature_set"])) in CONTROLS else ""
+        control = "quiet" if families.of(row["feature_set"]).is_control else ""
         spread = row.get("sd_over_seeds")
         seeds = row.get("seeds")
         more = f"; {integer(seeds)} seeds, sd {number(spread)}" if is_known(spread) else ""

@@ -6,17 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipsieve import families
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import (
-    CONTROLS,
-    family_of,
-    leading,
-    rows_of,
-    run_of,
-    verdict,
-    with_kinds,
-)
+from clipsieve.report.frames import leading, rows_of, run_of, verdict, with_kinds
 from clipsieve.report.html.page import Page, Section, number
 from clipsieve.report.reading import read_tables
 from clipsieve.report.tables.audits import leaks_in_words, shortcut_alert, split_table
@@ -41,7 +34,7 @@ def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
             alerts.append(f"{leaks_in_words(len(leaks))} in two splits: see the leakage audit.")
     seeds = sorted(set(means["seed"]))
     shown = envelope(means, ["encoder", "feature_set"])
-    chosen = shown[~shown["feature_set"].map(family_of).isin(CONTROLS)]
+    chosen = shown[shown["feature_set"].map(families.family_of).isin(families.METHODS)]
     sections = []
     sentences = []
     for encoder in facts.order_encoders(chosen["encoder"]):
@@ -70,7 +63,7 @@ def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
 
 def _sentence(mine: pd.DataFrame, encoder: str, facts: Facts) -> list[str]:
     """Say in words what the encoder's baseline is and what selecting did to it."""
-    base = mine[mine["feature_set"] == "all"]
+    base = mine[mine["feature_set"] == families.BASELINE]
     if not len(base):
         return []
     row = base.iloc[0]
@@ -79,8 +72,8 @@ def _sentence(mine: pd.DataFrame, encoder: str, facts: Facts) -> list[str]:
         f" ({number(row['low'])} to {number(row['high'])}) on generators not trained on;"
         f" worst on {facts.title(str(row['worst_test']))} ({number(row['worst'])})."
     )
-    for family in ("components", "heads"):
-        part = mine[mine["feature_set"].map(family_of) == family]
+    for family in families.SELECTING:
+        part = mine[mine["feature_set"].map(families.family_of) == family]
         if not len(part):
             continue
         told = [verdict(r) for r in rows_of(part)]

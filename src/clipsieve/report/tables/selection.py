@@ -8,9 +8,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import family_of, rows_of, run_of, unordered, with_kinds
+from clipsieve.report.frames import rows_of, run_of, with_kinds
 from clipsieve.report.html.page import (
     Cell,
     Page,
@@ -40,7 +41,9 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
 
     searches = read_tables("searches", inputs["searches"]) if inputs["searches"] else None
     entries = [
-        e for e in read_features(inputs["features"]) if family_of(e["feature_set"]) in _SELECTED
+        e
+        for e in read_features(inputs["features"])
+        if families.family_of(e["feature_set"]) in families.SELECTING
     ]
     rankings = (
         read_tables("head_rankings", inputs["head_rankings"]) if inputs["head_rankings"] else None
@@ -109,9 +112,6 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
     return page, with_kinds(tidy, facts)
 
 
-_SELECTED = {"components", "heads"}
-
-
 def _search_rows(part: pd.DataFrame, facts: Facts) -> Table:
     rows = []
     for (stem, seed), steps in part.groupby(["file_stem", "seed"], sort=False):
@@ -174,16 +174,18 @@ def _universe(
     searches: pd.DataFrame | None,
     rankings: pd.DataFrame | None,
 ) -> dict[str, int]:
-    """Return how many components and heads there were to choose from."""
-    seen: dict[str, list[tuple[int, ...]]] = {"components": [], "heads": []}
+    """Return how many columns or heads each method had to choose from."""
+    seen: dict[str, list[tuple[int, ...]]] = {name: [] for name in families.SELECTING}
     for entry in entries:
         for column in entry["draws"][0]:
             place = tuple(column) if isinstance(column, list) else (int(column),)
-            seen[family_of(entry["feature_set"])].append(place)
-    if rankings is not None and len(rankings):
-        seen["heads"].append((int(rankings["layer"].max()), int(rankings["head"].max())))
-    if searches is not None and len(searches):
-        seen["components"].append((int(searches["step"].max()),))
+            seen[families.family_of(entry["feature_set"])].append(place)
+    for name, places in seen.items():
+        reads = families.get(name).reads
+        if "rankings" in reads and rankings is not None and len(rankings):
+            places.append((int(rankings["layer"].max()), int(rankings["head"].max())))
+        if "searches" in reads and searches is not None and len(searches):
+            places.append((int(searches["step"].max()),))
     return {
         family: math.prod(max(axis) + 1 for axis in zip(*places, strict=True)) if places else 0
         for family, places in seen.items()
@@ -196,8 +198,8 @@ def _stability_rows(
     """Return the overlap of every two selections that differ in seed, or in pair, alone."""
     groups: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
     for first, second in combinations(entries, 2):
-        family = family_of(first["feature_set"])
-        if family != family_of(second["feature_set"]):
+        family = families.family_of(first["feature_set"])
+        if family != families.family_of(second["feature_set"]):
             continue
         same_set = first["feature_set"] == second["feature_set"]
         if same_set == (first["seed"] == second["seed"]):
@@ -207,7 +209,10 @@ def _stability_rows(
         expected = len(a) * len(b) / total
         chance = expected / (len(a) + len(b) - expected)
         what = "two seeds, one pair" if same_set else "two pairs, one seed"
-        if not same_set and unordered(_pair(first)) == unordered(_pair(second)):
+        if not same_set and (
+            families.unordered(families.pair_of(first["feature_set"]))
+            == families.unordered(families.pair_of(second["feature_set"]))
+        ):
             what = "both orders of a pair"
         groups.setdefault((family, what), []).append(("", len(a & b) / len(a | b), chance))
     if not groups:
@@ -224,10 +229,6 @@ def _stability_rows(
     ]
     head = [("Selection", "", ""), ("compared", "", ""), ("comparisons", "num", "")]
     return Table([*head, ("overlap", "num", "mean"), ("chance", "num", "mean")], rows)
-
-
-def _pair(entry: Mapping[str, Any]) -> str:
-    return str(entry["feature_set"]).partition("/")[2]
 
 
 def _head_rows(part: pd.DataFrame, facts: Facts) -> Table:

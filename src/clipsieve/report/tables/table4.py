@@ -6,19 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
 from clipsieve.report import registry
 from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title
-from clipsieve.report.frames import (
-    family_of,
-    leading,
-    over_seeds,
-    pair_of,
-    rows_of,
-    run_of,
-    unordered,
-    verdict,
-    with_kinds,
-)
+from clipsieve.report.frames import leading, over_seeds, rows_of, run_of, verdict, with_kinds
 from clipsieve.report.html.page import (
     Cell,
     Page,
@@ -35,7 +26,8 @@ from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_not
 if TYPE_CHECKING:
     import pandas as pd
 
-_METHODS = ("heads", "components")
+# as in print: the methods whose pairs have an order come first
+_METHODS = tuple(sorted(families.SELECTING, key=lambda f: families.get(f).pairs == "unordered"))
 _COLUMNS = (
     *("run", "encoder", "seed", "part", "method", "pair", "feature_set", "cells", "metric"),
     *("value", "low", "high", "n_cells", "n", "baseline", "difference", "difference_low"),
@@ -60,15 +52,17 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
 
     table = read_tables("means", inputs["means"])
     table = table[table["metric"] == "accuracy"]
-    table = table.assign(method=table["feature_set"].map(family_of))
+    table = table.assign(method=table["feature_set"].map(families.family_of))
     seeds = sorted(set(table["seed"]))
-    left = table[(table["cells"] == "all") & table["method"].isin(["all", "residual", *_METHODS])]
+    left = table[
+        (table["cells"] == "all") & table["method"].isin([*families.EXPLAINED_WHOLE, *_METHODS])
+    ]
     right = _right(table)
     tidy = pd.concat(
         [left.drop(columns="file_stem").assign(part="left"), right.assign(part="right")],
         ignore_index=True,
     )
-    tidy["pair"] = tidy["feature_set"].map(pair_of)
+    tidy["pair"] = tidy["feature_set"].map(families.pair_of)
     tidy = _beside_published(tidy, facts)
 
     shown_left = envelope(left, ["encoder", "feature_set"])
@@ -114,7 +108,7 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
 
 def _right(table: pd.DataFrame) -> pd.DataFrame:
     """Average each method's means over its pairs; the baseline stands on all its own cells."""
-    chosen = table[(table["cells"] != "all") & table["method"].isin(["all", *_METHODS])]
+    chosen = table[(table["cells"] != "all") & table["method"].isin([families.BASELINE, *_METHODS])]
     keys = ["run", "encoder", "seed", "method", "cells", "metric"]
     groups = chosen.groupby(keys, sort=False)
     result = groups[["value", "baseline", "difference", "n_cells"]].mean()
@@ -129,34 +123,38 @@ def _as_in_the_paper(shown: pd.DataFrame, facts: Facts) -> Section:
     encoders = facts.order_encoders(shown["encoder"])
     records = {(r["encoder"], r["feature_set"]): r for r in rows_of(shown)}
     pairs = list(
-        dict.fromkeys(pair_of(f) for f in shown["feature_set"] if family_of(f) in _METHODS)
+        dict.fromkeys(
+            families.pair_of(f) for f in shown["feature_set"] if families.family_of(f) in _METHODS
+        )
     )
     # Both orders of a pair stand together, as in print.
-    first_seen = [unordered(p) for p in pairs]
-    pairs = sorted(pairs, key=lambda p: first_seen.index(unordered(p)))
+    first_seen = [families.unordered(p) for p in pairs]
+    pairs = sorted(pairs, key=lambda p: first_seen.index(families.unordered(p)))
     rows = [[Cell("all columns, all cells", css="head"), Cell()]]
     for encoder in encoders:
-        base = _value(records.get((encoder, "all")), difference=False)
-        rows[0] += [base, base]
+        base = _value(records.get((encoder, families.BASELINE)), difference=False)
+        rows[0] += [base] * len(_METHODS)
     for pair in pairs:
-        train, val = pair.split("--")
-        if not any((e, f"heads/{pair}") in records for e in encoders) and any(
-            unordered(pair) == unordered(q) and q != pair for q in pairs
+        train, val = families.generators_of(pair)
+        sets = [families.feature_set_id(m, pair) for m in _METHODS if _is_ordered(m)]
+        if not any((e, s) in records for e in encoders for s in sets) and any(
+            families.unordered(pair) == families.unordered(q) and q != pair for q in pairs
         ):
             continue  # its component search stands in the row of the other order
         row = [_name(facts, val), _name(facts, train)]
         for encoder in encoders:
-            row.append(_value(records.get((encoder, f"heads/{pair}"))))
-            row.append(
-                _value(
-                    records.get((encoder, f"components/{pair}"))
-                    or records.get((encoder, f"components/{val}--{train}"))
-                )
-            )
+            for method in _METHODS:
+                found = records.get((encoder, families.feature_set_id(method, pair)))
+                if found is None and not _is_ordered(method):
+                    back = families.feature_set_id(method, families.reverse(pair))
+                    found = records.get((encoder, back))
+                row.append(_value(found))
         rows.append(row)
     columns = [("Validation", "", ""), ("Training", "", "")]
-    columns += [("Heads", "num", ""), ("Comp.", "num", "")] * len(encoders)
-    spans = [("Feature selection", 2), *((facts.encoder_title(e), 2) for e in encoders)]
+    titles = [families.get(method).title.capitalize() for method in _METHODS]
+    columns += [(title, "num", "") for title in titles] * len(encoders)
+    spans = [("Feature selection", 2)]
+    spans += [(facts.encoder_title(e), len(_METHODS)) for e in encoders]
     return Section(
         "As in the paper, left",
         [
@@ -165,6 +163,16 @@ def _as_in_the_paper(shown: pd.DataFrame, facts: Facts) -> Section:
         ],
         tables=[Table(columns, rows, spans=spans)],
     )
+
+
+def _is_ordered(method: str) -> bool:
+    return families.get(method).pairs == "ordered"
+
+
+def _printed_pair(method: str, pair: str) -> str:
+    """Return the pair as the published values are filed: sorted where it has no order."""
+    first, second = families.generators_of(pair)
+    return pair if _is_ordered(method) else families.pair_id(*sorted((first, second)))
 
 
 def _name(facts: Facts, generator: str) -> Cell:
@@ -191,26 +199,26 @@ def _right_section(right: pd.DataFrame, encoder: str, facts: Facts) -> Section:
         ["method", "cells"],
         ["value", "baseline", "difference", "n_cells", "pairs", "lowest", "highest"],
     )
-    families = list(dict.fromkeys(g.family for g in facts.generators.values()))
-    if not families:
-        families = [
+    kinds = list(dict.fromkeys(g.family for g in facts.generators.values()))
+    if not kinds:
+        kinds = [
             c.removeprefix("within_") for c in dict.fromkeys(shown["cells"]) if "_to_" not in c
         ]
     records = {(r["method"], r["cells"]): r for r in rows_of(shown)}
     tables = []
-    for method in ("all", *_METHODS):
+    for method in (families.BASELINE, *_METHODS):
         if not any(m == method for m, _ in records):
             continue
         rows = []
-        for train in families:
+        for train in kinds:
             row = [Cell(family_title(train), css="head")]
-            for test in families:
+            for test in kinds:
                 cells = f"within_{train}" if train == test else f"{train}_to_{test}"
                 found = records.get((method, cells))
                 if found is None:
                     row.append(Cell("\N{EN DASH}", css="num quiet"))
                     continue
-                own = method == "all"
+                own = method == families.BASELINE
                 row.append(
                     Cell(
                         number(found["value"]),
@@ -226,12 +234,14 @@ def _right_section(right: pd.DataFrame, encoder: str, facts: Facts) -> Section:
                 )
             rows.append(row)
         pairs = max(int(r["pairs"]) for (m, _), r in records.items() if m == method)
-        name = "all columns" if method == "all" else f"{method}, average over {pairs} selections"
+        title = families.get(method).title
+        own = method == families.BASELINE
+        name = title if own else f"{title}, average over {pairs} selections"
         columns = [("trained on \\ tested on", "", "")]
-        columns += [(family_title(f), "center", "") for f in families]
+        columns += [(family_title(f), "center", "") for f in kinds]
         tables.append(Table(columns, rows, caption=name))
     return Section(
-        f"Between families: {facts.encoder_title(encoder)}",
+        f"Between kinds: {facts.encoder_title(encoder)}",
         ["Below each mean: its difference to all columns over the same cells."],
         cards=tables,
     )
@@ -246,8 +256,7 @@ def _beside_published(tidy: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     for row in rows_of(tidy):
         key: tuple[str, ...] = ("right", row["encoder"], row["method"], row["cells"])
         if row["part"] == "left":
-            pair = row["pair"]
-            name = "--".join(sorted(pair.split("--"))) if row["method"] == "components" else pair
+            name = _printed_pair(row["method"], row["pair"]) if row["pair"] else ""
             key = ("left", row["encoder"], row["method"], name)
         usable = row["encoder"] in PAPER_ENCODERS
         found.append(known.get(key, (np.nan, "")) if usable else (np.nan, ""))
@@ -271,18 +280,19 @@ def _published_values() -> dict[tuple[str, ...], tuple[float, str]]:
     values: dict[tuple[str, ...], tuple[float, str]] = {}
     for row in rows_of(published("table4_left")):
         if row["train"] != row["train"]:
-            # The printed baselines differ by method; `all` takes that of components.
-            if row["method"] == "components":
-                values["left", row["encoder"], "all", ""] = (row["value"], "")
+            # The printed baselines differ by method; ours takes that of the component search.
+            if not _is_ordered(row["method"]):
+                values["left", row["encoder"], families.BASELINE, ""] = (row["value"], "")
             continue
-        pair = [row["train"], row["val"]]
-        name = "--".join(sorted(pair) if row["method"] == "components" else pair)
+        name = _printed_pair(row["method"], families.pair_id(row["train"], row["val"]))
         values["left", row["encoder"], row["method"], name] = (row["value"], "")
     for row in rows_of(published("figure_means")):
-        if row["family"] == "residual" and row["cells"] == "all":
-            values["left", row["encoder"], "residual", ""] = (row["value"], "figure 4")
+        known = row["family"] in families.EXPLAINED_WHOLE and row["family"] != families.BASELINE
+        if known and row["cells"] == "all":
+            note = f"figure {row['figure']}"
+            values["left", row["encoder"], row["family"], ""] = (row["value"], note)
     for row in rows_of(published("table4_right")):
-        method = "all" if row["method"] == "baseline" else row["method"]
+        method = families.BASELINE if row["method"] == "baseline" else row["method"]
         values["right", row["encoder"], method, row["cells"]] = (row["value"], row["reading"])
     return values
 

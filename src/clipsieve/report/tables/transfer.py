@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve import families
 from clipsieve.report import registry
 from clipsieve.report.facts import METRIC_TITLES, Facts, cells_title, metric_title
 from clipsieve.report.frames import (
-    CONTROLS,
-    family_of,
     leading,
     order_feature_sets,
     over_seeds,
-    pair_of,
     rows_of,
     run_of,
     with_kinds,
@@ -147,10 +145,8 @@ def mean_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
 def _mean_row(
     row: Mapping[str, Any], facts: Facts, seeds: int, left: float, right: float
 ) -> list[Cell]:
-    control = family_of(row["feature_set"]) in CONTROLS
-    own = family_of(row["feature_set"]) in {"all", "all_intercept"} or not is_known(
-        row["difference"]
-    )
+    control = families.of(row["feature_set"]).is_control
+    own = not is_known(row["difference"])
     spread = f", sd {number(row['value_sd'])}" if seeds > 1 else ""
     return [
         feature_set_cell(facts, row["feature_set"], "quiet" if control else ""),
@@ -226,7 +222,7 @@ def cells_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page
         " counted in any mean. Hatched: given up to the selection.",
         "The CSV file beside this page holds every metric"
         + (
-            f"; controls drawn many times ({', '.join(sorted({family_of(f) for f in many}))}) are"
+            f"; controls drawn many times ({', '.join(sorted({families.family_of(f) for f in many}))}) are"
             " left out of both."
             if many
             else "."
@@ -253,7 +249,8 @@ def _matrix(
     part: pd.DataFrame, everyone: Sequence[str], feature_set: str, facts: Facts, seeds: int
 ) -> Table:
     records = {(r["train"], r["test"]): r for r in rows_of(part)}
-    given = set(pair_of(feature_set).split("--")) if pair_of(feature_set) else set()
+    pair = families.pair_of(feature_set)
+    given = families.unordered(pair) if pair else frozenset()
     rows = []
     for train in everyone:
         row = [generator_cell(facts, train, css="head")]
@@ -272,7 +269,7 @@ def _matrix(
                 Cell(
                     number(found["value"]),
                     sub=sub,
-                    tip=f"{facts.pair_title(f'{train}--{test}', ARROW)}, n {integer(found['n'])}",
+                    tip=f"{facts.pair_title(families.pair_id(train, test), ARROW)}, n {integer(found['n'])}",
                     css="center own" if train == test else "center",
                     shade=2 * (found["value"] - 0.5),
                 )

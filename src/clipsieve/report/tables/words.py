@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipsieve import families
 from clipsieve.report import registry
 from clipsieve.report.facts import PAPER_ENCODERS, Facts
 from clipsieve.report.frames import leading, rows_of, run_of, with_kinds
@@ -57,7 +58,7 @@ def words_table(
     table = table[table["kind"].isin(kinds)]
     if "head" not in kinds:
         # The paper's words are those of probes on all columns, without an intercept.
-        table = table[table["feature_set"].isin(["all", "residual"])]
+        table = table[table["feature_set"].isin(families.EXPLAINED_WHOLE)]
         table = table[table["side"] == "nearest"]
     table = table.assign(stability=[]) if table.empty else _with_stability(table)
     for column in ("z_shuffled", "p", "q"):
