@@ -11,6 +11,7 @@ from clipsieve import versions
 from clipsieve.errors import UserError
 from clipsieve.io.files import hash_of
 from clipsieve.images import layouts
+from clipsieve.provenance.closure import code_of
 from clipsieve.report import registry
 
 SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
@@ -187,9 +188,3 @@ def text_options(wildcards):
 def grow(amount):
     """A resource that grows with each attempt (profiles say how many there are)."""
     return lambda wildcards, attempt: amount * attempt
-
-
-def code(*patterns):
-    """Modules of a cheap rule, as inputs: compared by content, so an edit reruns it."""
-    files = [f for pattern in patterns for f in Path("src/clipsieve").glob(pattern)]
-    return sorted(str(f) for f in files if "__pycache__" not in f.parts)

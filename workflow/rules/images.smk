@@ -20,6 +20,7 @@ rule photographs:
         runtime=grow(15),
     params:
         options=photograph_options,
+        code=code_of("photographs"),
     shell:
         "clipsieve photographs"
         " {params.options:q}"
@@ -45,6 +46,7 @@ rule generate:
         runtime=grow(60),
     params:
         recipe=recipe_of("generator"),
+        code=code_of("generate"),
     shell:
         "clipsieve generate"
         " --generator {wildcards.generator}"
@@ -78,6 +80,7 @@ rule scan:
         data_root=DATA,
         fingerprint=fingerprint,
         options=scan_options,
+        code=code_of("scan"),
     shell:
         "clipsieve scan"
         " --image-set {wildcards.image_set}"
@@ -115,6 +118,7 @@ if config["align"]:
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
+            code=code_of("align"),
         shell:
             "clipsieve align"
             " --images {input:q}"
@@ -133,7 +137,6 @@ rule split:
     input:
         images="results/{run}/images/{image_set}.parquet",
         source=source_images,
-        code=code("images/splits.py", "cli/split.py"),
     output:
         "results/{run}/seed{seed}/splits/{image_set}.parquet",
     log:
@@ -149,6 +152,7 @@ rule split:
     params:
         test=lookup("splits/test", within=config),
         val=lookup("splits/val", within=config),
+        code=code_of("split"),
     shell:
         "clipsieve split"
         " --images {input.images:q}"
@@ -169,7 +173,6 @@ rule manifest:
             seed=SEEDS,
             s=STUDY.image_sets,
         ),
-        code=code("cli/manifest.py"),
     output:
         "results/{run}/manifest.parquet",
     log:
@@ -184,6 +187,7 @@ rule manifest:
         runtime=grow(10),
     params:
         seeds=SEEDS,
+        code=code_of("manifest"),
     shell:
         "clipsieve manifest"
         " --images {input.images:q}"
@@ -197,7 +201,6 @@ rule audit_leakage:
     """Stop the run when a group, a file or a near-duplicate stands in two splits."""
     input:
         manifest="results/{run}/manifest.parquet",
-        code=code("audits/leakage.py", "cli/audit_leakage.py"),
     output:
         "results/{run}/seed{seed}/leakage.parquet",
     log:
@@ -213,6 +216,7 @@ rule audit_leakage:
     params:
         bits=lookup("audit/near_duplicate_bits", within=config),
         on_leak=lookup("audit/on_leak", within=config),
+        code=code_of("audit_leakage"),
     shell:
         "clipsieve audit-leakage"
         " --manifest {input.manifest:q}"
@@ -227,7 +231,6 @@ rule audit_shortcuts:
     """Ask how far file facts alone tell generated images from real ones."""
     input:
         manifest="results/{run}/manifest.parquet",
-        code=code("audits/shortcuts.py", "cli/audit_shortcuts.py"),
     output:
         "results/{run}/seed{seed}/shortcuts.parquet",
     log:
@@ -243,6 +246,7 @@ rule audit_shortcuts:
     params:
         resamples=lookup("evaluation/resamples", within=config),
         confidence=lookup("evaluation/confidence", within=config),
+        code=code_of("audit_shortcuts"),
     shell:
         "clipsieve audit-shortcuts"
         " --manifest {input.manifest:q}"

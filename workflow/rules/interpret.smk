@@ -14,7 +14,6 @@ rule interpret:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
         splits=all_splits,
-        code=code("interpretation/*.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/interpretation/{texts}.parquet",
     log:
@@ -30,6 +29,7 @@ rule interpret:
     params:
         top=lookup("interpretation/nearest", within=config),
         draws=lookup("interpretation/draws", within=config),
+        code=code_of("interpret"),
     shell:
         "clipsieve interpret"
         " --run {wildcards.run}"
@@ -57,7 +57,6 @@ rule interpretability:
             "results/{{run}}/seed{{seed}}/{{encoder}}/interpretation/{texts}.parquet",
             texts=TEXTS,
         ),
-        code=code("interpretation/correlation.py", "cli/interpretability.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/interpretability.parquet",
     log:
@@ -70,6 +69,8 @@ rule interpretability:
     resources:
         mem_mb=grow(1000),
         runtime=grow(10),
+    params:
+        code=code_of("interpretability"),
     shell:
         "clipsieve interpretability"
         " --cells {input.cells:q}"
@@ -88,7 +89,6 @@ rule concepts:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
         splits=all_splits,
-        code=code("interpretation/*.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/concepts.parquet",
     log:
@@ -104,6 +104,7 @@ rule concepts:
     params:
         edits=edit_options,
         draws=lookup("interpretation/draws", within=config),
+        code=code_of("concepts"),
     shell:
         "clipsieve concepts"
         " --run {wildcards.run}"
@@ -128,7 +129,6 @@ rule geometry:
         embeddings=all_embeddings,
         splits=all_splits,
         features=features_of("components"),
-        code=code("geometry.py", "cli/geometry.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/geometry.parquet",
     log:
@@ -141,6 +141,8 @@ rule geometry:
     resources:
         mem_mb=grow(3000),
         runtime=grow(30),
+    params:
+        code=code_of("geometry"),
     shell:
         "clipsieve geometry"
         " --run {wildcards.run}"

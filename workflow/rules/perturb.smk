@@ -29,6 +29,7 @@ rule perturb:
     params:
         data_root=lambda wildcards: data_root(wildcards.base),
         limit=perturb_limit,
+        code=code_of("perturb"),
     shell:
         "clipsieve perturb"
         " --images {input.images:q}"
@@ -50,7 +51,6 @@ rule transfer_perturbed:
         probes=family_probes,
         embeddings=perturbed_embeddings,
         splits=all_splits,
-        code=code("probes/apply.py", "cli/transfer.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/perturbed/{edit}/{family}.parquet",
     log:
@@ -63,6 +63,8 @@ rule transfer_perturbed:
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
+    params:
+        code=code_of("transfer_perturbed"),
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
@@ -81,7 +83,6 @@ rule robustness:
         clean=scores_of(*ROBUST_FAMILIES),
         perturbed=perturbed_scores,
         features=features_of(*ROBUST_FAMILIES),
-        code=code("evaluation/*.py", "cli/robustness.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/robustness.parquet",
     log:
@@ -100,6 +101,7 @@ rule robustness:
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
+        code=code_of("robustness"),
     shell:
         "clipsieve robustness"
         " --run {wildcards.run}"

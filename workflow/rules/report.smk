@@ -30,6 +30,7 @@ rule table:
         options=input_options,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
+        code=code_of("table"),
     shell:
         "clipsieve table {wildcards.table}"
         " {params.options:q}"
@@ -65,6 +66,7 @@ rule figure:
         options=input_options,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
+        code=code_of("figure"),
     shell:
         "clipsieve figure {wildcards.figure}"
         " {params.options:q}"
@@ -100,6 +102,7 @@ rule gallery:
         data_root=data_root("run"),
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
+        code=code_of("gallery"),
     shell:
         "clipsieve gallery"
         " --scores {input.scores:q}"
@@ -137,6 +140,7 @@ rule export_detector:
         resamples=lookup("evaluation/resamples", within=config),
         confidence=lookup("evaluation/confidence", within=config),
         align=["--align", json.dumps(config["align"])] if config["align"] else [],
+        code=code_of("export_detector"),
     shell:
         "clipsieve export-detector"
         " --run {wildcards.run}"
@@ -172,6 +176,7 @@ rule provenance:
     params:
         config=lambda wildcards: json.dumps(config, sort_keys=True),
         folder=subpath(output.record, parent=True),
+        code=code_of("provenance"),
     shell:
         "clipsieve provenance"
         " --run-dir {params.folder:q}"

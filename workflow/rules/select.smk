@@ -85,7 +85,6 @@ rule select:
         rankings=family_rankings,
         embeddings=family_embeddings,
         splits=family_splits,
-        code=code("selection/choose.py", "selection/filters.py", "cli/select.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/features/{family}.json",
     log:
@@ -101,6 +100,7 @@ rule select:
     params:
         pairs=pair_names,
         options=family_options,
+        code=code_of("select"),
     shell:
         "clipsieve select"
         " --family {wildcards.family}"

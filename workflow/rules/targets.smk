@@ -90,25 +90,19 @@ def expand_pattern(pattern, seed, encoder, values):
 
 def table_inputs(wildcards):
     names = registry.TABLES[wildcards.table]
-    return {
-        **{n: files_of(n, wildcards.table) for n in names},
-        "code": code("report/**/*.*"),
-    }
+    return {n: files_of(n, wildcards.table) for n in names}
 
 
 def figure_inputs(wildcards):
     names = registry.FIGURES[wildcards.figure]
-    return {
-        **{n: files_of(n, wildcards.figure) for n in names},
-        "code": code("report/**/*.*"),
-    }
+    return {n: files_of(n, wildcards.figure) for n in names}
 
 
 def input_options(wildcards, input):
     """Named inputs as options: --cells FILE .. --means FILE .."""
     options = []
     for name, files in input.items():
-        if name != "code" and len(files):
+        if len(files):
             options += [f"--{name.replace('_', '-')}", *files]
     return options
 

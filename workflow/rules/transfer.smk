@@ -46,7 +46,6 @@ rule transfer:
         probes=family_probes,
         embeddings=all_embeddings,
         splits=all_splits,
-        code=code("probes/apply.py", "cli/transfer.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/scores/{family}.parquet",
     log:
@@ -59,6 +58,8 @@ rule transfer:
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
+    params:
+        code=code_of("transfer"),
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
@@ -77,7 +78,6 @@ rule evaluate:
         scores=of_families("scores", "parquet"),
         features=of_families("features", "json"),
         searches=encoder_searches,
-        code=code("evaluation/*.py", "cli/evaluate.py"),
     output:
         cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
@@ -99,6 +99,7 @@ rule evaluate:
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
+        code=code_of("evaluate"),
     shell:
         "clipsieve evaluate"
         " --run {wildcards.run}"
@@ -128,7 +129,6 @@ rule leaderboard:
         ),
         others=compared_means,
         features=selected_features,
-        code=code("evaluation/*.py", "cli/leaderboard.py"),
     output:
         report(
             "results/{run}/leaderboard.csv",
@@ -146,6 +146,8 @@ rule leaderboard:
     resources:
         mem_mb=grow(2000),
         runtime=grow(10),
+    params:
+        code=code_of("leaderboard"),
     shell:
         "clipsieve leaderboard"
         " --means {input.means:q} {input.others:q}"
