@@ -33,8 +33,12 @@ TEXTS = config["use"]["texts"]
 FAMILIES = list(
     dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
 )
+# logits of probes on test images as they are (in `scores`) or under an edit (in `perturbed/<edit>`)
+SCORES = "results/{run}/seed{seed}/{encoder}/{images}/{family}.parquet"
 # an aligned run keeps the tables of the files as they were beside those of the aligned ones
 SCANNED = "scanned" if config["align"] else "images"
+# the folder that the paths of images start from
+IMAGE_ROOT = f"results/{RUN}/aligned" if config["align"] else DATA
 SEARCHED = clipsieve_config.UNORDERED + clipsieve_config.UNORDERED_CONTROLS
 FILTERED = ("fisher", "variance", "l1")
 
@@ -53,6 +57,7 @@ wildcard_constraints:
     table="|".join(registry.TABLES),
     figure="|".join(registry.FIGURES),
     edit="[a-z0-9_]+",
+    images="scores|perturbed/[a-z0-9_]+",
     purpose="train|test",
 
 
@@ -68,7 +73,7 @@ def data_root(image_set):
     """The folder that an image table's paths start from."""
     if "__" in image_set:
         return f"results/{RUN}/perturbed/{image_set}"
-    return f"results/{RUN}/aligned" if config["align"] else DATA
+    return IMAGE_ROOT
 
 
 def source_folder(image_set):

@@ -114,7 +114,7 @@ if config["align"]:
             runtime=grow(120),
         params:
             data_root=DATA,
-            files=data_root("aligned"),
+            files=IMAGE_ROOT,
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],

@@ -15,29 +15,38 @@ def splits_of(*generators):
     return [f"results/{RUN}/seed{{seed}}/splits/{s}.parquet" for s in sets]
 
 
-def filled(paths, wildcards, seed=""):
-    """Paths with the job's encoder and seed put in."""
+def filled(paths, wildcards):
+    """Paths with the job's encoder and seed put in; the first seed where a job has none."""
     names = dict(wildcards.items())
     return [
-        path.format(encoder=names.get("encoder", ""), seed=names.get("seed", seed))
+        path.format(
+            encoder=names.get("encoder", ""), seed=names.get("seed", FIRST_SEED)
+        )
         for path in paths
     ]
 
 
-def train_embeddings(wildcards):
-    return filled(embeddings_of(wildcards.train), wildcards)
+def of_generator(files, wildcard):
+    """An input function: embeddings or splits (`files`) of the generator in a wildcard and of its source."""
+    return lambda wildcards: filled(files(wildcards[wildcard]), wildcards)
 
 
-def train_splits(wildcards):
-    return filled(splits_of(wildcards.train), wildcards)
+def all_embeddings(wildcards):
+    return filled(embeddings_of(*STUDY.generators), wildcards)
 
 
-def val_embeddings(wildcards):
-    return filled(embeddings_of(wildcards.val), wildcards)
+def all_splits(wildcards):
+    return filled(splits_of(*STUDY.generators), wildcards)
 
 
-def val_splits(wildcards):
-    return filled(splits_of(wildcards.val), wildcards)
+def tested_embeddings(wildcards):
+    """Every image set as it is or under an edit, in the order of `all_splits`."""
+    paths = all_embeddings(wildcards)
+    edit = wildcards.images.removeprefix("perturbed/")
+    return [
+        path if edit == "scores" else f"{path.removesuffix('.h5')}__test__{edit}.h5"
+        for path in paths
+    ]
 
 
 def partners(train):
@@ -136,22 +145,6 @@ def grid_of_family(wildcards):
     return own or config["probe"]["grid"]
 
 
-def generator_embeddings(wildcards):
-    return filled(embeddings_of(wildcards.generator), wildcards)
-
-
-def generator_splits(wildcards):
-    return filled(splits_of(wildcards.generator), wildcards)
-
-
-def all_embeddings(wildcards):
-    return filled(embeddings_of(*STUDY.generators), wildcards)
-
-
-def all_splits(wildcards):
-    return filled(splits_of(*STUDY.generators), wildcards)
-
-
 def family_probes(wildcards):
     stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/probes/{wildcards.family}"
     return [f"{stem}/{generator}.npz" for generator in STUDY.generators]
@@ -190,12 +183,21 @@ def encoder_searches(wildcards):
     return [f"{stem}/{a}--{b}.parquet" for a, b in STUDY.directions] if wanted else []
 
 
-def scores_of(*families):
-    """An input function: the scores of these families, where the run has them."""
+def scores_of(*families, images=("scores",)):
+    """An input function: the scores of these families (none named: of all), where the run has them."""
     return lambda wildcards: [
-        f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/scores/{family}.parquet"
-        for family in families
+        path
+        for kind in images
+        for family in families or STUDY.families(wildcards.encoder)
         if family in STUDY.families(wildcards.encoder)
+        for path in expand(
+            SCORES,
+            run=RUN,
+            seed=getattr(wildcards, "seed", FIRST_SEED),
+            encoder=wildcards.encoder,
+            images=kind,
+            family=family,
+        )
     ]
 
 
@@ -250,21 +252,4 @@ def edit_options(wildcards):
         for edit in EDITS
         for s in STUDY.sources
         for part in ("--edit", edit, f"{stem}/{s}.h5", f"{stem}/{s}__train__{edit}.h5")
-    ]
-
-
-def perturbed_embeddings(wildcards):
-    """Every image set under one edit, in the order of `all_splits`."""
-    stem = f"results/{RUN}/embeddings/{wildcards.encoder}"
-    sets = [Path(path).stem for path in embeddings_of(*STUDY.generators)]
-    return [f"{stem}/{s}__test__{wildcards.edit}.h5" for s in sets]
-
-
-def perturbed_scores(wildcards):
-    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/perturbed"
-    return [
-        f"{stem}/{edit}/{family}.parquet"
-        for edit in PERTURBATIONS
-        for family in ROBUST_FAMILIES
-        if family in STUDY.families(wildcards.encoder)
     ]

@@ -44,44 +44,13 @@ rule perturb:
         " 2> {log:q}"
 
 
-rule transfer_perturbed:
-    """Logit of every probe of a family on every perturbed test image."""
-    input:
-        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        probes=family_probes,
-        embeddings=perturbed_embeddings,
-        splits=all_splits,
-    output:
-        "results/{run}/seed{seed}/{encoder}/perturbed/{edit}/{family}.parquet",
-    log:
-        "results/{run}/logs/transfer_perturbed/seed{seed}/{encoder}/{edit}/{family}.log",
-    benchmark:
-        "results/{run}/benchmarks/transfer_perturbed/seed{seed}/{encoder}/{edit}/{family}.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    threads: 1
-    resources:
-        mem_mb=grow(4000),
-        runtime=grow(30),
-    params:
-        code=code_of("transfer_perturbed"),
-    shell:
-        "clipsieve transfer"
-        " --features {input.features:q}"
-        " --probes {input.probes:q}"
-        " --embeddings {input.embeddings:q}"
-        " --splits {input.splits:q}"
-        " --encoder {wildcards.encoder}"
-        " --seed {wildcards.seed}"
-        " --output {output:q}"
-        " 2> {log:q}"
-
-
 rule robustness:
     """Every metric under every perturbation of the test images, with intervals."""
     input:
         clean=scores_of(*ROBUST_FAMILIES),
-        perturbed=perturbed_scores,
+        perturbed=scores_of(
+            *ROBUST_FAMILIES, images=[f"perturbed/{edit}" for edit in PERTURBATIONS]
+        ),
         features=features_of(*ROBUST_FAMILIES),
     output:
         "results/{run}/seed{seed}/{encoder}/robustness.parquet",

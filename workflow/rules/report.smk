@@ -79,7 +79,7 @@ rule figure:
 rule gallery:
     """Most confident right and wrong images of every generator's probe (paper, Table 5)."""
     input:
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
+        scores=scores_of("all"),
         manifest="results/{run}/manifest.parquet",
     output:
         report(
@@ -99,7 +99,7 @@ rule gallery:
         mem_mb=grow(2000),
         runtime=grow(15),
     params:
-        data_root=data_root("run"),
+        data_root=IMAGE_ROOT,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
         code=code_of("gallery"),
@@ -118,11 +118,9 @@ rule export_detector:
     """Pack one generator's probe on all columns into a file that judges single images."""
     input:
         probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/all/{{generator}}.npz",
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
-        embeddings=generator_embeddings,
-        splits=lambda wildcards: filled(
-            splits_of(wildcards.generator), wildcards, FIRST_SEED
-        ),
+        scores=scores_of("all"),
+        embeddings=of_generator(embeddings_of, "generator"),
+        splits=of_generator(splits_of, "generator"),
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
     output:
         "results/{run}/detectors/{encoder}/{generator}.npz",

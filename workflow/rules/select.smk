@@ -7,10 +7,10 @@ Required: embeddings, splits. Provides: searches, head rankings, feature sets.
 rule search:
     """Greedy component search in one direction of a pair (paper, section 4)."""
     input:
-        train_embeddings=train_embeddings,
-        train_splits=train_splits,
-        val_embeddings=val_embeddings,
-        val_splits=val_splits,
+        train_embeddings=of_generator(embeddings_of, "train"),
+        train_splits=of_generator(splits_of, "train"),
+        val_embeddings=of_generator(embeddings_of, "val"),
+        val_splits=of_generator(splits_of, "val"),
     output:
         "results/{run}/seed{seed}/{encoder}/searches/{train}--{val}.parquet",
     log:
@@ -47,8 +47,8 @@ rule search:
 rule rank_heads:
     """Rank attention heads trained on one generator by transfer to its partners."""
     input:
-        train_embeddings=train_embeddings,
-        train_splits=train_splits,
+        train_embeddings=of_generator(embeddings_of, "train"),
+        train_splits=of_generator(splits_of, "train"),
         val_embeddings=partner_embeddings,
         val_splits=partner_splits,
     output:

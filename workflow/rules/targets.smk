@@ -43,8 +43,8 @@ def has_input(name, encoder):
     }.get(name, True)
 
 
-def files_of(name, result):
-    """Every file of the kind `name` that the table or figure `result` reads."""
+def files_of(name, result=None):
+    """Every file of the kind `name`, or those of them that a table or figure reads."""
     pattern = f"results/{RUN}/{registry.INPUTS[name]}"
     seeds = [FIRST_SEED] if name in ("concepts", "robustness") else SEEDS
     if "{encoder}" not in pattern:
@@ -152,7 +152,7 @@ def gpu_results(wildcards):
 
 
 def search_results(wildcards):
-    return files_of("searches", "searches") + files_of("head_rankings", "searches")
+    return files_of("searches") + files_of("head_rankings")
 
 
 def tables_and_figures(wildcards):

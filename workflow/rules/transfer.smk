@@ -8,8 +8,8 @@ rule fit:
     """Probes of one training generator on every feature set of a family."""
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        embeddings=generator_embeddings,
-        splits=generator_splits,
+        embeddings=of_generator(embeddings_of, "generator"),
+        splits=of_generator(splits_of, "generator"),
     output:
         "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
     log:
@@ -40,18 +40,18 @@ rule fit:
 
 
 rule transfer:
-    """Logit of every probe of a family on every test image."""
+    """Logit of every probe of a family on every test image, as it is or under one edit."""
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
         probes=family_probes,
-        embeddings=all_embeddings,
+        embeddings=tested_embeddings,
         splits=all_splits,
     output:
-        "results/{run}/seed{seed}/{encoder}/scores/{family}.parquet",
+        SCORES,
     log:
-        "results/{run}/logs/transfer/seed{seed}/{encoder}/{family}.log",
+        "results/{run}/logs/transfer/seed{seed}/{encoder}/{images}/{family}.log",
     benchmark:
-        "results/{run}/benchmarks/transfer/seed{seed}/{encoder}/{family}.tsv"
+        "results/{run}/benchmarks/transfer/seed{seed}/{encoder}/{images}/{family}.tsv"
     conda:
         "../../envs/cpu.yaml"
     threads: 1
@@ -75,7 +75,7 @@ rule transfer:
 rule evaluate:
     """Metrics of every cell, means with paired intervals, ranks among controls, the search's optimism."""
     input:
-        scores=of_families("scores", "parquet"),
+        scores=scores_of(),
         features=of_families("features", "json"),
         searches=encoder_searches,
     output:
@@ -129,6 +129,7 @@ rule leaderboard:
         ),
         others=compared_means,
         features=selected_features,
+        rankings=lambda wildcards: files_of("head_rankings"),
     output:
         report(
             "results/{run}/leaderboard.csv",
@@ -152,5 +153,6 @@ rule leaderboard:
         "clipsieve leaderboard"
         " --means {input.means:q} {input.others:q}"
         " --features {input.features:q}"
+        " --rankings {input.rankings:q}"
         " --output {output:q}"
         " 2> {log:q}"
