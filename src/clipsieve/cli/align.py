@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the copies and their table."""
-    from clipsieve.cli.split import read_images
     from clipsieve.images.align import FORMATS, aligned, check_options
     from clipsieve.images.rewrite import rewrite
+    from clipsieve.images.scan import read_images
     from clipsieve.io.files import replacing
 
     check_options(args.size, args.format, args.quality)

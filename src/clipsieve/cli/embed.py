@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -124,6 +123,8 @@ def run(args: argparse.Namespace) -> None:
         )
     if usable.empty:
         raise UserError(f"{args.images}: no image that can be embedded in {args.image_set}")
+    from clipsieve.encoders.parallel import set_threads
+
     threads = set_threads(args.threads)
 
     from clipsieve.encoders import load_encoder, shards
@@ -160,18 +161,6 @@ def run(args: argparse.Namespace) -> None:
         _write(args, encoder, cache, usable.iloc[good], parameters, basis)
         cache.keep_finished(args.output)
     log.info("%s: %d images, %d left out", args.output, len(good), len(table) - len(good))
-
-
-def set_threads(threads: int | None) -> int:
-    """Give torch this many threads (default: the cores that this process may use)."""
-    import torch
-
-    if threads is not None and threads < 1:
-        raise UserError(f"--threads {threads}: must be 1 or more")
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = threads or int(os.environ.get("OMP_NUM_THREADS") or available or 1)
-    torch.set_num_threads(count)
-    return count
 
 
 def _background(text: str) -> tuple[int, int, int]:

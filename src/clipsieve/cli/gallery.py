@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.cli.table import add_facts
+from clipsieve.cli.report_options import add_facts
 from clipsieve.io.files import replacing
 
 HELP = "page of the images that probes are surest of, right and wrong"

@@ -242,7 +242,9 @@ def test_no_module_is_imported_relatively():
 
 def test_a_docstring_added_before_a_try_is_no_edit(folder):
     """Compiling leaves a trace of a removed docstring, which moves the addresses of handlers."""
-    plain = "def lazy_one(x):\n    try:\n        return x[0]\n    except KeyError:\n        return 1\n"
+    plain = (
+        "def lazy_one(x):\n    try:\n        return x[0]\n    except KeyError:\n        return 1\n"
+    )
     (folder / "face/one.py").write_text(plain)
     before = hashes(folder)
     (folder / "face/one.py").write_text(plain.replace("(x):\n", "(x):\n    '''Text.'''\n"))
