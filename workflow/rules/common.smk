@@ -14,12 +14,13 @@ from clipsieve.images import layouts
 from clipsieve.provenance.closure import code_of
 from clipsieve.report import registry
 
-SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
-
 try:
     for path in workflow.configfiles:
         clipsieve_config.read_yaml(path)
-    config.update(clipsieve_config.resolve(config, SCHEMA))
+    # the demo's choices are put in, or left out where a file was given
+    chosen = clipsieve_config.chosen(config, workflow.overwrite_configfiles)
+    config.clear()
+    config.update(clipsieve_config.resolve(chosen))
     STUDY = clipsieve_config.Run.of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -88,20 +89,21 @@ def source_folder_of(name, of_source=False):
     )
 
 
-def made_folder(wildcards):
-    """The scanned folder where a rule makes it; images that a user brings are no input file."""
-    made = STUDY.entry(wildcards.image_set)["make"]
-    return [source_folder(wildcards.image_set)] if made else []
+def made_folder(image_set):
+    """The folder of an image set that a rule makes; images that a user brings are not input files."""
+    return [source_folder(image_set)] if STUDY.entry(image_set)["make"] else []
 
 
-def perturbed_files(wildcards):
-    """The folder of a perturbed image set's files."""
-    return [data_root(wildcards.image_set)] if "__" in wildcards.image_set else []
+def image_files(image_set):
+    """The folder that an image table's files lie in, where a rule makes it and names it as its output."""
+    if "__" in image_set:
+        return [data_root(image_set)]
+    return [] if config["align"] else made_folder(image_set)
 
 
 def fingerprint(wildcards):
     """Changes when a file of a user's folder is added, removed, renamed or edited, at the cost of a listing."""
-    if made_folder(wildcards):
+    if made_folder(wildcards.image_set):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
     names = layouts.list_files(folder)

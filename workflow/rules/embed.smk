@@ -68,7 +68,7 @@ rule embed:
     """Embed an image set; resumes from its shards, and embeds only what is new."""
     input:
         weights=local_weights,
-        files=perturbed_files,
+        files=lambda wildcards: image_files(wildcards.image_set),
         images="results/{run}/images/{image_set}.parquet",
     output:
         "results/{run}/embeddings/{encoder}/{image_set}.h5",

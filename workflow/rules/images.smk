@@ -60,7 +60,7 @@ rule generate:
 rule scan:
     """Table of an image set: one row a file, with its facts and what is wrong with it."""
     input:
-        made_folder,
+        lambda wildcards: made_folder(wildcards.image_set),
     output:
         f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
     log:
@@ -97,7 +97,8 @@ if config["align"]:
     rule align:
         """Re-encode an image set to the run's one size and format; its files stand below results/{run}/aligned."""
         input:
-            f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
+            images=f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
+            files=lambda wildcards: made_folder(wildcards.image_set),
         output:
             "results/{run}/images/{image_set}.parquet",
         log:
@@ -121,7 +122,7 @@ if config["align"]:
             code=code_of("align"),
         shell:
             "clipsieve align"
-            " --images {input:q}"
+            " --images {input.images:q}"
             " --data-root {params.data_root:q}"
             " --size {params.size}"
             " --format {params.format}"

@@ -10,6 +10,7 @@ rule perturb:
     """Apply one edit of the catalogue to an image set's test or training images; each file is checked."""
     input:
         images="results/{run}/images/{base}.parquet",
+        image_files=lambda wildcards: image_files(wildcards.base),
         splits=f"results/{{run}}/seed{FIRST_SEED}/splits/{{base}}.parquet",
     output:
         images="results/{run}/images/{base}__{purpose}__{edit}.parquet",

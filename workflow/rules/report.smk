@@ -81,6 +81,7 @@ rule gallery:
     input:
         scores=scores_of("all"),
         manifest="results/{run}/manifest.parquet",
+        image_files=[f for s in STUDY.image_sets for f in image_files(s)],
     output:
         report(
             "results/{run}/gallery/{encoder}.html",

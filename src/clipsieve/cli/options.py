@@ -66,15 +66,44 @@ def add_spec(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_configfiles(parser: argparse.ArgumentParser) -> None:
-    """Add --configfile."""
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add --configfile and --config, which are Snakemake's; `read_config` reads them."""
+    for name in ("--configfile", "--configfiles"):
+        parser.add_argument(
+            name,
+            dest="configfiles",
+            nargs="+",
+            default=[],
+            metavar="YAML",
+            help="config files, merged in this order over config.yaml (default: the demo of config.yaml)"
+            if name == "--configfile"
+            else argparse.SUPPRESS,
+        )
     parser.add_argument(
-        "--configfile",
+        "--config",
         nargs="+",
-        default=["config.yaml"],
-        metavar="YAML",
-        help="config files, merged in this order (default config.yaml)",
+        default=[],
+        metavar="KEY=VALUE",
+        help="single values, in YAML, that come before those of all files",
     )
+
+
+def read_config(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the checked config, with every default, that Snakemake would make of the same options."""
+    import yaml
+
+    from clipsieve.config import read_run, resolve
+
+    values = {}
+    for text in args.config:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--config {text}: write KEY=VALUE")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--config {key}: {' '.join(str(error).split())}") from None
+    return resolve(read_run(args.configfiles, values))
 
 
 def add_threads(

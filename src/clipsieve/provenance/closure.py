@@ -107,7 +107,7 @@ class Package:
                 if ending == ".py":
                     path = dotted if stem == "__init__" else [*dotted, stem]
                     self.paths[".".join(path)] = os.path.join(place, file)
-                elif "__init__.py" not in files:
+                elif "__init__.py" not in files and dotted[-1] != "data":
                     self.data.setdefault(dotted[-1], []).append(os.path.join(place, file))
         self._modules: dict[str, Module] = {}
         self._resolved: dict[tuple[str, str], Target | None] = {}
