@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve.cli.options import add_spec, json_object
 from clipsieve.cli.progress import Pace
+from clipsieve.config import default
 from clipsieve.errors import UserError
 from clipsieve.io.tables import read_table
 from clipsieve.versions import EMBED
@@ -52,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", required=True, help="id of the encoder")
     add_spec(parser)
     parser.add_argument(
-        "--batch-size", type=int, default=32, help="images a forward pass (default %(default)s)"
+        "--batch-size",
+        type=int,
+        default=default("embed.batch_size"),
+        help="images a forward pass (default %(default)s)",
     )
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding threads (default: as --threads)"
@@ -66,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-problem",
         choices=("error", "skip"),
-        default="skip",
+        default=default("embed.on_problem"),
         help="stop at an image that can't be decoded, or leave it out (default %(default)s)",
     )
     parser.add_argument(

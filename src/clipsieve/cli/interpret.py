@@ -13,6 +13,7 @@ import argparse
 import logging
 
 from clipsieve.cli.material_options import add_material_arguments, check_null_arguments
+from clipsieve.config import default
 
 HELP = "nearest texts of probes, residuals and heads, with nulls"
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top",
         type=int,
-        default=5,
+        default=default("interpretation.nearest"),
         help="texts of each direction at either side (default %(default)s)",
     )
     parser.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from clipsieve.cli.options import add_image_sets, add_row_names, add_threads
+from clipsieve.config import default
 from clipsieve.errors import UserError
 
 
@@ -32,7 +33,7 @@ def add_material_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--draws",
         type=int,
-        default=500,
+        default=default("interpretation.draws"),
         help="random directions of the null (default %(default)s)",
     )
     parser.add_argument(

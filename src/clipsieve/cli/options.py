@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from clipsieve.config import default
 from clipsieve.errors import UserError
 
 _ROW_NAMES: dict[str, tuple[type, Any, str]] = {
@@ -145,18 +146,23 @@ def words_by_generator(text: str, option: str) -> dict[str, str]:
 def add_bootstrap(parser: argparse.ArgumentParser, *, kinds: bool = True) -> None:
     """Add --resamples, --confidence and, where there are several kinds, --interval."""
     add = parser.add_argument
-    add("--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)")
+    add(
+        "--resamples",
+        type=int,
+        default=default("evaluation.resamples"),
+        help="bootstrap resamples (default %(default)s)",
+    )
     if kinds:
         add(
             "--interval",
             choices=("percentile", "bca", "studentized"),
-            default="studentized",
+            default=default("evaluation.interval"),
             help="kind of bootstrap interval (default %(default)s, which covers best)",
         )
     add(
         "--confidence",
         type=float,
-        default=0.95,
+        default=default("evaluation.confidence"),
         help="coverage of the intervals, above 0 and below 1 (default %(default)s)",
     )
 

@@ -11,6 +11,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from clipsieve.config import default
 from clipsieve.errors import UserError
 
 log = logging.getLogger("clipsieve")
@@ -36,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--test",
         type=float,
-        default=0.3,
+        default=default("splits.test"),
         help="share of the source's images that go to test (default %(default)s, as in the paper)",
     )
     add(
         "--val",
         type=float,
-        default=0.2,
+        default=default("splits.val"),
         help="share of what test leaves that goes to val (default %(default)s)",
     )
     add("--output", required=True, type=Path, metavar="PARQUET", help="the split table to write")
