@@ -69,23 +69,20 @@ def add_spec(parser: argparse.ArgumentParser) -> None:
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add --configfile and --config, which are Snakemake's; `read_config` reads them."""
-    for name in ("--configfile", "--configfiles"):
-        parser.add_argument(
-            name,
-            dest="configfiles",
-            nargs="+",
-            default=[],
-            metavar="YAML",
-            help="config files, merged in this order over config.yaml (default: the demo of config.yaml)"
-            if name == "--configfile"
-            else argparse.SUPPRESS,
-        )
+    parser.add_argument(
+        "--configfile",
+        "--configfiles",
+        nargs="+",
+        default=[],
+        metavar="YAML",
+        help="config files, merged in this order over config.yaml (default: the demo of config.yaml)",
+    )
     parser.add_argument(
         "--config",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="single values, in YAML, that come before those of all files",
+        help="single values, in YAML, that come before those of all files (default: none)",
     )
 
 
@@ -104,7 +101,7 @@ def read_config(args: argparse.Namespace) -> dict[str, Any]:
             values[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UserError(f"--config {key}: {' '.join(str(error).split())}") from None
-    return resolve(read_run(args.configfiles, values))
+    return resolve(read_run(args.configfile, values))
 
 
 def add_threads(
