@@ -72,12 +72,12 @@ def run_alone(job: Job, project: Project, folder: Path) -> None:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """A file's bytes, or those of every file below a folder."""
+    """A file's bytes, or those of every file below a folder but hidden ones, which keep track of threads."""
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
     return {
         str(file.relative_to(path)): file.read_bytes()
         for file in files
-        if file.name != ".snakemake_timestamp"
+        if file == path or not file.name.startswith(".")
     }
 
 

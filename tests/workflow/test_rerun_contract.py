@@ -132,11 +132,11 @@ def edit(project, module, old, new):
     ("module", "old", "new", "rule", "follow"),
     [
         # what the command itself imports, and what it imports only when it runs
-        ("geometry.py", "def iso_score(", "def iso_score(extra=None, *, ", "geometry", set()),
-        ("images/splits.py", "def assign_splits(", "def assign_splits(*extra, ", "split", None),
+        ("geometry.py", "def iso_score(", "def iso_score(edited, ", "geometry", set()),
+        ("images/splits.py", "def assign_splits(", "def assign_splits(edited, ", "split", None),
         ("report/html/templates/style.css", "{", "{ margin: 0;", "table", {"gallery"}),
-        ("images/perturbations/pixels.py", "def blur(", "def blur(*extra, ", "perturb", None),
-        ("detector/evidence.py", "def gather_evidence(", "def gather_evidence(*extra, ", "", set()),
+        ("images/perturbations/pixels.py", "def blur(", "def blur(edited, ", "perturb", None),
+        ("detector/evidence.py", "def gather_evidence(", "def gather_evidence(edited, ", "", set()),
     ],
 )
 def test_an_edited_function_reruns_the_rules_that_reach_it(project, module, old, new, rule, follow):

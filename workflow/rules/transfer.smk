@@ -18,7 +18,6 @@ rule fit:
         "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{generator}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(3000),
         runtime=grow(60),
@@ -54,7 +53,6 @@ rule transfer:
         "results/{run}/benchmarks/transfer/seed{seed}/{encoder}/{images}/{family}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
@@ -143,7 +141,6 @@ rule leaderboard:
         "results/{run}/benchmarks/leaderboard.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(10),
