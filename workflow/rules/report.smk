@@ -97,7 +97,7 @@ rule gallery:
         mem_mb=grow(2000),
         runtime=grow(15),
     params:
-        data_root=IMAGE_ROOT,
+        data_root=lambda wildcards: IMAGE_ROOT,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
         code=code_of("gallery"),
