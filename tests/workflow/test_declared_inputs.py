@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -107,8 +106,8 @@ def test_a_command_reads_only_what_its_rule_declares(rule, jobs, finished, tmp_p
 def test_alignment_reads_only_what_its_rule_declares(finished, tmp_path):
     project = finished.copy(tmp_path / "p")
     target = "results/aligned/images/photographs.parquet"
-    value = {"size": 64, "format": "png"}
-    options = ["--configfile", TINY, "--config", "run=aligned", f"align={json.dumps(value)}"]
+    (project.root / "aligned.yaml").write_text("run: aligned\nalign: {size: 64, format: png}\n")
+    options = ["--configfile", TINY, "aligned.yaml"]
     project.snakemake("--cores", "2", *options, "--", target)
     job = planned_jobs(project, *options, "--", target)["align"]
     run_alone(job, project, tmp_path / "alone")

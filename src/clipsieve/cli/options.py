@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,12 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="single values, in YAML, that come before those of all files (default: none)",
+        help="single values that come before those of all files (default: none)",
     )
 
 
 def read_config(args: argparse.Namespace) -> dict[str, Any]:
     """Return the checked config, with every default, that Snakemake would make of the same options."""
-    import yaml
-
     from clipsieve.config import read_run, resolve
 
     values = {}
@@ -97,11 +96,21 @@ def read_config(args: argparse.Namespace) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--config {text}: write KEY=VALUE")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--config {key}: {' '.join(str(error).split())}") from None
+        values[key] = _value(key, value)
     return resolve(read_run(args.configfile, values))
+
+
+def _value(key: str, text: str) -> Any:
+    """Read a value of --config as Snakemake does: a number, True or False, or YAML with texts only."""
+    import yaml
+
+    for read in (int, float, {"True": True, "False": False}.__getitem__):
+        with suppress(ValueError, KeyError):
+            return read(text)
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {key}: {' '.join(str(error).split())}") from None
 
 
 def add_threads(
