@@ -23,7 +23,7 @@ from clipsieve import config
 from clipsieve.io import store
 from clipsieve.io.tables import write_table
 
-CONFIGS = ["config.yaml", "config/paper.yaml", "config/paper-shape.yaml"]
+CONFIGS = ["config/paper.yaml", "config/paper-shape.yaml"]
 SHAPES = {"clip_b16": (512, 12, 12), "clip_l14": (768, 24, 16)}
 D_HEAD = 64
 WALL = "s"  # the column of Snakemake's benchmark files; it samples processor time too seldom to be of use
@@ -34,7 +34,7 @@ def run(quick: bool) -> dict[str, Any]:
     encoders = ["clip_b16"] if quick else list(SHAPES)
     images = 200 if quick else 1000
     cores = os.cpu_count() or 1
-    study = config.Run.of(config.resolve(config.read_configs(CONFIGS)))
+    study = config.Run.of(config.resolve(config.read_run(CONFIGS)))
     root = Path("results") / study.config["run"]
     shutil.rmtree(root, ignore_errors=True)
     write_image_tables(study, root, images)
@@ -46,7 +46,7 @@ def run(quick: bool) -> dict[str, Any]:
         [
             sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", str(cores),
             "--quiet", "rules", "host",
-            "--configfile", *CONFIGS[1:], "--config", f"use={{encoders: {encoders}}}",
+            "--configfile", *CONFIGS, "--config", f"use={{encoders: {encoders}}}",
             "--", "statistics",
         ],
         check=True, env={**os.environ, "PATH": beside},

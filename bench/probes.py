@@ -152,7 +152,7 @@ def fast_on_the_demo() -> list[dict[str, Any]]:
 
     if not Path("results").is_dir():
         return []
-    study = config.Run.of(config.resolve(config.read_configs(["config.yaml"])))
+    study = config.Run.of(config.resolve(config.read_run([])))
     run, seed = study.config["run"], study.config["seeds"][0]
     root = Path("results") / run
     rows = []

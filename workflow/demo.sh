@@ -3,7 +3,7 @@
 #   workflow/demo.sh CORES CONFIG
 set -euo pipefail
 cores=$1 config=$2
-run=$(sed -n 's/^run: *\([a-z0-9_]*\).*/\1/p' "$config")
+run=$(sed -n 's/^ *run: *\([a-z0-9_]*\).*/\1/p' "$config" | head -n 1)
 weights=data/weights/clip_b16.safetensors
 report=results/$run/report.html
 

@@ -9,18 +9,25 @@ import difflib
 import itertools
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import yaml
 
 from clipsieve import families
 from clipsieve.errors import UserError
 
-SCHEMA = Path("workflow/schemas/config.schema.yaml")
+if TYPE_CHECKING:
+    import jsonschema
+
+SCHEMA = Path(__file__).parent / "data" / "config.schema.yaml"
+
+# what every run starts from: the catalogues, and the demo's choices in a section of their own
+BASE = Path("config.yaml")
+DEMO = "demo"
 
 # endings by which weights are a local file rather than a tag of open_clip
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -78,9 +85,92 @@ def read_configs(paths: Iterable[str | Path]) -> dict[str, Any]:
     return merged
 
 
+def read_run(
+    paths: Sequence[str | Path], values: Mapping[str, Any] | None = None, base: str | Path = BASE
+) -> dict[str, Any]:
+    """Read a run's config as the workflow does: config files merged over the base, then single values.
+
+    Parameters
+    ----------
+    paths
+        What Snakemake's --configfile is given; the base is implied.
+    values
+        What its --config is given.
+    base
+        The file that they are merged over (default config.yaml).
+
+    Returns
+    -------
+    dict
+        The merged config, unchecked: `resolve` checks it and fills in defaults.
+
+    Raises
+    ------
+    UserError
+        A file is missing, is not YAML, repeats a key or holds no keys.
+    """
+    merged = read_configs([base, *paths] if Path(base).exists() or not paths else paths)
+    _update(merged, values or {})
+    return chosen(merged, paths, base)
+
+
+def chosen(
+    merged: Mapping[str, Any], paths: Sequence[str | Path], base: str | Path = BASE
+) -> dict[str, Any]:
+    """Return a merged config with the choices of the demo put in or left out.
+
+    The section `demo` of the base holds what only the demo has chosen. It counts when no other
+    config file is given, so a run of one's own starts from the catalogues and the defaults.
+
+    Parameters
+    ----------
+    merged
+        The base, other files and single values, merged in this order.
+    paths
+        The other files, to see whether there are any.
+    base
+        The file that has the section.
+    """
+    config = dict(merged)
+    demo = config.pop(DEMO, {})
+    others = [path for path in paths if Path(path).resolve() != Path(base).resolve()]
+    for path in others:
+        if DEMO in (read_yaml(path) or {}):
+            raise UserError(f"{path}: key {DEMO!r} is for {base} only")
+    if others:
+        return config
+    whole: dict[str, Any] = {}
+    _update(whole, demo)
+    _update(whole, config)
+    return whole
+
+
+@cache
+def _schema() -> Any:
+    # the C reader, where there is one, takes a tenth of the time: commands ask for defaults as they start
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader)
+
+
+def default(key: str) -> Any:
+    """Return the default of a key of the config.
+
+    Examples
+    --------
+    >>> default("evaluation.resamples")
+    2000
+    """
+    found: Any = _schema()
+    for part in key.split("."):
+        found = found["properties"][part]
+    return found["default"] if "default" in found else _deref(found, _schema())["default"]
+
+
 def _update(base: dict[str, Any], other: Mapping[str, Any]) -> None:
     for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+        if isinstance(value, Mapping):
+            inner = base.get(key)
+            base[key] = dict(inner) if isinstance(inner, dict) else {}
             _update(base[key], value)
         else:
             base[key] = value
@@ -104,6 +194,8 @@ def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[st
     UserError
         One line that names the first wrong key, its value and what is allowed.
     """
+    import jsonschema
+
     schema = read_schema(schema_path)
     config = _with_defaults(dict(raw), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
@@ -177,10 +269,11 @@ def reference(schema: Mapping[str, Any]) -> str:
     lines = [
         "# Every config key",
         "",
-        "Made from `workflow/schemas/config.schema.yaml` by `clipsieve config --reference`; `*` stands for an id.",
+        "Made from `src/clipsieve/data/config.schema.yaml` by `clipsieve config --reference`; `*` stands for an id.",
         "",
-        "A run of this workflow starts from `config.yaml`, the demo's: what that file sets holds until your own",
-        "file sets it, and comes before the defaults below.",
+        "Your own file is merged over `config.yaml` and inherits its catalogues: `sources`, `generators` and",
+        "`encoders`. What else that file holds are the demo's choices, in the section `demo`; they count only when no",
+        "other file is given. For every other key the default is the one below.",
         "",
         "| key | default | allowed | what it is |",
         "|---|---|---|---|",

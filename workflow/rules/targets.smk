@@ -43,8 +43,8 @@ def has_input(name, encoder):
     }.get(name, True)
 
 
-def files_of(name, result):
-    """Every file of the kind `name` that the table or figure `result` reads."""
+def files_of(name, result=None):
+    """Every file of the kind `name`, or those of them that a table or figure reads."""
     pattern = f"results/{RUN}/{registry.INPUTS[name]}"
     seeds = [FIRST_SEED] if name in ("concepts", "robustness") else SEEDS
     if "{encoder}" not in pattern:
@@ -90,25 +90,19 @@ def expand_pattern(pattern, seed, encoder, values):
 
 def table_inputs(wildcards):
     names = registry.TABLES[wildcards.table]
-    return {
-        **{n: files_of(n, wildcards.table) for n in names},
-        "code": code("report/**/*.*"),
-    }
+    return {n: files_of(n, wildcards.table) for n in names}
 
 
 def figure_inputs(wildcards):
     names = registry.FIGURES[wildcards.figure]
-    return {
-        **{n: files_of(n, wildcards.figure) for n in names},
-        "code": code("report/**/*.*"),
-    }
+    return {n: files_of(n, wildcards.figure) for n in names}
 
 
 def input_options(wildcards, input):
     """Named inputs as options: --cells FILE .. --means FILE .."""
     options = []
     for name, files in input.items():
-        if name != "code" and len(files):
+        if len(files):
             options += [f"--{name.replace('_', '-')}", *files]
     return options
 
@@ -158,7 +152,7 @@ def gpu_results(wildcards):
 
 
 def search_results(wildcards):
-    return files_of("searches", "searches") + files_of("head_rankings", "searches")
+    return files_of("searches") + files_of("head_rankings")
 
 
 def tables_and_figures(wildcards):

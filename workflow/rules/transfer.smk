@@ -8,8 +8,8 @@ rule fit:
     """Probes of one training generator on every feature set of a family."""
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        embeddings=generator_embeddings,
-        splits=generator_splits,
+        embeddings=of_generator(embeddings_of, "generator"),
+        splits=of_generator(splits_of, "generator"),
     output:
         "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
     log:
@@ -18,7 +18,6 @@ rule fit:
         "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{generator}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(3000),
         runtime=grow(60),
@@ -40,25 +39,25 @@ rule fit:
 
 
 rule transfer:
-    """Logit of every probe of a family on every test image."""
+    """Logit of every probe of a family on every test image, as it is or under one edit."""
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
         probes=family_probes,
-        embeddings=all_embeddings,
+        embeddings=tested_embeddings,
         splits=all_splits,
-        code=code("probes/apply.py", "cli/transfer.py"),
     output:
-        "results/{run}/seed{seed}/{encoder}/scores/{family}.parquet",
+        SCORES,
     log:
-        "results/{run}/logs/transfer/seed{seed}/{encoder}/{family}.log",
+        "results/{run}/logs/transfer/seed{seed}/{encoder}/{images}/{family}.log",
     benchmark:
-        "results/{run}/benchmarks/transfer/seed{seed}/{encoder}/{family}.tsv"
+        "results/{run}/benchmarks/transfer/seed{seed}/{encoder}/{images}/{family}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
+    params:
+        code=code_of("transfer"),
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
@@ -74,10 +73,9 @@ rule transfer:
 rule evaluate:
     """Metrics of every cell, means with paired intervals, ranks among controls, the search's optimism."""
     input:
-        scores=of_families("scores", "parquet"),
+        scores=scores_of(),
         features=of_families("features", "json"),
         searches=encoder_searches,
-        code=code("evaluation/*.py", "cli/evaluate.py"),
     output:
         cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
@@ -99,6 +97,7 @@ rule evaluate:
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
+        code=code_of("evaluate"),
     shell:
         "clipsieve evaluate"
         " --run {wildcards.run}"
@@ -128,7 +127,7 @@ rule leaderboard:
         ),
         others=compared_means,
         features=selected_features,
-        code=code("evaluation/*.py", "cli/leaderboard.py"),
+        rankings=lambda wildcards: files_of("head_rankings"),
     output:
         report(
             "results/{run}/leaderboard.csv",
@@ -142,13 +141,15 @@ rule leaderboard:
         "results/{run}/benchmarks/leaderboard.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=grow(2000),
         runtime=grow(10),
+    params:
+        code=code_of("leaderboard"),
     shell:
         "clipsieve leaderboard"
         " --means {input.means:q} {input.others:q}"
         " --features {input.features:q}"
+        " --rankings {input.rankings:q}"
         " --output {output:q}"
         " 2> {log:q}"

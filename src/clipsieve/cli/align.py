@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clipsieve.cli.options import add_threads
 from clipsieve.cli.progress import counter
+from clipsieve.config import default
 
 log = logging.getLogger("clipsieve")
 
@@ -37,14 +38,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image table of the set (clipsieve scan)",
     )
     add("--data-root", required=True, type=Path, help="folder that the table's paths start from")
-    add("--size", type=int, default=224, help="side of the copies in pixels (default %(default)s)")
+    add(
+        "--size",
+        type=int,
+        default=default("align.size"),
+        help="side of the copies in pixels (default %(default)s)",
+    )
     add(
         "--format",
         choices=("png", "jpeg", "webp"),
-        default="jpeg",
+        default=default("align.format"),
         help="file format of the copies (default %(default)s)",
     )
-    add("--quality", type=int, default=95, help="JPEG or WebP quality, 1-100 (default %(default)s)")
+    add(
+        "--quality",
+        type=int,
+        default=default("align.quality"),
+        help="JPEG or WebP quality, 1-100 (default %(default)s)",
+    )
     add("--output-dir", required=True, type=Path, help="folder for the copies: their data root")
     add(
         "--output",
@@ -58,9 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the copies and their table."""
-    from clipsieve.cli.split import read_images
     from clipsieve.images.align import FORMATS, aligned, check_options
     from clipsieve.images.rewrite import rewrite
+    from clipsieve.images.scan import read_images
     from clipsieve.io.files import replacing
 
     check_options(args.size, args.format, args.quality)

@@ -10,6 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from clipsieve.config import default
 from clipsieve.errors import UserError
 
 HELP = "refuse groups, files and near-duplicates that stand in two splits"
@@ -29,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--near-duplicate-bits",
         type=int,
-        default=0,
+        default=default("audit.near_duplicate_bits"),
         help="most bits, of 64, in which near-duplicates differ, 0 to 16 (default %(default)s)",
     )
     add(
         "--on-leak",
         choices=("error", "warn"),
-        default="error",
+        default=default("audit.on_leak"),
         help="stop, or write the table and go on (default %(default)s)",
     )
     add(

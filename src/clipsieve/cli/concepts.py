@@ -13,7 +13,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.cli.interpret import add_material_arguments, check_null_arguments
+from clipsieve.cli.material_options import add_material_arguments, check_null_arguments
 
 HELP = "cosine of probes, residuals and heads with the directions of known edits"
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from clipsieve.cli.options import add_configfiles
+from clipsieve.cli.options import add_config, read_config
 
 HELP = "check a config and print it with every default, or the reference of all keys"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.epilog = "example:\n  clipsieve config --configfile config.yaml config/paper.yaml"
-    add_configfiles(parser)
+    parser.epilog = "example:\n  clipsieve config --configfile config/paper.yaml"
+    add_config(parser)
     parser.add_argument(
         "--reference", action="store_true", help="print docs/config.md, made from the schema"
     )
@@ -31,6 +31,6 @@ def run(args: argparse.Namespace) -> None:
     if args.reference:
         print(config.reference(config.read_schema()), end="")
         return
-    resolved = config.resolve(config.read_configs(args.configfile))
+    resolved = read_config(args)
     config.Run.of(resolved)
     print(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), end="")

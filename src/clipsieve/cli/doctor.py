@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from clipsieve.cli.options import add_configfiles
+from clipsieve.cli.options import add_config, read_config
 from clipsieve.errors import UserError
 
 HELP = "say what is wrong with a config, its images and this machine"
@@ -18,8 +18,8 @@ HELP = "say what is wrong with a config, its images and this machine"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.epilog = "example:\n  clipsieve doctor --configfile config.yaml config/paper.yaml"
-    add_configfiles(parser)
+    parser.epilog = "example:\n  clipsieve doctor --configfile config/paper.yaml"
+    add_config(parser)
     parser.add_argument(
         "--results", default="results", help="where runs are written (default %(default)s)"
     )
@@ -35,9 +35,8 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve import config
     from clipsieve.audits.doctor import check_run
 
-    raw = config.read_configs(args.configfile)
     findings = check_run(
-        config.Run.of(config.resolve(raw)), Path(args.results), decode_sample=not args.no_decode
+        config.Run.of(read_config(args)), Path(args.results), decode_sample=not args.no_decode
     )
     for finding in findings:
         print(f"{finding.verdict:5}  {finding.text}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve.cli.options import add_spec, json_object
 from clipsieve.cli.progress import Pace
+from clipsieve.config import default
 from clipsieve.errors import UserError
 from clipsieve.io.tables import read_table
 from clipsieve.versions import EMBED
@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", required=True, help="id of the encoder")
     add_spec(parser)
     parser.add_argument(
-        "--batch-size", type=int, default=32, help="images a forward pass (default %(default)s)"
+        "--batch-size",
+        type=int,
+        default=default("embed.batch_size"),
+        help="images a forward pass (default %(default)s)",
     )
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding threads (default: as --threads)"
@@ -67,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-problem",
         choices=("error", "skip"),
-        default="skip",
+        default=default("embed.on_problem"),
         help="stop at an image that can't be decoded, or leave it out (default %(default)s)",
     )
     parser.add_argument(
@@ -124,6 +127,8 @@ def run(args: argparse.Namespace) -> None:
         )
     if usable.empty:
         raise UserError(f"{args.images}: no image that can be embedded in {args.image_set}")
+    from clipsieve.encoders.parallel import set_threads
+
     threads = set_threads(args.threads)
 
     from clipsieve.encoders import load_encoder, shards
@@ -160,18 +165,6 @@ def run(args: argparse.Namespace) -> None:
         _write(args, encoder, cache, usable.iloc[good], parameters, basis)
         cache.keep_finished(args.output)
     log.info("%s: %d images, %d left out", args.output, len(good), len(table) - len(good))
-
-
-def set_threads(threads: int | None) -> int:
-    """Give torch this many threads (default: the cores that this process may use)."""
-    import torch
-
-    if threads is not None and threads < 1:
-        raise UserError(f"--threads {threads}: must be 1 or more")
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = threads or int(os.environ.get("OMP_NUM_THREADS") or available or 1)
-    torch.set_num_threads(count)
-    return count
 
 
 def _background(text: str) -> tuple[int, int, int]:

@@ -13,7 +13,6 @@ import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
-from clipsieve.cli.embed import set_threads
 from clipsieve.cli.options import add_spec, json_object
 from clipsieve.errors import UserError
 
@@ -74,6 +73,8 @@ def run(args: argparse.Namespace) -> None:
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be 1 or more")
     texts = None if args.kind == "vocabulary" else _lines(args)
+    from clipsieve.encoders.parallel import set_threads
+
     set_threads(args.threads)
 
     from clipsieve.encoders import load_encoder
@@ -133,8 +134,7 @@ def _lines(args: argparse.Namespace) -> list[str]:
 
 def _fetched(args: argparse.Namespace) -> Path:
     """Fetch a list once, check its hash, and return where it is kept."""
-    from clipsieve.cli.weights import default_cache
-    from clipsieve.io.files import replacing, sha256_of
+    from clipsieve.io.files import default_cache, replacing, sha256_of
 
     if not args.url or not args.sha256:
         raise UserError("--kind url: needs --url and --sha256")

@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.cli.options import add_image_sets
+from clipsieve.config import default
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,10 +68,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: as they are)",
     )  # fmt: skip
     parser.add_argument(
-        "--confidence", type=float, default=0.95, help="of intervals (default %(default)s)"
+        "--confidence",
+        type=float,
+        default=default("evaluation.confidence"),
+        help="of intervals (default %(default)s)",
     )
     parser.add_argument(
-        "--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)"
+        "--resamples",
+        type=int,
+        default=default("evaluation.resamples"),
+        help="bootstrap resamples (default %(default)s)",
     )
     parser.add_argument("--run", default="", help="id of the run, for the record (default empty)")
     parser.add_argument("--output", required=True, metavar="NPZ", help="the detector")

@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.cli.table import add_facts, add_inputs, epilog, inputs_of
+from clipsieve.cli.report_options import add_facts, add_inputs, epilog, inputs_of
 from clipsieve.io.files import replacing
 from clipsieve.report import registry
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from clipsieve import families
 from clipsieve.cli.options import add_image_sets, add_threads
+from clipsieve.config import default
 
 if TYPE_CHECKING:
     from clipsieve.io.dataset import Rows
@@ -36,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_image_sets(parser, "of the generator and of its source", nargs=2)
     parser.add_argument(
-        "--grid", choices=["paper", "fast"], default="paper",
+        "--grid", choices=["paper", "fast"], default=default("probe.grid"),
         help="paper: 96 combinations of solver, C and max_iter; fast: C alone, fits converged"
         " (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--residual-kind", choices=["cosine", "dot"], default="cosine",
+        "--residual-kind", choices=["cosine", "dot"], default=default("residual.kind"),
         help="the residual space's one feature (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(

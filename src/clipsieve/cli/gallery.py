@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from clipsieve import families
-from clipsieve.cli.table import add_facts
+from clipsieve.cli.report_options import add_facts
 from clipsieve.io.files import replacing
 
 HELP = "page of the images that probes are surest of, right and wrong"

@@ -50,6 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="selected feature sets, in their place <run>/seed<seed>/<encoder>/features; their"
         " stability over seeds is judged",
     )
+    add(
+        "--rankings",
+        nargs="*",
+        default=[],
+        metavar="PARQUET",
+        help="rankings of heads, in <run>/seed<seed>/<encoder>/head_rankings; they say of how many"
+        " heads a feature set of heads was chosen",
+    )
     add("--output", required=True, metavar="CSV", help="the leaderboard")
 
 
@@ -69,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     (confidence,) = coverages
     table = leaderboard(
         pd.concat([frame for frame, _ in parts], ignore_index=True),
-        _selections(args.features),
+        _selections(args.features, args.rankings),
         confidence=confidence,
     ).assign(confidence=confidence)
     with replacing(args.output) as temporary:
@@ -78,9 +86,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _selections(
-    paths: Sequence[str],
+    paths: Sequence[str], rankings: Sequence[str]
 ) -> dict[tuple[str, str, str], dict[int, tuple[list[Any], int]]]:
     """What was selected: (run, encoder, feature set) -> seed -> (columns or heads, of how many)."""
+    ranked = {Path(path).absolute().parent.parent: path for path in rankings}
     found: dict[tuple[str, str, str], dict[int, tuple[list[Any], int]]] = {}
     for path in paths:
         place = _PLACE.search(Path(path).absolute().as_posix())
@@ -92,17 +101,20 @@ def _selections(
             chosen = [tuple(one) if isinstance(one, list) else one for one in item.draws[0]]
             total = int((item.facts or {}).get("columns", 0))
             if item.space == "heads":
-                total = _heads_ranked(Path(path).parent.parent / "head_rankings")
+                folder = Path(path).absolute().parent.parent
+                if folder not in ranked:
+                    raise UserError(
+                        f"--rankings: a file of {folder / 'head_rankings'} is needed beside {path}"
+                    )
+                total = _heads_ranked(ranked[folder])
             key = (place["run"], place["encoder"], item.feature_set)
             found.setdefault(key, {})[int(place["seed"])] = (chosen, total)
     return found
 
 
-def _heads_ranked(folder: Path) -> int:
-    """Number of heads that were ranked; 0 where no ranking is there."""
+def _heads_ranked(path: str) -> int:
+    """Number of heads in a ranking."""
     from clipsieve.io.tables import read_table
 
-    for path in sorted(folder.glob("*.parquet")):
-        table, _ = read_table(path, ("layer", "head"))
-        return len(table[["layer", "head"]].drop_duplicates())
-    return 0
+    table, _ = read_table(path, ("layer", "head"))
+    return len(table[["layer", "head"]].drop_duplicates())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clipsieve.config import default
 from clipsieve.errors import UserError
 
 _ROW_NAMES: dict[str, tuple[type, Any, str]] = {
@@ -66,15 +68,49 @@ def add_spec(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_configfiles(parser: argparse.ArgumentParser) -> None:
-    """Add --configfile."""
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add --configfile and --config, which are Snakemake's; `read_config` reads them."""
     parser.add_argument(
         "--configfile",
+        "--configfiles",
         nargs="+",
-        default=["config.yaml"],
+        default=[],
         metavar="YAML",
-        help="config files, merged in this order (default config.yaml)",
+        help="config files, merged in this order over config.yaml (default: the demo of config.yaml)",
     )
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="single values that come before those of all files (default: none)",
+    )
+
+
+def read_config(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the checked config, with every default, that Snakemake would make of the same options."""
+    from clipsieve.config import read_run, resolve
+
+    values = {}
+    for text in args.config:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--config {text}: write KEY=VALUE")
+        values[key] = _value(key, value)
+    return resolve(read_run(args.configfile, values))
+
+
+def _value(key: str, text: str) -> Any:
+    """Read a value of --config as Snakemake does: a number, True or False, or YAML with texts only."""
+    import yaml
+
+    for read in (int, float, {"True": True, "False": False}.__getitem__):
+        with suppress(ValueError, KeyError):
+            return read(text)
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {key}: {' '.join(str(error).split())}") from None
 
 
 def add_threads(
@@ -116,18 +152,23 @@ def words_by_generator(text: str, option: str) -> dict[str, str]:
 def add_bootstrap(parser: argparse.ArgumentParser, *, kinds: bool = True) -> None:
     """Add --resamples, --confidence and, where there are several kinds, --interval."""
     add = parser.add_argument
-    add("--resamples", type=int, default=2000, help="bootstrap resamples (default %(default)s)")
+    add(
+        "--resamples",
+        type=int,
+        default=default("evaluation.resamples"),
+        help="bootstrap resamples (default %(default)s)",
+    )
     if kinds:
         add(
             "--interval",
             choices=("percentile", "bca", "studentized"),
-            default="studentized",
+            default=default("evaluation.interval"),
             help="kind of bootstrap interval (default %(default)s, which covers best)",
         )
     add(
         "--confidence",
         type=float,
-        default=0.95,
+        default=default("evaluation.confidence"),
         help="coverage of the intervals, above 0 and below 1 (default %(default)s)",
     )
 

@@ -68,11 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the copies and their table, or print the catalogue."""
-    from clipsieve.cli.split import read_images
     from clipsieve.images.perturbations import catalogue as perturb
     from clipsieve.images.perturbations.base import EditError, NoEffectError
     from clipsieve.images.rewrite import rewrite
-    from clipsieve.images.scan import usable
+    from clipsieve.images.scan import read_images, usable
     from clipsieve.io.files import replacing
 
     if args.perturbation == "list":

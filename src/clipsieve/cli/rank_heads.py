@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 
 from clipsieve.cli.options import add_image_sets, add_threads
+from clipsieve.config import default
 
 HELP = "rank attention heads by transfer from one generator to others"
 
@@ -34,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
     )
     parser.add_argument(
-        "--C", type=float, default=1.0, help="inverse L2 strength (default %(default)s)"
+        "--C",
+        type=float,
+        default=default("heads.C"),
+        help="inverse L2 strength (default %(default)s)",
     )
     add_threads(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a (val, head)")

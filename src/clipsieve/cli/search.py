@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from clipsieve.cli.options import add_image_sets, add_threads
 from clipsieve.cli.progress import Pace
+from clipsieve.config import default
 
 if TYPE_CHECKING:
     from clipsieve.io.dataset import Rows
@@ -36,14 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for side, text in (("train", "trained on"), ("val", "scored on")):
         add_image_sets(parser, f"of the generator {text} and of its source", side=side)
     parser.add_argument(
-        "--C", type=float, default=1.0, help="inverse L2 strength (default %(default)s)"
+        "--C",
+        type=float,
+        default=default("search.C"),
+        help="inverse L2 strength (default %(default)s)",
     )
     parser.add_argument(
-        "--score", choices=["accuracy", "auc", "log_loss"], default="accuracy",
+        "--score", choices=["accuracy", "auc", "log_loss"], default=default("search.score"),
         help="what a removal is judged by (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--tie", choices=["log_loss", "first"], default="log_loss",
+        "--tie", choices=["log_loss", "first"], default=default("search.tie"),
         help="among equal scores: lower log-loss, or lowest column (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(

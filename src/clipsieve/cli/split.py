@@ -10,12 +10,9 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from clipsieve.config import default
 from clipsieve.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger("clipsieve")
 
@@ -40,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--test",
         type=float,
-        default=0.3,
+        default=default("splits.test"),
         help="share of the source's images that go to test (default %(default)s, as in the paper)",
     )
     add(
         "--val",
         type=float,
-        default=0.2,
+        default=default("splits.val"),
         help="share of what test leaves that goes to val (default %(default)s)",
     )
     add("--output", required=True, type=Path, metavar="PARQUET", help="the split table to write")
@@ -54,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Assign and write the splits."""
-    from clipsieve.images.scan import usable
+    from clipsieve.images.scan import read_images, usable
     from clipsieve.images.splits import assign_splits
     from clipsieve.io.files import replacing
 
@@ -71,17 +68,3 @@ def run(args: argparse.Namespace) -> None:
     log.info("%s: %s", args.images.stem, counts)
     with replacing(args.output) as temporary:
         table.to_parquet(temporary, index=False)
-
-
-def read_images(path: Path) -> pd.DataFrame:
-    """Read an image table.
-
-    Raises
-    ------
-    UserError
-        When the file is missing or lacks columns.
-    """
-    from clipsieve.images.scan import COLUMNS
-    from clipsieve.io.tables import read_table
-
-    return read_table(path, tuple(COLUMNS))[0][list(COLUMNS)]

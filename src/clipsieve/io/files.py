@@ -63,3 +63,11 @@ def hash_of(value: Any) -> str:
     """Return the sha256 of a JSON-able value, the same for equal values in any key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def default_cache() -> Path:
+    """Return the folder for fetched files: $CLIPSIEVE_CACHE, or clipsieve in the user's cache."""
+    base = os.environ.get("CLIPSIEVE_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clipsieve"
