@@ -14,6 +14,7 @@ from clipsieve.io.feature_sets import read_feature_sets
 from clipsieve.io.store import read_embeddings
 from clipsieve.io.tables import read_table
 from clipsieve.report import registry
+from tests.helpers.score_files import read_score_table
 from tests.workflow.conftest import TINY, Project
 
 RUN = Path("results/tiny")
@@ -42,8 +43,8 @@ def test_no_photograph_stands_in_two_splits(finished):
 
 
 def test_scores_are_of_test_images_and_leave_the_searched_pair_out(finished):
-    for path in sorted((finished.root / SEED / "scores").glob("*.parquet")):
-        scores, _ = read_table(path)
+    for path in sorted((finished.root / SEED / "scores").glob("*.h5")):
+        scores = read_score_table(path)
         assert set(scores["split"]) == {"test"}
         for item in read_feature_sets(finished.root / SEED / "features" / f"{path.stem}.json"):
             mine = scores[scores["feature_set"] == item.feature_set]
@@ -53,7 +54,7 @@ def test_scores_are_of_test_images_and_leave_the_searched_pair_out(finished):
 
 def test_metrics_follow_from_the_scores(finished):
     """Accuracy of every cell of the baseline, counted anew from the logits."""
-    scores, _ = read_table(finished.root / SEED / "scores/all.parquet")
+    scores = read_score_table(finished.root / SEED / "scores/all.h5")
     cells, _ = read_table(finished.root / SEED / "cells.parquet")
     cells = cells[(cells["feature_set"] == "all") & (cells["metric"] == "accuracy")]
     assert len(cells) == 25

@@ -193,7 +193,7 @@ def encoder_searches(wildcards):
 def scores_of(*families):
     """An input function: the scores of these families, where the run has them."""
     return lambda wildcards: [
-        f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/scores/{family}.parquet"
+        f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/scores/{family}.h5"
         for family in families
         if family in STUDY.families(wildcards.encoder)
     ]
@@ -263,7 +263,7 @@ def perturbed_embeddings(wildcards):
 def perturbed_scores(wildcards):
     stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/perturbed"
     return [
-        f"{stem}/{edit}/{family}.parquet"
+        f"{stem}/{edit}/{family}.h5"
         for edit in PERTURBATIONS
         for family in ROBUST_FAMILIES
         if family in STUDY.families(wildcards.encoder)

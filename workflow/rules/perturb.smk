@@ -50,9 +50,9 @@ rule transfer_perturbed:
         probes=family_probes,
         embeddings=perturbed_embeddings,
         splits=all_splits,
-        code=code("probes/apply.py", "cli/transfer.py"),
+        code=code("probes/apply.py", "io/scores.py", "cli/transfer.py"),
     output:
-        "results/{run}/seed{seed}/{encoder}/perturbed/{edit}/{family}.parquet",
+        "results/{run}/seed{seed}/{encoder}/perturbed/{edit}/{family}.h5",
     log:
         "results/{run}/logs/transfer_perturbed/seed{seed}/{encoder}/{edit}/{family}.log",
     benchmark:
@@ -63,12 +63,18 @@ rule transfer_perturbed:
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
+    params:
+        families=FAMILY_OF,
+        sources=SOURCE_OF,
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
         " --probes {input.probes:q}"
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
+        " --families {params.families:q}"
+        " --sources {params.sources:q}"
+        " --run {wildcards.run}"
         " --encoder {wildcards.encoder}"
         " --seed {wildcards.seed}"
         " --output {output:q}"
@@ -81,7 +87,7 @@ rule robustness:
         clean=scores_of(*ROBUST_FAMILIES),
         perturbed=perturbed_scores,
         features=features_of(*ROBUST_FAMILIES),
-        code=code("evaluation/*.py", "cli/robustness.py"),
+        code=code("evaluation/*.py", "io/scores.py", "cli/robustness.py"),
     output:
         "results/{run}/seed{seed}/{encoder}/robustness.parquet",
     log:
@@ -95,19 +101,14 @@ rule robustness:
         mem_mb=grow(8000),
         runtime=grow(60),
     params:
-        families=FAMILY_OF,
-        sources=SOURCE_OF,
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
     shell:
         "clipsieve robustness"
-        " --run {wildcards.run}"
         " --clean {input.clean:q}"
         " --perturbed {input.perturbed:q}"
         " --features {input.features:q}"
-        " --families {params.families:q}"
-        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"

@@ -77,7 +77,7 @@ rule figure:
 rule gallery:
     """Most confident right and wrong images of every generator's probe (paper, Table 5)."""
     input:
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
+        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.h5",
         manifest="results/{run}/manifest.parquet",
     output:
         report(
@@ -115,12 +115,15 @@ rule export_detector:
     """Pack one generator's probe on all columns into a file that judges single images."""
     input:
         probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/all/{{generator}}.npz",
-        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.parquet",
+        scores=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/scores/all.h5",
         embeddings=generator_embeddings,
         splits=lambda wildcards: filled(
             splits_of(wildcards.generator), wildcards, FIRST_SEED
         ),
-        images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
+        images=lambda wildcards: [
+            f"results/{RUN}/images/{s}.parquet"
+            for s in (wildcards.generator, STUDY.source_of(wildcards.generator))
+        ],
     output:
         "results/{run}/detectors/{encoder}/{generator}.npz",
     log:
@@ -139,7 +142,6 @@ rule export_detector:
         align=["--align", json.dumps(config["align"])] if config["align"] else [],
     shell:
         "clipsieve export-detector"
-        " --run {wildcards.run}"
         " --probes {input.probes:q}"
         " --scores {input.scores:q}"
         " --embeddings {input.embeddings:q}"

@@ -46,9 +46,9 @@ rule transfer:
         probes=family_probes,
         embeddings=all_embeddings,
         splits=all_splits,
-        code=code("probes/apply.py", "cli/transfer.py"),
+        code=code("probes/apply.py", "io/scores.py", "cli/transfer.py"),
     output:
-        "results/{run}/seed{seed}/{encoder}/scores/{family}.parquet",
+        "results/{run}/seed{seed}/{encoder}/scores/{family}.h5",
     log:
         "results/{run}/logs/transfer/seed{seed}/{encoder}/{family}.log",
     benchmark:
@@ -59,12 +59,18 @@ rule transfer:
     resources:
         mem_mb=grow(4000),
         runtime=grow(30),
+    params:
+        families=FAMILY_OF,
+        sources=SOURCE_OF,
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
         " --probes {input.probes:q}"
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
+        " --families {params.families:q}"
+        " --sources {params.sources:q}"
+        " --run {wildcards.run}"
         " --encoder {wildcards.encoder}"
         " --seed {wildcards.seed}"
         " --output {output:q}"
@@ -74,10 +80,10 @@ rule transfer:
 rule evaluate:
     """Metrics of every cell, means with paired intervals, ranks among controls, the search's optimism."""
     input:
-        scores=of_families("scores", "parquet"),
+        scores=of_families("scores", "h5"),
         features=of_families("features", "json"),
         searches=encoder_searches,
-        code=code("evaluation/*.py", "cli/evaluate.py"),
+        code=code("evaluation/*.py", "io/scores.py", "cli/evaluate.py"),
     output:
         cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
@@ -94,19 +100,14 @@ rule evaluate:
         mem_mb=grow(8000),
         runtime=grow(60),
     params:
-        families=FAMILY_OF,
-        sources=SOURCE_OF,
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
     shell:
         "clipsieve evaluate"
-        " --run {wildcards.run}"
         " --scores {input.scores:q}"
         " --features {input.features:q}"
         " --searches {input.searches:q}"
-        " --families {params.families:q}"
-        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"
