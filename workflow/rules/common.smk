@@ -38,6 +38,11 @@ SEARCHED = clipsieve_config.UNORDERED + clipsieve_config.UNORDERED_CONTROLS
 FILTERED = ("fisher", "variance", "l1")
 
 
+onstart:
+    # for notebooks: a run says what it was asked for before it is finished
+    clipsieve_config.write_resolved(config, f"results/{RUN}/config.json")
+
+
 wildcard_constraints:
     run=RUN,
     seed="|".join(map(str, SEEDS)),
