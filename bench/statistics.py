@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
 from clipsieve.io.scores import AllScores, Images, Scores, write_scores
 
 
@@ -28,7 +29,7 @@ def feature_sets(generators: list[str], draws: int) -> dict[str, list[dict]]:
     pairs = [(generators[2 * k], generators[2 * k + 1]) for k in range(5)]
     ordered = [pair for a, b in pairs for pair in ((a, b), (b, a))]
     families: dict[str, list[dict]] = {
-        name: [{"feature_set": name, "excluded": [], "draws": 1, "fit_intercept": name != "all"}]
+        name: [{"feature_set": name, "excluded": [], "draws": 1}]
         for name in ("all", "all_intercept", "residual", "nearest_mean")
     }
     families["shuffled"] = [{"feature_set": "shuffled", "excluded": [], "draws": 5}]
@@ -71,7 +72,6 @@ def write_families(
     rng = np.random.default_rng(0)
     total = 0
     there = images_of(generators, sources, images)
-    (folder / "features").mkdir(parents=True)
     for family, entries in feature_sets(generators, draws).items():
         scores = []
         for item in entries:
@@ -85,7 +85,11 @@ def write_families(
                 total += int(np.isfinite(logits).sum())
         every = AllScores("clip_b16", 0, there, scores, run="bench")
         write_scores(folder / f"scores/{family}.h5", every)
-        (folder / f"features/{family}.json").write_text(json.dumps(entries))
+        known = [
+            FeatureSet(item["feature_set"], family, excluded=tuple(item["excluded"]))
+            for item in entries
+        ]
+        write_feature_sets(folder / f"features/{family}.json", known)
     return total
 
 
