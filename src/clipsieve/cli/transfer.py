@@ -2,8 +2,8 @@
 
 Applies, never fits. A generator that a feature set gave up to its selection occurs in it neither as
 training generator nor as image set. The file holds one row for each probe and one column for each
-image, and what every later command needs to know of them: source and family of each generator, groups
-and labels of the images.
+image, with what later commands need to know of them: the source and family of each generator, and
+the group and label of each image.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
         "example:\n  clipsieve transfer --features all.json --probes probes/all/*.npz \\\n"
-        "    --embeddings e/*.h5 --splits s/*.parquet --run demo --encoder clip_b16 \\\n"
-        '    --seed 0 --families \'{"biggan": "gan"}\' --sources \'{"biggan": "coco"}\' \\\n'
+        "    --embeddings e/*.h5 --splits s/*.parquet --run demo --encoder clip_b16 --seed 0 \\\n"
+        '    --families \'{"biggan": "gan"}\' --sources \'{"biggan": "coco"}\' \\\n'
         "    --output scores/all.h5"
     )
     parser.add_argument(
