@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -121,21 +121,13 @@ class AllScores:
 
     def take(self, keep: NDArray[np.bool_]) -> AllScores:
         """Return the scores of the images where the mask `keep` [n] is true."""
-        images = self.images
-        chosen = Images(
-            images.image_id[keep],
-            images.image_set[keep],
-            images.source[keep],
-            images.group[keep],
-            images.label[keep],
-            images.family,
-            None if images.split is None else images.split[keep],
-        )
-        parts = [
-            Scores(one.feature_set, one.draw, one.train, one.logits[:, keep], one.threshold)
-            for one in self.scores
-        ]
-        return AllScores(self.encoder, self.seed, chosen, parts, self.grid, self.run)
+        columns = {
+            name: column[keep]
+            for name in ("image_id", "image_set", "source", "group", "label", "split")
+            if (column := getattr(self.images, name)) is not None
+        }
+        parts = [replace(one, logits=one.logits[:, keep]) for one in self.scores]
+        return replace(self, images=replace(self.images, **columns), scores=parts)
 
 
 def write_scores(path: PathLike, scores: AllScores) -> None:
