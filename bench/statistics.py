@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipsieve.io.tables import write_table
+from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
+from clipsieve.io.scores import AllScores, Images, Scores, write_scores
 
 
 def feature_sets(generators: list[str], draws: int) -> dict[str, list[dict]]:
@@ -28,7 +29,7 @@ def feature_sets(generators: list[str], draws: int) -> dict[str, list[dict]]:
     pairs = [(generators[2 * k], generators[2 * k + 1]) for k in range(5)]
     ordered = [pair for a, b in pairs for pair in ((a, b), (b, a))]
     families: dict[str, list[dict]] = {
-        name: [{"feature_set": name, "excluded": [], "draws": 1, "fit_intercept": name != "all"}]
+        name: [{"feature_set": name, "excluded": [], "draws": 1}]
         for name in ("all", "all_intercept", "residual", "nearest_mean")
     }
     families["shuffled"] = [{"feature_set": "shuffled", "excluded": [], "draws": 5}]
@@ -46,52 +47,49 @@ def entry(name: str, pair: tuple[str, str], excluded: tuple[str, ...], draws: in
     return {"feature_set": f"{name}/{'--'.join(pair)}", "excluded": list(excluded), "draws": draws}
 
 
-def write_scores(folder: Path, images: int, generators: list[str], draws: int, sources: int) -> int:
-    """Write score files and feature files; return the number of rows."""
+def images_of(generators: list[str], sources: int, images: int) -> Images:
+    """Test images of every source and generator, as many of each; groups are shared with the source."""
+    source_of = {name: f"s{k % sources}" for k, name in enumerate(generators)}
+    sets = [*sorted(set(source_of.values())), *generators]
+    image_set = np.repeat(sets, images)
+    source = np.array([source_of.get(name, name) for name in image_set])
+    number = np.tile(np.arange(images), len(sets)).astype(str)
+    return Images(
+        image_id=np.char.add(np.char.add(image_set, "/"), number),
+        image_set=image_set,
+        source=source,
+        group=np.char.add(np.char.add(source, "_"), number),
+        label=(image_set == source).astype(np.int64),
+        family={name: "gan" if k < 7 else "diffusion" for k, name in enumerate(generators)},
+        split=np.full(len(image_set), "test"),
+    )
+
+
+def write_families(
+    folder: Path, images: int, generators: list[str], draws: int, sources: int
+) -> int:
+    """Write score files and feature files; return the number of logits."""
     rng = np.random.default_rng(0)
     total = 0
-    source_of = {name: f"s{k % sources}" for k, name in enumerate(generators)}
+    there = images_of(generators, sources, images)
     for family, entries in feature_sets(generators, draws).items():
-        parts = []
+        scores = []
         for item in entries:
             kept = [name for name in generators if name not in item["excluded"]]
-            sets = [*sorted({source_of[name] for name in kept}), *kept]
-            n = images * len(sets)
-            image_set = np.repeat(np.array(sets, dtype=object), images)
-            number = np.tile(np.arange(images), len(sets))
-            label = np.isin(image_set, list(source_of.values())).astype(np.int64)
-            names = [f"{s}/{k}.png" for s, k in zip(image_set, number, strict=True)]
-            group = [f"{source_of.get(s, s)}_{k}" for s, k in zip(image_set, number, strict=True)]
+            given_up = np.isin(there.image_set, item["excluded"])
             for draw in range(item["draws"]):
-                for train in kept:
-                    parts.append(
-                        pd.DataFrame(
-                            {
-                                "encoder": "clip_b16",
-                                "seed": 0,
-                                "feature_set": item["feature_set"],
-                                "draw": np.int32(draw),
-                                "train": train,
-                                "image_set": image_set,
-                                "generator": np.where(label == 1, None, image_set),
-                                "image_id": names,
-                                "group": group,
-                                "label": label,
-                                "split": "test",
-                                "logit": rng.normal(size=n) + 1.6 * label - 0.8,
-                                "threshold": 0.05,
-                            }
-                        )
-                    )
-        table = pd.concat(parts, ignore_index=True)
-        total += len(table)
-        write_table(table, folder / f"scores/{family}.parquet")
-        (folder / "features").mkdir(exist_ok=True)
-        (folder / f"features/{family}.json").write_text(json.dumps(entries))
-    (folder / "families.json").write_text(
-        json.dumps({name: "gan" if k < 7 else "diffusion" for k, name in enumerate(generators)})
-    )
-    (folder / "sources.json").write_text(json.dumps(source_of))
+                logits = rng.normal(size=(len(kept), len(there.label))) + 1.6 * there.label - 0.8
+                logits[:, given_up] = np.nan
+                threshold = np.full(len(kept), 0.05)
+                scores.append(Scores(item["feature_set"], draw, kept, logits, threshold))
+                total += int(np.isfinite(logits).sum())
+        every = AllScores("clip_b16", 0, there, scores, run="bench")
+        write_scores(folder / f"scores/{family}.h5", every)
+        known = [
+            FeatureSet(item["feature_set"], family, excluded=tuple(item["excluded"]))
+            for item in entries
+        ]
+        write_feature_sets(folder / f"features/{family}.json", known)
     return total
 
 
@@ -102,18 +100,16 @@ def paper_shape(
     names = [f"g{k:02d}" for k in range(generators)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = write_scores(folder, images, names, draws, sources)
+        rows = write_families(folder, images, names, draws, sources)
         outputs = [
             part
             for table in ("cells", "means", "controls", "optimism")
             for part in (f"--{table}", str(folder / f"{table}.parquet"))
         ]
         command = [
-            *(sys.executable, "-m", "clipsieve", "evaluate", "--run", "bench", "--scores"),
-            *map(str, sorted(folder.glob("scores/*.parquet"))),
+            *(sys.executable, "-m", "clipsieve", "evaluate", "--scores"),
+            *map(str, sorted(folder.glob("scores/*.h5"))),
             *("--features", *map(str, sorted(folder.glob("features/*.json")))),
-            *("--families", (folder / "families.json").read_text()),
-            *("--sources", (folder / "sources.json").read_text()),
             *("--resamples", str(resamples), "--threads", str(threads), *outputs),
         ]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -145,7 +141,6 @@ def one_matrix(*, generators: int, images: int, resamples: int) -> dict[str, Any
     from sklearn import metrics as sk
 
     from clipsieve.evaluation.matrix import layout_of, transfer_matrix
-    from clipsieve.io.scores import Images, Scores
 
     names = [f"g{k:02d}" for k in range(generators)]
     image_set = np.repeat(np.array(["s", *names]), images)

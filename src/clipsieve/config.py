@@ -19,6 +19,7 @@ import yaml
 
 from clipsieve import families
 from clipsieve.errors import UserError
+from clipsieve.io.files import replacing
 
 if TYPE_CHECKING:
     import jsonschema
@@ -203,6 +204,15 @@ def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[st
     if error is not None:
         raise UserError(f"config: {_one_line(error)}")
     return config
+
+
+def write_resolved(config: Mapping[str, Any], path: str | Path) -> None:
+    """Write a resolved config as JSON, unless the file holds just that already."""
+    text = json.dumps(config, indent=1, sort_keys=True) + "\n"
+    if Path(path).exists() and Path(path).read_text(encoding="utf-8") == text:
+        return
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _deref(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from clipsieve.io import store
 from clipsieve.io.probes import StoredProbe, write_probes
 from clipsieve.io.tables import write_table
 from clipsieve.probes import fit_probe, residual, residual_feature
+from tests.helpers.score_files import write_score_table
 
 SETS = ("real", "one", "two", "three")
 N = 40
@@ -115,14 +116,17 @@ class Run:
                 "encoder", "seed", "feature_set", "draw", "train", "image_set", "generator",
                 "image_id", "group", "label", "split", "logit", "threshold",
             ]  # fmt: skip
-            write_table(pd.DataFrame(rows, columns=columns), self.root / f"scores/{kind}.parquet")
+            write_score_table(
+                self.root / f"scores/{kind}.h5", pd.DataFrame(rows, columns=columns),
+                sources=dict.fromkeys(SETS[1:], "real"), families=dict.fromkeys(SETS[1:], "gan"),
+            )  # fmt: skip
 
     def export(self, kind: str, *trains: str, options: tuple[str, ...] = ()) -> Path:
         output = self.root / f"detectors/{kind}-{'-'.join(trains)}.npz"
         sets = [*trains, "real"]
         status = main(
             ["export-detector", "--probes", *(str(self.root / f"p/{kind}/{t}.npz") for t in trains),
-             "--scores", str(self.root / f"scores/{kind}.parquet"),
+             "--scores", str(self.root / f"scores/{kind}.h5"),
              "--embeddings", *(str(self.root / f"e/{s}.h5") for s in sets),
              "--splits", *(str(self.root / f"s/{s}.parquet") for s in sets),
              "--images", *(str(self.root / f"i/{s}.parquet") for s in sets),

@@ -16,6 +16,7 @@ import pandas as pd
 
 from clipsieve.report.facts import Facts, parse_facts
 from tests.helpers import report_numbers
+from tests.helpers.score_files import write_score_table
 
 PAPER_TITLES = {
     "progan": "ProGAN",
@@ -256,12 +257,14 @@ def _manifest(made: Made, rng: Any) -> None:
             table = pd.concat(scores).assign(
                 encoder=encoder, seed=seed, feature_set="all", draw=0, threshold=0.0
             )
-            columns = [
-                *("encoder", "seed", "feature_set", "draw", "train", "image_set", "generator"),
-                *("image_id", "group", "label", "split", "logit", "threshold"),
-            ]
-            path = made.root / f"seed{seed}" / encoder / "scores" / "all.parquet"
-            table[columns].to_parquet(made.add("scores", path))
+            path = made.root / f"seed{seed}" / encoder / "scores" / "all.h5"
+            write_score_table(
+                made.add("scores", path),
+                table,
+                sources=dict.fromkeys(made.generators, "photographs"),
+                families={name: entry["family"] for name, entry in made.generators.items()},
+                run=made.root.name,
+            )
 
 
 if __name__ == "__main__":

@@ -37,6 +37,21 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path):
     assert (tmp_path / "docs/images/growth.svg").stat().st_size > 2000
 
 
+def test_a_made_up_run_in_the_shape_of_the_papers_is_evaluated():
+    size = ["--generators", "10", "--images", "6", "--sources", "2", "--draws", "2"]
+    command = [sys.executable, "-m", "bench.statistics", *size, "--resamples", "100"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    # four sets on no pair and five shuffles; 6 families of 5 pairs, two draws of random; 10 ordered ones
+    assert found["feature_sets_and_draws"] == 4 + 5 + 6 * 5 + 2 * 5 + 10 + 2 * 10
+    whole, pair, one = 10 * 12, 8 * 10, 9 * 11  # probes times image sets
+    assert found["scores"] == 6 * (9 * whole + 40 * pair + 30 * one)
+
+
 def test_an_unknown_part_is_named(tmp_path):
     shutil.copytree(ROOT / "bench", tmp_path / "bench")
     done = run(tmp_path, "serch")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,15 @@ def test_the_edits_that_a_config_may_name_are_the_catalogues():
     from clipsieve.images.perturbations.catalogue import perturbations
 
     assert yaml.safe_load(SCHEMA.read_text())["$defs"]["edit"]["enum"] == list(perturbations())
+
+
+def test_a_resolved_config_is_written_once_for_each_content(tmp_path):
+    path = tmp_path / "results/mine/config.json"
+    config.write_resolved({"run": "mine", "seeds": [0]}, path)
+    assert json.loads(path.read_text()) == {"run": "mine", "seeds": [0]}
+    before = path.stat()
+    config.write_resolved({"seeds": [0], "run": "mine"}, path)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    config.write_resolved({"run": "mine", "seeds": [1]}, path)
+    assert json.loads(path.read_text())["seeds"] == [1]
+    assert [file.name for file in path.parent.iterdir()] == ["config.json"]

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import clipsieve
 from clipsieve.io.feature_sets import read_feature_sets
 from clipsieve.io.store import read_embeddings
 from clipsieve.io.tables import read_table
 from clipsieve.report import registry
+from tests.helpers.score_files import read_score_table
 from tests.workflow.conftest import TINY, Project
 
 RUN = Path("results/tiny")
@@ -42,8 +44,8 @@ def test_no_photograph_stands_in_two_splits(finished):
 
 
 def test_scores_are_of_test_images_and_leave_the_searched_pair_out(finished):
-    for path in sorted((finished.root / SEED / "scores").glob("*.parquet")):
-        scores, _ = read_table(path)
+    for path in sorted((finished.root / SEED / "scores").glob("*.h5")):
+        scores = read_score_table(path)
         assert set(scores["split"]) == {"test"}
         for item in read_feature_sets(finished.root / SEED / "features" / f"{path.stem}.json"):
             mine = scores[scores["feature_set"] == item.feature_set]
@@ -53,7 +55,7 @@ def test_scores_are_of_test_images_and_leave_the_searched_pair_out(finished):
 
 def test_metrics_follow_from_the_scores(finished):
     """Accuracy of every cell of the baseline, counted anew from the logits."""
-    scores, _ = read_table(finished.root / SEED / "scores/all.parquet")
+    scores = read_score_table(finished.root / SEED / "scores/all.h5")
     cells, _ = read_table(finished.root / SEED / "cells.parquet")
     cells = cells[(cells["feature_set"] == "all") & (cells["metric"] == "accuracy")]
     assert len(cells) == 25
@@ -67,9 +69,31 @@ def test_metrics_follow_from_the_scores(finished):
 def test_the_run_is_recorded_and_verified(finished):
     record = json.loads((finished.root / RUN / "provenance.json").read_text())
     assert record["config"]["run"] == "tiny"
+    assert json.loads((finished.root / RUN / "config.json").read_text()) == record["config"]
     from clipsieve.cli import main
 
     assert main(["verify", str(finished.root / RUN)]) == 0
+
+
+def test_the_run_opens_in_a_notebook(finished):
+    run = clipsieve.open_run(finished.root / RUN)
+    assert run.encoders == ["tiny"]
+    logits = run.scores("tiny", "all")
+    assert sorted(logits.columns) == sorted(run.generators)
+    images = run.images().set_index("image_id").loc[logits.index]
+    assert set(images["split"]) == {"test"}
+    X = run.embeddings("tiny", run.generators[0])
+    for train in run.generators:
+        probe = run.probe("tiny", "all", train)
+        by_hand = X.to_numpy() @ probe.coef + probe.intercept
+        mine = logits.index.intersection(X.index)
+        np.testing.assert_allclose(
+            logits.loc[mine, train], by_hand[X.index.get_indexer(mine)], rtol=1e-6, atol=1e-9
+        )
+    assert set(run.cells()["feature_set"]) == set(run.feature_sets("tiny"))
+    assert len(run.table("table4")) > 0
+    a, b = run.config["pairs"][0]
+    assert len(run.searches("tiny", a, b)) == X.shape[1] - 1
 
 
 def rerun(finished: Project, target: Path, cores: str) -> Path:

@@ -35,11 +35,16 @@ FAMILIES = list(
     dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
 )
 # logits of probes on test images as they are (in `scores`) or under an edit (in `perturbed/<edit>`)
-SCORES = "results/{run}/seed{seed}/{encoder}/{images}/{family}.parquet"
+SCORES = "results/{run}/seed{seed}/{encoder}/{images}/{family}.h5"
 # an aligned run keeps the tables of the files as they were beside those of the aligned ones
 SCANNED = "scanned" if config["align"] else "images"
 # the folder that the paths of images start from
 IMAGE_ROOT = f"results/{RUN}/aligned" if config["align"] else DATA
+
+
+onstart:
+    # for notebooks: a run says what it was asked for before it is finished
+    clipsieve_config.write_resolved(config, f"results/{RUN}/config.json")
 
 
 wildcard_constraints:

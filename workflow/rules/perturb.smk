@@ -65,20 +65,15 @@ rule robustness:
         mem_mb=grow(8000),
         runtime=grow(60),
     params:
-        families=FAMILY_OF,
-        sources=SOURCE_OF,
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
         code=code_of("robustness"),
     shell:
         "clipsieve robustness"
-        " --run {wildcards.run}"
         " --clean {input.clean:q}"
         " --perturbed {input.perturbed:q}"
         " --features {input.features:q}"
-        " --families {params.families:q}"
-        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"

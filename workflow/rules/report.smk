@@ -119,7 +119,10 @@ rule export_detector:
         scores=scores_of(baseline),
         embeddings=of_generator(embeddings_of, "generator"),
         splits=of_generator(splits_of, "generator"),
-        images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
+        images=lambda wildcards: [
+            f"results/{RUN}/images/{s}.parquet"
+            for s in (wildcards.generator, STUDY.source_of(wildcards.generator))
+        ],
     output:
         "results/{run}/detectors/{encoder}/{generator}.npz",
     log:
@@ -138,7 +141,6 @@ rule export_detector:
         code=code_of("export_detector"),
     shell:
         "clipsieve export-detector"
-        " --run {wildcards.run}"
         " --probes {input.probes:q}"
         " --scores {input.scores:q}"
         " --embeddings {input.embeddings:q}"

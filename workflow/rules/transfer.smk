@@ -58,12 +58,17 @@ rule transfer:
         runtime=grow(30),
     params:
         code=code_of("transfer"),
+        families=FAMILY_OF,
+        sources=SOURCE_OF,
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
         " --probes {input.probes:q}"
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
+        " --families {params.families:q}"
+        " --sources {params.sources:q}"
+        " --run {wildcards.run}"
         " --encoder {wildcards.encoder}"
         " --seed {wildcards.seed}"
         " --output {output:q}"
@@ -92,20 +97,15 @@ rule evaluate:
         mem_mb=grow(8000),
         runtime=grow(60),
     params:
-        families=FAMILY_OF,
-        sources=SOURCE_OF,
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
         code=code_of("evaluate"),
     shell:
         "clipsieve evaluate"
-        " --run {wildcards.run}"
         " --scores {input.scores:q}"
         " --features {input.features:q}"
         " --searches {input.searches:q}"
-        " --families {params.families:q}"
-        " --sources {params.sources:q}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"

@@ -20,11 +20,8 @@ from typing import Any
 
 from clipsieve.cli.options import (
     add_bootstrap,
-    add_generator_facts,
-    add_row_names,
     add_threads,
     check_bootstrap,
-    words_by_generator,
 )
 from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
@@ -37,15 +34,13 @@ log = logging.getLogger("clipsieve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
-        "example:\n  clipsieve evaluate --run demo --scores scores/*.parquet \\\n"
+        "example:\n  clipsieve evaluate --scores scores/*.h5 \\\n"
         "    --features features/*.json --searches searches/*.parquet \\\n"
-        '    --families \'{"biggan": "gan", "sd": "diffusion"}\' \\\n'
         "    --cells cells.parquet --means means.parquet \\\n"
         "    --controls controls.parquet --optimism optimism.parquet"
     )
     add = parser.add_argument
-    add_row_names(parser, "run", required=True)
-    add("--scores", nargs="+", required=True, metavar="PARQUET", help="every family's scores")
+    add("--scores", nargs="+", required=True, metavar="H5", help="every family's scores")
     add("--features", nargs="+", required=True, metavar="JSON", help="every family's feature sets")
     add(
         "--searches",
@@ -54,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PARQUET",
         help="both directions of every searched pair, named a--b.parquet; for the optimism",
     )
-    add_generator_facts(parser)
     add_bootstrap(parser)
     add("--flips", type=int, default=20_000, help="sign flips of a test (default %(default)s)")
     add("--seed", type=int, default=0, help="seed of resamples and flips (default %(default)s)")
@@ -72,9 +66,7 @@ def run(args: argparse.Namespace) -> None:
 
     check_bootstrap(args)
     started = time.monotonic()
-    families = words_by_generator(args.families, "--families")
-    sources = words_by_generator(args.sources, "--sources") if args.sources else None
-    scores = read_scores(args.scores, sources)
+    scores = read_scores(args.scores)
     log.info(
         "evaluate: %d feature sets and draws, %d test images, read in %.1f s",
         len(scores.scores),
@@ -84,8 +76,6 @@ def run(args: argparse.Namespace) -> None:
     tables = evaluate(
         scores,
         {item.feature_set: item for path in args.features for item in read_feature_sets(path)},
-        families,
-        run=args.run,
         searches=_searches(args.searches),
         options=Options(
             resamples=args.resamples,

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.epilog = (
         "example:\n  clipsieve export-detector --probes probes/all/biggan.npz \\\n"
-        "    --scores scores/all.parquet --embeddings e/biggan.h5 e/real.h5 \\\n"
+        "    --scores scores/all.h5 --embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --splits s/biggan.parquet s/real.parquet --images i/biggan.parquet i/real.parquet \\\n"
         "    --output biggan.npz\n"
         "  clipsieve detect biggan.npz photo.jpg"
@@ -44,13 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--feature-set", help="which of the files' feature sets (default: the only one)"
     )
     parser.add_argument(
-        "--scores", nargs="+", required=True, metavar="PARQUET", help="scores of that family"
+        "--scores", nargs="+", required=True, metavar="H5", help="scores of that family"
     )
     add_image_sets(parser, "of the training generators and their sources")
     parser.add_argument(
         "--images", nargs="+", required=True, metavar="PARQUET",
-        help="image tables: of the training image sets, and of the others where there are several"
-        " sources",
+        help="image tables of the training image sets",
     )  # fmt: skip
     parser.add_argument(
         "--weights",
@@ -79,7 +78,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default("evaluation.resamples"),
         help="bootstrap resamples (default %(default)s)",
     )
-    parser.add_argument("--run", default="", help="id of the run, for the record (default empty)")
     parser.add_argument("--output", required=True, metavar="NPZ", help="the detector")
 
 
@@ -116,11 +114,7 @@ def run(args: argparse.Namespace) -> None:
     if absent:
         raise UserError(f"detector: embeddings of {absent[0]}, which it is trained on, are needed")
     images = image_facts(args.images)
-    sources = {
-        str(name): str(part["source"].iloc[0])
-        for name, part in images.dropna(subset=["generator"]).groupby("generator")
-    }
-    scores = read_scores(args.scores, sources)
+    scores = read_scores(args.scores)
     evidence = gather_evidence(
         scores, probes[0].feature_set, trains,
         rate=args.rate, resamples=args.resamples, confidence=args.confidence,
@@ -130,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
     training["likeness"] = float(np.quantile(likeness(rows.embedding, mean), 0.001))
     facts = {
         "clipsieve_version": __version__,
-        "run": args.run,
+        "run": scores.run,
         "seed": scores.seed,
         "encoder": encoder_facts(scores.encoder, store.read_attributes(args.embeddings[0]), args),
         "feature_set": probes[0].feature_set,
@@ -160,8 +154,7 @@ def image_facts(paths: Sequence[str]) -> pd.DataFrame:
     from clipsieve.io.tables import read_table
 
     columns = (
-        "image_id", "generator", "source", "label", "format", "mode", "width", "height", "bytes",
-        "jpeg_quality",
+        "image_id", "label", "format", "mode", "width", "height", "bytes", "jpeg_quality",
     )  # fmt: skip
     return pd.concat([read_table(path, columns)[0] for path in paths], ignore_index=True)
 

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--html", type=Path, required=True, help="the page to write")
     parser.epilog = (
         "example:\n"
-        "  clipsieve gallery --scores results/demo/seed0/clip_b16/scores/all.parquet \\\n"
+        "  clipsieve gallery --scores results/demo/seed0/clip_b16/scores/all.h5 \\\n"
         "      --manifest results/demo/manifest.parquet --data-root data --html gallery.html"
     )
 

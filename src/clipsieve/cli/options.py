@@ -128,7 +128,12 @@ def add_generator_facts(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="family of each generator, as a JSON object or @FILE",
     )
-    add_sources(parser)
+    parser.add_argument(
+        "--sources",
+        required=True,
+        metavar="JSON",
+        help="source of each generator, as a JSON object or @FILE",
+    )
 
 
 def add_sources(parser: argparse._ActionsContainer) -> None:

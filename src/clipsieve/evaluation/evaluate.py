@@ -82,9 +82,7 @@ class Tables:
 def evaluate(
     scores: AllScores,
     features: Mapping[str, FeatureSet],
-    families: Mapping[str, str],
     *,
-    run: str = "",
     searches: Mapping[str, controls.SearchResult] | None = None,
     options: Options | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -94,13 +92,9 @@ def evaluate(
     Parameters
     ----------
     scores
-        All score files, read.
+        All score files, read; the families of the generators are in them.
     features
         Feature sets by id.
-    families
-        Family of each generator.
-    run
-        For the column.
     searches
         Result of each searched direction, ``a--b``.
     options
@@ -120,7 +114,7 @@ def evaluate(
 
     chosen = options or Options()
     with limited(1), ThreadPoolExecutor(max_workers=max(1, chosen.threads)) as pool:
-        work = _Evaluation(scores, features, families, chosen)
+        work = _Evaluation(scores, features, chosen)
         by_set: dict[str, list[means.Means]] = {}
         cells = []
         for done, (name, mine, part) in enumerate(pool.map(work.one, scores.scores), 1):
@@ -135,7 +129,7 @@ def evaluate(
             work.optimism_table(by_set, searches or {}),
         )
     for table in found:
-        table.insert(0, "run", run)
+        table.insert(0, "run", scores.run)
         table.insert(1, "encoder", scores.encoder)
         table.insert(2, "seed", scores.seed)
     return Tables(*found)
@@ -148,10 +142,9 @@ class _Evaluation:
         self,
         scores: AllScores,
         features: Mapping[str, FeatureSet],
-        families: Mapping[str, str],
         options: Options,
     ) -> None:
-        self.features, self.families, self.options = features, families, options
+        self.features, self.families, self.options = features, scores.images.family, options
         self.scores, self.grid = scores.scores, scores.grid
         self.layout: Layout = layout_of(
             scores.images, resamples=options.resamples, seed=options.seed

@@ -1,30 +1,33 @@
-"""Score files as matrices: one row a probe, one column a test image, the same images for all."""
+"""Score files: the logit of every probe of a family on every test image, as one matrix (HDF5)."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
+from clipsieve.io import hdf5
+from clipsieve.io.files import replacing
+from clipsieve.io.hdf5 import PathLike
 from clipsieve.io.roles import EVALUATION, require_splits
-from clipsieve.io.tables import note_of
 
-COLUMNS = (
-    *("encoder", "seed", "feature_set", "draw", "train", "image_set", "generator"),
-    *("image_id", "group", "label", "split", "logit", "threshold"),
-)
-# Text columns that repeat; read as codes, so that no row holds a string of its own.
-_TEXTS = ("encoder", "feature_set", "train", "image_set", "image_id", "group", "split")
+if TYPE_CHECKING:
+    import h5py
+
+# Columns of the images that are text; `label` is beside them.
+_IMAGE_TEXTS = ("image_id", "image_set", "source", "generator", "family", "group", "split")
+# Numbers in an HDF5 chunk of the logits: about 1 MiB.
+_CHUNK = 1 << 17
 
 
 @dataclass
 class Images:
-    """Every test image of the run, in the order of first appearance.
+    """The test images of a run, in the order of the files.
 
     Attributes
     ----------
@@ -32,6 +35,10 @@ class Images:
         str [n]. The source of a real image is its own image set.
     label
         int64 [n], 0 = generated, 1 = real.
+    family
+        Family of each generator.
+    split
+        str [n]; a file must say it, and only test images are read from one.
     """
 
     image_id: NDArray[np.str_]
@@ -39,6 +46,31 @@ class Images:
     source: NDArray[np.str_]
     group: NDArray[np.str_]
     label: NDArray[np.int64]
+    family: dict[str, str] = field(default_factory=dict)
+    split: NDArray[np.str_] | None = None
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of a score file: the texts and the label, each [n].
+
+        Raises
+        ------
+        ValueError
+            The split is not said.
+        """
+        if self.split is None:
+            raise ValueError("images.split: a score file says the split of each image")
+        generated = self.label == 0
+        families = [self.family.get(name, "") for name in self.image_set.tolist()]
+        return {
+            "image_id": self.image_id,
+            "image_set": self.image_set,
+            "source": self.source,
+            "generator": np.where(generated, self.image_set, ""),
+            "family": np.where(generated, np.array(families, dtype=str), ""),
+            "group": self.group,
+            "split": self.split,
+            "label": self.label,
+        }
 
 
 @dataclass
@@ -66,10 +98,16 @@ class Scores:
 
 @dataclass
 class AllScores:
-    """What a run's score files hold, for one encoder and seed.
+    """What the score files of one encoder and seed hold.
 
     Attributes
     ----------
+    encoder, seed, run
+        Whose scores they are.
+    images
+        The columns of every matrix.
+    scores
+        One entry for each feature set and draw, in sorted order.
     grid
         Hyperparameter grid of the probes of each feature set; empty where it is not known.
     """
@@ -79,202 +117,218 @@ class AllScores:
     images: Images
     scores: list[Scores]
     grid: dict[str, str] = field(default_factory=dict)
+    run: str = ""
+
+    def take(self, keep: NDArray[np.bool_]) -> AllScores:
+        """Return the scores of the images where the mask `keep` [n] is true."""
+        columns = {
+            name: column[keep]
+            for name in ("image_id", "image_set", "source", "group", "label", "split")
+            if (column := getattr(self.images, name)) is not None
+        }
+        parts = [replace(one, logits=one.logits[:, keep]) for one in self.scores]
+        return replace(self, images=replace(self.images, **columns), scores=parts)
 
 
-def read_scores(
-    paths: Iterable[str | os.PathLike[str]], sources: Mapping[str, str] | None = None
-) -> AllScores:
-    """Read score files into matrices.
+def write_scores(path: PathLike, scores: AllScores) -> None:
+    """Write the scores of one family (docs/formats.md, Scores); equal scores give equal bytes.
+
+    Parameters
+    ----------
+    path
+        The file; it appears whole, by rename.
+    scores
+        The family's feature sets and draws.
+
+    Raises
+    ------
+    ValueError
+        There is no probe, or the split of the images is not said.
+    """
+    ordered = sorted(scores.scores, key=lambda one: (one.feature_set, one.draw))
+    if not ordered:
+        raise ValueError("scores: no probe")
+    probes = [(one.feature_set, one.draw, train) for one in ordered for train in one.train]
+    shape = (len(probes), len(scores.images.label))
+    rows = max(1, min(shape[0], _CHUNK // max(1, shape[1])))
+    with replacing(path) as temporary, hdf5.create(temporary) as file:
+        # `hdf5.numbers` refuses the NaN that stands for an image to which a probe was not applied
+        hdf5.dataset(file, "logits", shape, np.float64, (rows, shape[1]))
+        start = 0
+        for one in ordered:
+            file["logits"][start : start + len(one.train)] = one.logits
+            start += len(one.train)
+        hdf5.strings(file, "feature_set", [feature_set for feature_set, _, _ in probes])
+        hdf5.numbers(file, "draw", np.array([draw for _, draw, _ in probes], dtype=np.int64))
+        hdf5.strings(file, "train", [train for _, _, train in probes])
+        hdf5.strings(file, "grid", [scores.grid.get(name, "") for name, _, _ in probes])
+        hdf5.numbers(file, "threshold", np.concatenate([one.threshold for one in ordered]))
+        for name, column in scores.images.columns().items():
+            if name == "label":
+                hdf5.numbers(file, name, column.astype(np.int64))
+            else:
+                hdf5.strings(file, name, column.tolist())
+        facts = {"run": scores.run, "encoder": scores.encoder, "seed": scores.seed}
+        hdf5.set_attributes(file, "scores", facts)
+
+
+def read_scores(paths: Iterable[PathLike]) -> AllScores:
+    """Read the score files of one encoder and seed, joined on their images.
 
     Parameters
     ----------
     paths
-        Score files of one encoder and seed (docs/formats.md, Scores).
-    sources
-        Source of each generator. Without it the files' column ``source`` is used, or, where that is
-        missing too, the only real image set there is.
+        Score files, one for each family.
 
     Raises
     ------
     UserError
-        A file is missing or lacks a column; the files are of different encoders or seeds; an image
-        is not of the test split, has two labels or groups, or is scored twice by a probe; a logit
-        is not finite; a generator's source is not known.
+        A file is missing, damaged or no score file; an image is not of the test split or occurs
+        twice; an image set has two labels, sources or families, or lacks its source's real images;
+        a logit is not finite where its probe was applied; a probe occurs twice; the files are of
+        different runs, encoders or seeds, or of different images. The line names the file.
     """
-    reader = _Reader()
-    for path in paths:
-        reader.read(path)
-    return reader.finish(dict(sources or {}))
+    files = {str(path): _read(path) for path in paths}
+    if not files:
+        raise UserError("evaluation: no score file is given")
+    (first_path, first), *others = files.items()
+    found = {(one.feature_set, one.draw): (first_path, one) for one in first.scores}
+    for path, part in others:
+        for name in ("run", "encoder", "seed"):
+            mine, wanted = getattr(part, name), getattr(first, name)
+            if mine != wanted:
+                raise UserError(f"{path}: {name} {mine!r}, but {first_path} is of {wanted!r}")
+        _require_same_images(path, part.images, first_path, first.images)
+        for one in part.scores:
+            key = (one.feature_set, one.draw)
+            if key in found:
+                raise UserError(f"{path}: {key[0]}, draw {key[1]}, is in {found[key][0]} too")
+            found[key] = (path, one)
+    scores = [found[key][1] for key in sorted(found)]
+    grid = {name: kind for part in files.values() for name, kind in part.grid.items()}
+    return AllScores(first.encoder, first.seed, first.images, scores, grid, first.run)
 
 
-class _Reader:
-    """Gathers rows batch by batch, so that only logits and one copy of the images are held."""
-
-    def __init__(self) -> None:
-        self.index: dict[str, int] = {}
-        self.facts: dict[str, list[str]] = {name: [] for name in ("image_set", "group", "source")}
-        self.label: list[int] = []
-        self.probes: dict[tuple[str, int, str], list[tuple[NDArray[Any], NDArray[Any]]]] = {}
-        self.threshold: dict[tuple[str, int, str], float] = {}
-        self.run: set[tuple[str, int]] = set()
-        self.grid: dict[str, str] = {}
-
-    def read(self, path: str | os.PathLike[str]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            file = pq.ParquetFile(path, read_dictionary=list(_TEXTS))
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path}: not a readable parquet table ({error})") from None
-        names = file.schema_arrow.names
-        missing = [name for name in COLUMNS if name not in names]
-        if missing:
-            raise UserError(f"{path}: no column {missing[0]!r}; it has {', '.join(names)}")
-        wanted = [*COLUMNS, *(["source"] if "source" in names else [])]
-        wanted.remove("generator")  # the image set says it
-        grid = str(note_of(file.schema_arrow).get("grid", ""))
-        with file:
-            for batch in file.iter_batches(batch_size=1 << 20, columns=wanted):
-                if batch.num_rows:
-                    self._batch(batch, str(path), grid)
-
-    def _batch(self, batch: Any, path: str, grid: str) -> None:
-        columns = {name: _codes(batch.column(name)) for name in _TEXTS}
-        self.grid |= dict.fromkeys(columns["feature_set"][1].tolist(), grid)
-        split_codes, split_names = columns["split"]
-        if set(split_names[np.unique(split_codes)]) != set(EVALUATION):
-            ids = columns["image_id"]
-            require_splits(
-                split_names[split_codes], EVALUATION, f"evaluation of {path}", ids=ids[1][ids[0]]
+def _read(path: PathLike) -> AllScores:
+    """Read and check one file."""
+    with hdf5.opened(path, "scores") as file:
+        facts = hdf5.get_attributes(file)
+        columns = {name: hdf5.read_strings(file, name).astype(str) for name in _IMAGE_TEXTS}
+        label = np.asarray(file["label"][...], dtype=np.int64)
+        probes, threshold, grid = _read_probes(file)
+        logits = np.asarray(file["logits"][...], dtype=np.float64)
+        run, encoder, seed = str(facts["run"]), str(facts["encoder"]), int(facts["seed"])
+    lengths = {len(probes), len(threshold)}, {len(label), *map(len, columns.values())}
+    if logits.ndim != 2 or lengths != ({logits.shape[0]}, {logits.shape[1]}):
+        raise UserError(f"{path}: logits of shape {logits.shape} do not fit the columns beside it")
+    if not probes:
+        raise UserError(f"{path}: holds no probe")
+    for before, after in pairwise(probes):
+        if before >= after:
+            raise UserError(
+                f"{path}: probes must be sorted by feature set, draw and training generator, each"
+                f" once; {after[0]}, draw {after[1]}, trained on {after[2]} follows {before[0]},"
+                f" draw {before[1]}, trained on {before[2]}"
             )
-        for encoder in columns["encoder"][1][np.unique(columns["encoder"][0])]:
-            for seed in np.unique(batch.column("seed").to_numpy(zero_copy_only=False)):
-                self.run.add((str(encoder), int(seed)))
-        if len(self.run) > 1:
-            raise UserError(f"{path}: scores of more than one encoder or seed: {sorted(self.run)}")
-        logits = batch.column("logit").to_numpy(zero_copy_only=False)
-        if not np.isfinite(logits).all():
-            bad = columns["image_id"][1][columns["image_id"][0][~np.isfinite(logits)][0]]
-            raise UserError(f"{path}: the logit of {bad} is not a finite number")
-        image = self._images(batch, columns, path)
-        draw = batch.column("draw").to_numpy(zero_copy_only=False).astype(np.int64)
-        threshold = batch.column("threshold").to_numpy(zero_copy_only=False).astype(np.float64)
-        self._probes(columns, draw, image, logits, threshold, path)
+    images = _checked_images(path, columns, label)
+    _require_finite(path, images, probes, logits)
+    if not np.isfinite(threshold).all():
+        raise UserError(f"{path}: a threshold is not a finite number")
+    starts = [k for k, one in enumerate(probes) if k == 0 or one[:2] != probes[k - 1][:2]]
+    scores = []
+    for start, stop in zip(starts, [*starts[1:], len(probes)], strict=True):
+        feature_set, draw, _ = probes[start]
+        train = [one[2] for one in probes[start:stop]]
+        part = slice(start, stop)
+        scores.append(Scores(feature_set, draw, train, logits[part], threshold[part]))
+    return AllScores(encoder, seed, images, scores, grid, run)
 
-    def _images(self, batch: Any, columns: Mapping[str, Any], path: str) -> NDArray[np.int64]:
-        codes, ids = columns["image_id"]
-        used, first = np.unique(codes, return_index=True)
-        label = batch.column("label").to_numpy(zero_copy_only=False)
-        set_codes, sets = columns["image_set"]
-        group_codes, groups = columns["group"]
-        named = "source" in batch.schema.names
-        source = batch.column("source").take(first).to_pylist() if named else None
-        position = np.full(len(ids), -1, dtype=np.int64)
-        for k, (code, row) in enumerate(zip(used.tolist(), first.tolist(), strict=True)):
-            name = str(ids[code])
-            facts = (str(sets[set_codes[row]]), str(groups[group_codes[row]]))
-            at = self.index.get(name)
-            if at is None:
-                at = self.index[name] = len(self.label)
-                self.facts["image_set"].append(facts[0])
-                self.facts["group"].append(facts[1])
-                self.facts["source"].append(str(source[k] or "") if source else "")
-                self.label.append(int(label[row]))
-            elif facts != (self.facts["image_set"][at], self.facts["group"][at]):
-                raise UserError(f"{path}: image {name} is of another image set or group elsewhere")
-            position[code] = at
-        image = position[codes]
-        if (np.asarray(self.label)[image] != label).any():
-            wrong = ids[codes[np.asarray(self.label)[image] != label][0]]
-            raise UserError(f"{path}: image {wrong} has two labels")
-        return image
 
-    def _probes(
-        self,
-        columns: Mapping[str, Any],
-        draw: NDArray[np.int64],
-        image: NDArray[Any],
-        logits: NDArray[Any],
-        threshold: NDArray[Any],
-        path: str,
-    ) -> None:
-        set_codes, sets = columns["feature_set"]
-        train_codes, trains = columns["train"]
-        n_draws, n_trains = int(draw.max()) + 1, len(trains)
-        key = (set_codes.astype(np.int64) * n_draws + draw) * n_trains + train_codes
-        order = np.argsort(key, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
-        for rows in np.split(order, starts[1:]):
-            one = rows[0]
-            name = (str(sets[set_codes[one]]), int(draw[one]), str(trains[train_codes[one]]))
-            limit = self.threshold.setdefault(name, float(threshold[one]))
-            if (threshold[rows] != limit).any():
-                raise UserError(f"{path}: {name[0]} trained on {name[2]} has two thresholds")
-            self.probes.setdefault(name, []).append((image[rows], logits[rows]))
+def _read_probes(
+    file: h5py.File,
+) -> tuple[list[tuple[str, int, str]], NDArray[np.float64], dict[str, str]]:
+    """Feature set, draw and training generator of each probe; thresholds; grid by feature set."""
+    names, trains, grids = (
+        hdf5.read_strings(file, name).tolist() for name in ("feature_set", "train", "grid")
+    )
+    draws = file["draw"][...].tolist()
+    threshold = np.asarray(file["threshold"][...], dtype=np.float64)
+    probes = list(zip(names, draws, trains, strict=False))
+    return probes, threshold, dict(zip(names, grids, strict=False))
 
-    def finish(self, sources: dict[str, str]) -> AllScores:
-        if not self.probes:
-            raise UserError("evaluation: the score files hold no row")
-        images = self._finish_images(sources)
-        grouped: dict[tuple[str, int], list[str]] = {}
-        for feature_set, draw, train in sorted(self.probes):
-            grouped.setdefault((feature_set, draw), []).append(train)
-        scores = []
-        for (feature_set, draw), trains in grouped.items():
-            matrix = np.full((len(trains), len(self.label)), np.nan)
-            limits = np.empty(len(trains))
-            for row, train in enumerate(trains):
-                parts = self.probes.pop((feature_set, draw, train))
-                index = np.concatenate([part[0] for part in parts])
-                if len(np.unique(index)) < len(index):
-                    raise UserError(
-                        f"evaluation: {feature_set}, draw {draw}, trained on {train}:"
-                        " an image is scored twice"
-                    )
-                matrix[row, index] = np.concatenate([part[1] for part in parts])
-                limits[row] = self.threshold[feature_set, draw, train]
-            scores.append(Scores(feature_set, draw, trains, matrix, limits))
-        ((encoder, seed),) = self.run
-        return AllScores(encoder, seed, images, scores, self.grid)
 
-    def _finish_images(self, sources: dict[str, str]) -> Images:
-        image_set = np.array(self.facts["image_set"])
-        label = np.array(self.label, dtype=np.int64)
-        real_sets = sorted(set(image_set[label == 1].tolist()))
-        known = dict(zip(self.facts["image_set"], self.facts["source"], strict=True))
-        source_of = {name: name for name in real_sets}
-        for name in sorted(set(image_set[label == 0].tolist())):
-            if name in source_of:
-                raise UserError(f"evaluation: image set {name} has real and generated images")
-            only = real_sets[0] if len(real_sets) == 1 else ""
-            source = sources.get(name) or known[name] or only
-            if source not in real_sets:
-                raise UserError(
-                    f"evaluation: the source of {name} is {source or 'not given'}; score"
-                    f" files hold real images of {', '.join(real_sets) or 'no source'}"
-                )
-            source_of[name] = source
-        return Images(
-            image_id=np.array(list(self.index)),
-            image_set=image_set,
-            source=np.array([source_of[name] for name in self.facts["image_set"]]),
-            group=np.array(self.facts["group"]),
-            label=label,
+def _checked_images(
+    path: PathLike, columns: dict[str, NDArray[np.str_]], label: NDArray[np.int64]
+) -> Images:
+    """Return the images after the checks that `read_scores` names."""
+    ids, sets = columns["image_id"], columns["image_set"]
+    require_splits(columns["split"], EVALUATION, f"evaluation of {path}", ids=ids)
+    names, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise UserError(f"{path}: image {names[counts > 1][0]} is there twice")
+    if not np.isin(label, (0, 1)).all():
+        raise UserError(f"{path}: a label is neither 0 (generated) nor 1 (real)")
+    real_sets = np.unique(sets[label == 1]).tolist()
+    family = {}
+    for name in np.unique(sets).tolist():
+        mine = sets == name
+        for column, values in (("label", label), *columns.items()):
+            known = np.unique(values[mine]).tolist()
+            if column not in ("image_id", "group") and len(known) > 1:
+                raise UserError(f"{path}: image set {name} has more than one {column}: {known}")
+        source, generator, kind = (
+            str(columns[column][mine][0]) for column in ("source", "generator", "family")
+        )
+        real = name in real_sets
+        if source not in real_sets or (real and source != name):
+            raise UserError(
+                f"{path}: the source of {name} is {source or 'not given'}; the file holds real"
+                f" images of {', '.join(real_sets) or 'no source'}"
+            )
+        if generator != ("" if real else name):
+            raise UserError(f"{path}: image set {name} has the generator {generator!r}")
+        if bool(kind) == real:
+            said = f"the family {kind!r}, though it is real" if real else "no family"
+            raise UserError(f"{path}: image set {name} has {said}")
+        if not real:
+            family[name] = kind
+    return Images(ids, sets, columns["source"], columns["group"], label, family, columns["split"])
+
+
+def _require_finite(
+    path: PathLike, images: Images, probes: list[tuple[str, int, str]], logits: NDArray[Any]
+) -> None:
+    """Refuse infinite logits, and NaN in an image set to which the probe was applied."""
+    finite = np.isfinite(logits)
+    if finite.all():
+        return
+    wrong = np.isinf(logits)
+    for name in np.unique(images.image_set).tolist():
+        mine = images.image_set == name
+        applied = finite[:, mine].any(axis=1)
+        wrong[:, mine] |= applied[:, None] & ~finite[:, mine]
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        feature_set, draw, train = probes[row]
+        raise UserError(
+            f"{path}: the logit of {images.image_id[column]} is not a finite number"
+            f" ({feature_set}, draw {draw}, trained on {train})"
         )
 
 
-def _codes(column: Any) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Codes [n] and names of a text column."""
-    import pyarrow as pa
-
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    names = np.array([str(value) for value in column.dictionary.to_pylist()], dtype=str)
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    if (codes < 0).any():
-        names = np.append(names, "")
-        codes = np.where(codes < 0, len(names) - 1, codes)
-    return codes, names
+def _require_same_images(path: str, mine: Images, first_path: str, first: Images) -> None:
+    """Refuse a file whose image columns are not those of the first."""
+    ours, theirs = mine.columns(), first.columns()
+    if len(mine.label) != len(first.label):
+        raise UserError(
+            f"{path}: {len(mine.label)} images, but {first_path} has {len(first.label)}; the"
+            " families of an encoder and seed are scored on the same images"
+        )
+    for name, column in ours.items():
+        differs = column != theirs[name]
+        if differs.any():
+            at = int(np.flatnonzero(differs)[0])
+            raise UserError(
+                f"{path}: the {name} of image {mine.image_id[at]} is {column[at]}, in {first_path}"
+                f" it is {theirs[name][at]}"
+            )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
+from clipsieve.errors import UserError
 from clipsieve.io.dataset import Rows
 from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
+from clipsieve.io.scores import AllScores, Images, Scores
 from clipsieve.probes.features import features_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def apply_probes(
     probes: Sequence[StoredProbe], rows: Rows, excluded: Mapping[str, Sequence[str]]
-) -> pd.DataFrame:
+) -> NDArray[np.float64]:
     """Score the test rows of one image set with every probe that may see it.
 
     Parameters
@@ -32,25 +32,25 @@ def apply_probes(
 
     Returns
     -------
-    DataFrame
-        One row a probe and image: the columns of docs/formats.md, Scores, without encoder and seed.
+    float64 [len(probes), len(rows)]
+        Logits, large = real; a row of NaN where the probe's feature set gave up the image set.
 
     Raises
     ------
     RoleError
         A row isn't a test row, or a probe was trained on a generator its feature set gave up.
+    UserError
+        A logit is not a finite number.
     """
-    import pandas as pd
-
     require_splits(rows.split, EVALUATION, "transfer", ids=rows.image_id)
     image_set = str(rows.image_set[0])
     real = bool((rows.label == 1).all())
-    seen = [probe for probe in probes if real or image_set not in excluded[probe.feature_set]]
-    for probe in probes:
-        require_excluded([probe.train], excluded[probe.feature_set], probe.feature_set)
     known: dict[tuple[str, str], np.ndarray] = {}
-    logits = []
-    for probe in seen:
+    logits = np.full((len(probes), len(rows)), np.nan)
+    for probe, row in zip(probes, logits, strict=True):
+        require_excluded([probe.train], excluded[probe.feature_set], probe.feature_set)
+        if not real and image_set in excluded[probe.feature_set]:
+            continue
         key = (probe.space, str(probe.columns))
         if probe.space == "residual":
             kind = probe.facts["residual_kind"]
@@ -62,20 +62,79 @@ def apply_probes(
             if key not in known:
                 known[key] = features_of(rows, probe.space, probe.columns)
             X = known[key]
-        logits.append(X @ probe.coef + probe.intercept)
-    n, k = len(rows), len(seen)
-    return pd.DataFrame(
-        {
-            "feature_set": pd.Categorical(np.repeat([p.feature_set for p in seen], n)),
-            "draw": np.repeat(np.array([p.draw for p in seen], dtype=np.int32), n),
-            "train": pd.Categorical(np.repeat([p.train for p in seen], n)),
-            "image_set": pd.Categorical([image_set] * (n * k)),
-            "generator": [None if real else image_set] * (n * k),
-            "image_id": np.tile(rows.image_id, k),
-            "group": np.tile(rows.group, k),
-            "label": np.tile(rows.label, k),
-            "split": pd.Categorical(["test"] * (n * k)),
-            "logit": np.concatenate(logits) if logits else np.empty(0),
-            "threshold": np.repeat(np.array([p.threshold for p in seen], dtype=np.float64), n),
-        }
-    ).astype({"feature_set": str, "train": str, "image_set": str, "split": str})
+        row[:] = X @ probe.coef + probe.intercept
+        if not np.isfinite(row).all():
+            raise UserError(
+                f"transfer: the logit of {rows.image_id[~np.isfinite(row)][0]} by the probe of"
+                f" {probe.feature_set} trained on {probe.train} is not a finite number"
+            )
+    return logits
+
+
+def score_images(
+    probes: Sequence[StoredProbe],
+    image_sets: Iterable[Rows],
+    excluded: Mapping[str, Sequence[str]],
+    *,
+    sources: Mapping[str, str],
+    families: Mapping[str, str],
+    encoder: str,
+    seed: int,
+    run: str = "",
+) -> AllScores:
+    """Score every image set with the probes of one family.
+
+    Parameters
+    ----------
+    probes
+        Finished probes of one family, in any order.
+    image_sets
+        Test rows of each image set, real ones too; taken one at a time.
+    excluded
+        Feature set -> generators given up to its selection.
+    sources, families
+        Source and family of each generator.
+    encoder, seed, run
+        Whose scores they are.
+
+    Raises
+    ------
+    RoleError
+        As `apply_probes`.
+    UserError
+        As `apply_probes`; or the source or family of a generator is not given, a probe is there
+        twice, or there is none.
+    """
+    ordered = sorted(probes, key=lambda probe: (probe.feature_set, probe.draw, probe.train))
+    if not ordered:
+        raise UserError("transfer: the probe files hold no probe")
+    for a, b in pairwise(ordered):
+        if (a.feature_set, a.draw, a.train) == (b.feature_set, b.draw, b.train):
+            raise UserError(
+                f"transfer: two probes of {a.feature_set}, draw {a.draw}, trained on {a.train}"
+            )
+    logits, parts = [], []
+    for rows in image_sets:
+        logits.append(apply_probes(ordered, rows, excluded))
+        parts.append((rows.image_id, rows.image_set, rows.group, rows.split, rows.label))
+    ids, sets, group, split, label = (np.concatenate(column) for column in zip(*parts, strict=True))
+    generators = np.unique(sets[label == 0]).tolist()
+    for option, known in (("--sources", sources), ("--families", families)):
+        missing = [name for name in generators if not known.get(name)]
+        if missing:
+            raise UserError(f"{option}: says nothing of the generator {missing[0]}")
+    source = np.array([sources[s] if y == 0 else s for s, y in zip(sets, label, strict=True)])
+    family = {name: families[name] for name in generators}
+    images = Images(ids, sets, source, group, label, family, split)
+    matrix = np.concatenate(logits, axis=1)
+    scores, grid, start = [], {}, 0
+    for (feature_set, draw), each in groupby(ordered, lambda one: (one.feature_set, one.draw)):
+        mine = list(each)
+        part = slice(start, start + len(mine))
+        start += len(mine)
+        train = [probe.train for probe in mine]
+        threshold = np.array([probe.threshold for probe in mine], dtype=np.float64)
+        scores.append(Scores(feature_set, draw, train, matrix[part], threshold))
+        grids = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
+        grid[feature_set] = ", ".join(sorted(grids))
+    return AllScores(encoder, seed, images, scores, grid, run)

@@ -47,7 +47,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "leakage": ("kind", "first", "second", "first_split", "second_split", "distance"),
     "shortcuts": ("generator", "accuracy", "auc", "low", "high", "n", "strongest_fact"),
     "leaderboard": ("encoder", "feature_set", "metric", "value", "low", "high"),
-    "scores": ("feature_set", "draw", "train", "image_id", "label", "logit"),
     "robustness": ("feature_set", "perturbation", "level", "metric", "value", "low", "high", "n"),
 }
 

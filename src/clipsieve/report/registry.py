@@ -26,7 +26,7 @@ INPUTS: dict[str, str] = {
     "leakage": "seed{seed}/leakage.parquet",
     "shortcuts": "seed{seed}/shortcuts.parquet",
     "leaderboard": "leaderboard.csv",
-    "scores": "seed{seed}/{encoder}/scores/{family}.parquet",
+    "scores": "seed{seed}/{encoder}/scores/{family}.h5",
     "robustness": "seed{seed}/{encoder}/robustness.parquet",
 }
 

@@ -79,8 +79,7 @@ def test_a_detector_of_one_generator_says_of_itself_what_the_cells_say(run: Run)
     write_feature_sets(features, [FeatureSet("all", "all")])
     tables = [f"--{name}={run.root / name}.parquet" for name in ("means", "controls", "optimism")]
     status = main(
-        ["evaluate", "--run", "r", "--scores", str(run.root / "scores/all.parquet"),
-         "--features", str(features), "--families", json.dumps(dict.fromkeys(SETS[1:], "gan")),
+        ["evaluate", "--scores", str(run.root / "scores/all.h5"), "--features", str(features),
          "--resamples", "200", "--cells", str(run.root / "cells.parquet"), *tables]
     )  # fmt: skip
     assert status == 0
@@ -297,7 +296,7 @@ def test_what_is_no_detector_is_refused(
 
 
 def test_mixed_probes_are_refused(run: Run, capsys: pytest.CaptureFixture[str]):
-    common = ["--scores", str(run.root / "scores/all.parquet"), "--embeddings",
+    common = ["--scores", str(run.root / "scores/all.h5"), "--embeddings",
               str(run.root / "e/one.h5"), "--splits", str(run.root / "s/one.parquet"), "--images",
               str(run.root / "i/one.parquet"), "--output", str(run.root / "never.npz")]  # fmt: skip
     one = str(run.root / "p/all/one.npz")

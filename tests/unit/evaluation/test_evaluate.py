@@ -15,6 +15,7 @@ from clipsieve.cli import main
 from clipsieve.evaluation.ranks import rank_among
 from clipsieve.families import controls_of
 from clipsieve.io.tables import read_table, write_table
+from tests.helpers.score_files import write_score_table
 
 FAMILIES = {"a": "gan", "b": "gan", "c": "diffusion", "d": "diffusion", "e": "gan"}
 SOURCES = {"a": "s", "b": "s", "c": "s", "d": "t", "e": "t"}
@@ -61,6 +62,13 @@ def score_rows(
     return pd.DataFrame(rows)
 
 
+EVERY_IMAGE = score_rows("all", 1, 0.6, ())
+
+
+def write_scores(path: Path, rows: pd.DataFrame, grid: str = "") -> None:
+    write_score_table(path, rows, images=EVERY_IMAGE, sources=SOURCES, families=FAMILIES, grid=grid)
+
+
 SETS = {
     "all": ("all", 1, 0.6, ()),
     "all_intercept": ("all_intercept", 1, 0.65, ()),
@@ -76,7 +84,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.Da
     folder = tmp_path_factory.mktemp("run")
     scores = {family: score_rows(*settings) for family, settings in SETS.items()}
     for family, rows in scores.items():
-        write_table(rows, folder / f"scores/{family}.parquet")
+        write_scores(folder / f"scores/{family}.h5", rows)
         (folder / "features").mkdir(exist_ok=True)
         entry = {
             "feature_set": SETS[family][0],
@@ -103,9 +111,8 @@ def evaluate(folder: Path, *more: str) -> int:
     ]
     return main(
         [
-            *("evaluate", "--run", "r", "--scores", *files("scores/*.parquet")),
+            *("evaluate", "--scores", *files("scores/*.h5")),
             *("--features", *files("features/*.json"), "--searches", *files("searches/*.parquet")),
-            *("--families", json.dumps(FAMILIES), "--sources", json.dumps(SOURCES)),
             *("--resamples", "1500", "--threads", "2", *outputs, *more),
         ]
     )
@@ -263,8 +270,7 @@ def test_a_rank_among_controls_of_another_grid_has_no_p(run, tmp_path) -> None:
         (tmp_path / name).symlink_to(folder / name)
     grids = {"components": "paper", "random": "fast", "fisher": "paper"}
     for family, rows in scores.items():
-        note = {"grid": grids.get(family, "")}
-        write_table(rows, tmp_path / f"scores/{family}.parquet", note)
+        write_scores(tmp_path / f"scores/{family}.h5", rows, grids.get(family, ""))
     assert evaluate(tmp_path) == 0
     before, after = (read_table(f / "controls.parquet")[0] for f in (folder, tmp_path))
     other = after["control"] == "random/a--c"
@@ -273,24 +279,27 @@ def test_a_rank_among_controls_of_another_grid_has_no_p(run, tmp_path) -> None:
     pd.testing.assert_series_equal(after.loc[~other, "p"], before.loc[~other, "p"])
 
 
+def write_some(path: Path, rows: pd.DataFrame) -> None:
+    write_score_table(path, rows, sources=SOURCES, families=FAMILIES)
+
+
 def test_clean_and_perturbed_scores_are_over_the_images_of_every_edit(run, tmp_path) -> None:
     folder, scores = run
     rows = scores["all"]
     gone = {"jpeg_50": "a/1.png", "blur_2": "s/2.png"}  # what an edit left as it was
     for edit, image in gone.items():
-        write_table(rows[rows["image_id"] != image], tmp_path / f"{edit}/all.parquet")
+        write_some(tmp_path / f"{edit}/all.h5", rows[rows["image_id"] != image])
     left = rows[~rows["image_id"].isin(gone.values())]
-    write_table(left, tmp_path / "left/all.parquet")
-    perturbed = [str(tmp_path / edit / "all.parquet") for edit in gone]
+    write_some(tmp_path / "left/all.h5", left)
+    perturbed = [str(tmp_path / edit / "all.h5") for edit in gone]
     for name, clean in (
-        ("whole", folder / "scores/all.parquet"),
-        ("cut", tmp_path / "left/all.parquet"),
+        ("whole", folder / "scores/all.h5"),
+        ("cut", tmp_path / "left/all.h5"),
     ):
         status = main(
-            ["robustness", "--run", "r", "--clean", str(clean), "--perturbed", *perturbed,
-             "--features", str(folder / "features/all.json"), "--families", json.dumps(FAMILIES),
-             "--sources", json.dumps(SOURCES), "--resamples", "200", "--confidence", "0.9",
-             "--output", str(tmp_path / f"{name}.parquet")]
+            ["robustness", "--clean", str(clean), "--perturbed", *perturbed,
+             "--features", str(folder / "features/all.json"), "--resamples", "200",
+             "--confidence", "0.9", "--output", str(tmp_path / f"{name}.parquet")]
         )  # fmt: skip
         assert status == 0
     (whole, note), (expected, _) = (read_table(tmp_path / f"{n}.parquet") for n in ("whole", "cut"))
@@ -337,27 +346,21 @@ def test_a_second_run_gives_the_same_bytes(run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "change", "message"),
     [
-        ("all", lambda t: t.assign(split=["train", *t["split"][1:]]), "1 of 'train'"),
         ("components", lambda t: score_rows("components/a--c", 1, 0.9, ("a",)), "c took part"),
-        ("fisher", lambda t: t.iloc[1:], "has no score for 1 of the"),
-        ("all", lambda t: pd.concat([t, t.iloc[:1]]), "scored twice"),
-        ("all", lambda t: t.assign(logit=np.nan), "not a finite number"),
-        ("all", lambda t: t.assign(label=[1 - t["label"][0], *t["label"][1:]]), "two labels"),
-        ("all", lambda t: t.assign(encoder=["other", *t["encoder"][1:]]), "more than one encoder"),
+        (
+            "fisher",
+            lambda t: t[(t["train"] != "b") | (t["image_set"] != "d")],
+            "no score for 25 of",
+        ),
+        ("all", lambda t: t.assign(encoder="other"), "encoder 'tiny', but"),
+        ("all", lambda t: t.assign(feature_set="whole"), "whole, which no feature file has"),
     ],
 )
 def test_wrong_rows_stop_the_evaluation(run, tmp_path, capsys, family, change, message) -> None:
     folder, scores = run
     for name, rows in scores.items():
-        table = change(rows) if name == family else rows
-        write_table(table.reset_index(drop=True), tmp_path / f"scores/{name}.parquet")
+        write_scores(tmp_path / f"scores/{name}.h5", change(rows) if name == family else rows)
     (tmp_path / "features").symlink_to(folder / "features")
     assert evaluate(tmp_path) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*.parquet"))
-
-
-def test_unknown_source_is_named(run, capsys) -> None:
-    folder, _ = run
-    assert evaluate(folder, "--sources", json.dumps({**SOURCES, "b": "nowhere"})) == 2
-    assert "the source of b is nowhere" in capsys.readouterr().err

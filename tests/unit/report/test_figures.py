@@ -20,6 +20,7 @@ from clipsieve.report.figures.plot import save, style
 from clipsieve.report.html.gallery import gallery_page
 from clipsieve.report.html.page import render
 from tests.helpers.report_inputs import facts_of, make_run
+from tests.helpers.score_files import read_score_table
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +160,16 @@ def test_titles_and_labels_are_not_drawn_over_each_other(demo, name):
 
 
 def gallery(made, **options):
-    base = made.root / "seed0" / "clip_b16" / "scores" / "all.parquet"
+    base = made.root / "seed0" / "clip_b16" / "scores" / "all.h5"
     manifest = made.inputs["manifest"][0]
     return gallery_page([base], manifest, made.root / "data", facts_of(made), **options)
 
 
 def test_gallery_shows_the_surest_right_and_wrong(demo):
     page = gallery(demo, train=["up_nearest"], count=3, side=64)
-    scores = pd.read_parquet(demo.root / "seed0" / "clip_b16" / "scores" / "all.parquet")
+    scores = read_score_table(demo.root / "seed0" / "clip_b16" / "scores" / "all.h5")
     mine = scores[scores["train"] == "up_nearest"]
-    own = mine["generator"].isna() | (mine["generator"] == "up_nearest")
+    own = mine["generator"].isin(["", "up_nearest"])
     expected = {
         "Real, taken for real": mine[(mine["label"] == 1) & (mine["logit"] > 0)],
         "Real, taken for generated": mine[(mine["label"] == 1) & (mine["logit"] <= 0)],
@@ -198,7 +199,7 @@ def test_gallery_is_self_contained_and_says_what_is_simulated(demo):
 def test_gallery_names_a_lost_image_and_an_unknown_probe(demo, tmp_path):
     with pytest.raises(UserError, match="no probe of 'nobody'"):
         gallery(demo, train=["nobody"])
-    base = demo.root / "seed0" / "clip_b16" / "scores" / "all.parquet"
+    base = demo.root / "seed0" / "clip_b16" / "scores" / "all.h5"
     with pytest.raises(UserError, match=r"\.png: no such file"):
         gallery_page([base], demo.inputs["manifest"][0], tmp_path, facts_of(demo))
 
@@ -225,7 +226,7 @@ def test_verbs_write_their_files_and_refuse_in_one_line(demo, tmp_path, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "gone.parquet" in error
-    scores = demo.root / "seed0" / "tiny" / "scores" / "all.parquet"
+    scores = demo.root / "seed0" / "tiny" / "scores" / "all.h5"
     page = tmp_path / "gallery.html"
     assert (
         main(

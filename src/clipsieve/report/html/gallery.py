@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
 from clipsieve.errors import UserError
+from clipsieve.io.scores import read_scores
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import rows_of, run_of
+from clipsieve.report.frames import rows_of
 from clipsieve.report.html.page import Cell, Page, Section, Shot, Table, integer, number
 from clipsieve.report.reading import read_tables
 
@@ -90,7 +91,7 @@ def gallery_page(
     Parameters
     ----------
     scores
-        Scores of one encoder; where there are several seeds, the first is shown.
+        Scores of one encoder and seed.
     manifest
         The run's manifest (file facts, paths).
     root
@@ -112,28 +113,38 @@ def gallery_page(
         Where a probe is asked for that has no scores, a scored image stands in no manifest, or an
         image cannot be read.
     """
-    table = read_tables("scores", scores)
-    table = table[(table["feature_set"] == feature_set) & (table["draw"] == 0)]
-    if table.empty:
-        raise UserError(f"--scores: no scores of the feature set {feature_set!r}")
-    encoders = sorted(set(table["encoder"]))
-    if len(encoders) > 1:
-        raise UserError(f"--scores: one encoder a gallery, not {', '.join(encoders)}")
-    table = table[table["seed"] == table["seed"].min()]
-    known = set(table["train"])
+    import pandas as pd
+
+    found = read_scores(scores)
+    probes = {
+        name: logits
+        for one in found.scores
+        if (one.feature_set, one.draw) == (feature_set, 0)
+        for name, logits in zip(one.train, one.logits, strict=True)
+    }
+    if not probes:
+        there = ", ".join(dict.fromkeys(one.feature_set for one in found.scores))
+        raise UserError(f"--scores: no scores of the feature set {feature_set!r}; of {there}")
+    known = set(probes)
     for generator in train:
         if generator not in known:
             raise UserError(
                 f"--train: no probe of {generator!r}; one of: {', '.join(sorted(known))}"
             )
     images = {r["image_id"]: r for r in rows_of(read_tables("manifest", [manifest]))}
-    missing = [i for i in table["image_id"] if i not in images]
+    missing = [i for i in found.images.image_id.tolist() if i not in images]
     if missing:
         raise UserError(f"{manifest}: image {missing[0]!r} has scores but no row here")
     thumbnails = Thumbnails(root, side)
     sections = []
     for generator in train or facts.order(known):
-        mine = table[table["train"] == generator]
+        mine = pd.DataFrame(
+            {
+                "image_id": found.images.image_id,
+                "label": found.images.label,
+                "logit": probes[generator],
+            }
+        ).dropna(subset=["logit"], ignore_index=True)
         sections += _probe(mine, generator, images, thumbnails, facts, count)
     return Page(
         registry.TITLES["gallery"],
@@ -148,9 +159,9 @@ def gallery_page(
             "Right and wrong are by the paper's threshold: a probability of 0.5.",
             "Thumbnails are reduced copies; the sizes stated are those of the files.",
         ],
-        run=run_of(table),
-        encoders=encoders,
-        seeds=[int(table["seed"].min())],
+        run=found.run,
+        encoders=[found.encoder],
+        seeds=[found.seed],
     )
 
 
