@@ -9,6 +9,7 @@ from typing import Any
 
 from clipsieve.cli.options import json_object
 from clipsieve.errors import UserError
+from clipsieve.evaluation.metric_records import RECORDS
 
 KINDS = {"network": "real network", "simulated": "simulated"}
 
@@ -139,23 +140,9 @@ def cells_title(cells: str) -> str:
     return cells.replace("_", " ")
 
 
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "accuracy_at_val_threshold": "accuracy, threshold of val",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy_real": "accuracy on real",
-    "accuracy_generated": "accuracy on generated",
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "tpr_at_fpr_1": "TPR at 1 % FPR",
-    "tpr_at_fpr_5": "TPR at 5 % FPR",
-    "ece": "calibration error",
-}
-
-
 def metric_title(metric: str) -> str:
     """Title of a metric."""
-    return METRIC_TITLES.get(metric, metric.replace("_", " "))
+    return RECORDS[metric].title
 
 
 def parse_facts(generators: str | None, encoders: str | None) -> Facts:

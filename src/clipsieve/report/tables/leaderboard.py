@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import CONTROLS, family_of, rows_of, with_kinds
@@ -35,9 +36,9 @@ def leaderboard_page(
     table = read_tables("leaderboard", inputs["leaderboard"]).drop(columns="file_stem")
     sections: list[Section] = []
     for metric in dict.fromkeys(table["metric"]):
-        # Least is best in the calibration error alone; the file's own order breaks ties.
+        # the file's own order breaks ties
         part = table[table["metric"] == metric].sort_values(
-            "value", ascending=metric == "ece", kind="stable"
+            "value", ascending=not RECORDS[str(metric)].higher_is_better, kind="stable"
         )
         title = f"Mean {metric_title(str(metric))} on generators not trained on"
         sections.append(
@@ -89,7 +90,7 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
                 css="num strong",
             ),
             Cell(bar=(row["low"], row["value"], row["high"], left, right)),
-            difference_cell(row, low_is_good=metric == "ece"),
+            difference_cell(row, low_is_good=not RECORDS[metric].higher_is_better),
             worst_cell(facts, row),
         ]
         if sized:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.evaluation.metrics import METRICS
 from clipsieve.report import registry
-from clipsieve.report.facts import METRIC_TITLES, Facts, cells_title, metric_title
+from clipsieve.report.facts import Facts, cells_title, metric_title
 from clipsieve.report.frames import (
     CONTROLS,
     family_of,
@@ -168,7 +169,7 @@ def _mean_row(
 
 
 def _metric_matrix(part: pd.DataFrame, facts: Facts) -> Table:
-    metrics = [m for m in METRIC_TITLES if m in set(part["metric"])]
+    metrics = [m for m in METRICS if m in set(part["metric"])]
     metrics += [m for m in dict.fromkeys(part["metric"]) if m not in metrics]
     records = {(r["feature_set"], r["metric"]): r for r in rows_of(part)}
     rows = []
