@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from clipsieve.io.files import replacing
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", choices=sorted(registry.TABLES), metavar="NAME", help="which table, see below"
     )
-    add_inputs(parser, {i for needs in registry.TABLES.values() for i in needs})
+    add_inputs(parser, {i for table in registry.TABLES.values() for i in table.all_inputs})
     add_facts(parser)
     parser.add_argument("--csv", type=Path, required=True, help="the tidy table to write")
     parser.add_argument("--html", type=Path, required=True, help="the page to write")
@@ -62,12 +63,12 @@ def add_facts(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def epilog(names: dict[str, tuple[str, ...]], example: str) -> str:
+def epilog(results: Mapping[str, registry.Result], example: str) -> str:
     """Return the list of inputs by name, and an example."""
-    width = max(map(len, names))
+    width = max(map(len, results))
     lines = []
-    for name, needs in names.items():
-        words = [f"[{i}]" if (name, i) in registry.OPTIONAL else i for i in needs]
+    for name, result in results.items():
+        words = [*result.inputs, *(f"[{i}]" for i in result.optional)]
         lines.append(f"  {name:{width}}  {', '.join(words)}")
     return "\n".join(["inputs ([..]: can be left out):", *lines, "", "example:", f"  {example}"])
 
@@ -79,8 +80,8 @@ def inputs_of(args: argparse.Namespace) -> dict[str, list[Path]]:
 
 
 def run(args: argparse.Namespace) -> None:
+    from clipsieve.report.build import build_table
     from clipsieve.report.facts import parse_facts
-    from clipsieve.report.tables.build import build_table
 
     facts = parse_facts(args.generators, args.encoders)
     csv, html = build_table(args.name, inputs_of(args), facts)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipsieve.errors import UserError
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.figures.plot import (
     COLOURS,
     GREY,
     INK,
-    finish,
     kind_note,
     new_figure,
     set_title,
@@ -30,7 +27,7 @@ from clipsieve.report.frames import (
     verdict,
 )
 from clipsieve.report.html.page import number
-from clipsieve.report.reading import confidence_of, read_tables
+from clipsieve.report.reading import Inputs
 from clipsieve.report.tables.transfer import envelope
 
 if TYPE_CHECKING:
@@ -39,9 +36,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def geometry(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw IsoScore and mean cosine of every image set before and after each selection."""
-    table = read_tables("geometry", inputs["geometry"])
+    table = inputs["geometry"]
     shown = over_seeds(
         table, ["encoder", "image_set", "feature_set"], ["iso_score", "mean_cosine", "dimensions"]
     )
@@ -66,14 +63,11 @@ def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     axes[0, 1].legend(
         handles=_geometry_handles(), loc="lower right", bbox_to_anchor=(1.0, 1.06), ncols=3
     )
-    finish(
-        figure,
-        registry.TITLES["figure6"],
+    return figure, (
         f"Small dots: one for each of {pairs} search pairs."
         + (" Averages over seeds." if table["seed"].nunique() > 1 else "")
-        + f"\n{kind_note(facts, encoders)}",
+        + f"\n{kind_note(facts, encoders)}"
     )
-    return figure
 
 
 def _dumbbells(ax: Axes, table: pd.DataFrame, sets: Sequence[str], column: str) -> None:
@@ -103,9 +97,9 @@ def _geometry_handles() -> list[Any]:
     ]
 
 
-def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw mean accuracy and difference to the baseline of each feature set, with intervals."""
-    table = read_tables("means", inputs["means"])
+    table = inputs["means"]
     table = table[(table["cells"] == "all") & (table["metric"] == "accuracy")]
     shown = envelope(table, ["encoder", "feature_set"])
     encoders = facts.order_encoders(shown["encoder"])
@@ -135,21 +129,18 @@ def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         row[0].set_title(f"{facts.encoder_title(encoder)}: mean accuracy")
         row[1].set_title("difference to all columns, same cells")
     seeds = table["seed"].nunique()
-    level = f"{100 * confidence_of(inputs['means']):g} %"
+    level = f"{100 * inputs.confidence:g} %"
     bars = (
         f"Averages over {seeds} seeds; bars reach over the {level} intervals of all seeds."
         if seeds > 1
         else f"Bars: {level} intervals."
     )
-    finish(
-        figure,
-        registry.TITLES["forest"],
+    return figure, (
         f"{bars} Full marks on the right: told from 0 (interval, and p (Holm) of at most"
         " 0.05).\nMeans of different feature sets are over different cells: compare the right side."
         " Grey names are controls."
-        f"\n{kind_note(facts, encoders)}",
+        f"\n{kind_note(facts, encoders)}"
     )
-    return figure
 
 
 def _limit(axes: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> None:

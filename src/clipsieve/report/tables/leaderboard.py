@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.evaluation.metric_records import RECORDS
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import CONTROLS, family_of, rows_of, with_kinds
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     difference_cell,
@@ -23,17 +21,15 @@ from clipsieve.report.html.page import (
     number,
     worst_cell,
 )
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def leaderboard_page(
-    inputs: Mapping[str, Sequence[Path]], facts: Facts
-) -> tuple[Page, pd.DataFrame]:
+def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of the leaderboard: a section a metric, a row an encoder and feature set."""
-    table = read_tables("leaderboard", inputs["leaderboard"]).drop(columns="file_stem")
+    table = inputs["leaderboard"]
     sections: list[Section] = []
     for metric in dict.fromkeys(table["metric"]):
         # the file's own order breaks ties
@@ -44,12 +40,9 @@ def leaderboard_page(
         sections.append(
             Section(title, tables=[_rows(part, str(metric), facts)], folded=bool(sections))
         )
-    runs = [str(r) for r in dict.fromkeys(table["run"]) if r]
-    page = Page(
-        registry.TITLES["leaderboard"],
+    page = Content(
         ["Encoders and feature sets of this run, the best first. Controls are in grey."],
         sections,
-        facts,
         notes=[
             "Rows with overlapping intervals are not told apart by this run. Feature sets that were"
             " selected on a pair are means over other cells than those that were not: compare them"
@@ -57,8 +50,6 @@ def leaderboard_page(
             "With several seeds, intervals cover the test images and the seeds together; overlap is"
             " the Jaccard index of what was selected under two seeds, beside that of random choices.",
         ],
-        run=", ".join(runs),
-        encoders=facts.order_encoders(table["encoder"]),
     )
     return page, with_kinds(table, facts)
 

@@ -5,28 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import family_of, rows_of, run_of, unordered, with_kinds
+from clipsieve.report.frames import family_of, rows_of, unordered, with_kinds
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     feature_set_cell,
     integer,
     number,
 )
-from clipsieve.report.reading import read_features, read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def selection_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of what was selected: search outcomes, kept columns, heads, stability.
 
     Returns
@@ -38,17 +36,15 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
 
     import pandas as pd
 
-    searches = read_tables("searches", inputs["searches"]) if inputs["searches"] else None
+    searches, rankings = inputs.get("searches"), inputs.get("head_rankings")
     entries = [
-        e for e in read_features(inputs["features"]) if family_of(e["feature_set"]) in _SELECTED
+        e
+        for e in (rows_of(inputs["features"]) if "features" in inputs else [])
+        if family_of(e["feature_set"]) in _SELECTED
     ]
-    rankings = (
-        read_tables("head_rankings", inputs["head_rankings"]) if inputs["head_rankings"] else None
-    )
     encoders = facts.order_encoders(
         [*(e["encoder"] for e in entries), *(searches["encoder"] if searches is not None else ())]
     )
-    seeds = sorted({e["seed"] for e in entries})
     sections = []
     for encoder in encoders:
         title = facts.encoder_title(encoder)
@@ -93,18 +89,13 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
         ],
         columns=["run", "encoder", "seed", "feature_set", "size", "columns", "excluded"],
     )
-    page = Page(
-        registry.TITLES["selection"],
+    page = Content(
         ["Which components and heads each pair kept, and whether pairs and seeds agree on them."],
         sections,
-        facts,
         notes=[
             "Overlap: the Jaccard index, shared over all; chance: its expectation for two random"
             " sets of these sizes, to first order (expected shared over expected union)."
         ],
-        run=run_of(tidy),
-        encoders=encoders,
-        seeds=seeds,
     )
     return page, with_kinds(tidy, facts)
 
@@ -114,13 +105,14 @@ _SELECTED = {"components", "heads"}
 
 def _search_rows(part: pd.DataFrame, facts: Facts) -> Table:
     rows = []
-    for (stem, seed), steps in part.groupby(["file_stem", "seed"], sort=False):
+    for (train, val, seed), steps in part.groupby(["train", "val", "seed"], sort=False):
+        direction = f"{train}--{val}"
         steps = steps.sort_values("step")
         best = int(steps["score"].to_numpy().argmax())
         chosen = steps.iloc[best]
         rows.append(
             [
-                Cell(facts.pair_title(str(stem), " \N{RIGHTWARDS ARROW} "), tip=str(stem)),
+                Cell(facts.pair_title(direction, " \N{RIGHTWARDS ARROW} "), tip=direction),
                 Cell(str(seed), css="num quiet"),
                 Cell(integer(len(steps) + 1), css="num"),
                 Cell(number(chosen["score"]), css="num strong"),
