@@ -18,6 +18,7 @@ import jsonschema
 import yaml
 
 from clipsieve.errors import UserError
+from clipsieve.images.perturbations.records import RECORDS as PERTURBATIONS
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 
@@ -90,6 +91,13 @@ def _update(base: dict[str, Any], other: Mapping[str, Any]) -> None:
             base[key] = value
 
 
+def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:
+    """Read the schema; the names of perturbations that a config may use come from their records."""
+    schema: dict[str, Any] = read_yaml(path)
+    schema["$defs"]["perturbation"]["enum"] = list(PERTURBATIONS)
+    return schema
+
+
 def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[str, Any]:
     """Check a merged config against the schema and return it with every default filled in.
 
@@ -98,7 +106,7 @@ def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[st
     UserError
         One line that names the first wrong key, its value and what is allowed.
     """
-    schema = read_yaml(schema_path)
+    schema = read_schema(schema_path)
     config = _with_defaults(dict(raw), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
     error = jsonschema.exceptions.best_match(validator.iter_errors(config))

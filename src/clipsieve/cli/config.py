@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve import config
 
     if args.reference:
-        print(config.reference(config.read_yaml(config.SCHEMA)), end="")
+        print(config.reference(config.read_schema()), end="")
         return
     resolved = config.resolve(config.read_configs(args.configfile))
     config.Run.of(resolved)
