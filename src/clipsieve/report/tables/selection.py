@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.evaluation.stability import expected_jaccard, jaccard
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import family_of, rows_of, unordered, with_kinds
 from clipsieve.report.html.page import (
@@ -93,8 +94,8 @@ def selection_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]
         ["Which components and heads each pair kept, and whether pairs and seeds agree on them."],
         sections,
         notes=[
-            "Overlap: the Jaccard index, shared over all; chance: its expectation for two random"
-            " sets of these sizes, to first order (expected shared over expected union)."
+            "Overlap: the Jaccard index, shared over all; chance: its exact mean for two random"
+            " sets of these sizes."
         ],
     )
     return page, with_kinds(tidy, facts)
@@ -186,7 +187,7 @@ def _stability_rows(
     entries: Sequence[Mapping[str, Any]], universe: Mapping[str, int], facts: Facts
 ) -> Table | None:
     """Return the overlap of every two selections that differ in seed, or in pair, alone."""
-    groups: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
+    groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for first, second in combinations(entries, 2):
         family = family_of(first["feature_set"])
         if family != family_of(second["feature_set"]):
@@ -196,12 +197,11 @@ def _stability_rows(
             continue
         a, b = _key(first["draws"][0]), _key(second["draws"][0])
         total = universe[family]
-        expected = len(a) * len(b) / total
-        chance = expected / (len(a) + len(b) - expected)
+        chance = expected_jaccard(len(a), len(b), total)
         what = "two seeds, one pair" if same_set else "two pairs, one seed"
         if not same_set and unordered(_pair(first)) == unordered(_pair(second)):
             what = "both orders of a pair"
-        groups.setdefault((family, what), []).append(("", len(a & b) / len(a | b), chance))
+        groups.setdefault((family, what), []).append((jaccard(a, b), chance))
     if not groups:
         return None
     rows = [
@@ -209,8 +209,8 @@ def _stability_rows(
             feature_set_cell(facts, family),
             Cell(what),
             Cell(integer(len(found)), css="num"),
-            Cell(number(sum(f[1] for f in found) / len(found)), css="num strong"),
-            Cell(number(sum(f[2] for f in found) / len(found)), css="num"),
+            Cell(number(sum(f[0] for f in found) / len(found)), css="num strong"),
+            Cell(number(sum(f[1] for f in found) / len(found)), css="num"),
         ]
         for (family, what), found in groups.items()
     ]
