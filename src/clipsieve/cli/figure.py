@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.cli.table import add_facts, add_inputs, epilog, inputs_of
+from clipsieve.cli.page_options import add_facts, add_inputs, epilog, inputs_of, parse_facts
 from clipsieve.io.files import replacing
 from clipsieve.report import registry
 
@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from clipsieve.report.build import build_figure
-    from clipsieve.report.facts import parse_facts
     from clipsieve.report.figures.plot import save, style
 
     facts = parse_facts(args.generators, args.encoders)

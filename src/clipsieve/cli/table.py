@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
+from clipsieve.cli.page_options import add_facts, add_inputs, epilog, inputs_of, parse_facts
 from clipsieve.io.files import replacing
 from clipsieve.report import registry
 
@@ -34,54 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_inputs(parser: argparse.ArgumentParser, names: set[str]) -> None:
-    """Add the option of each input, in the order of the registry."""
-    for name in registry.INPUTS:
-        if name in names:
-            parser.add_argument(
-                f"--{name.replace('_', '-')}",
-                type=Path,
-                nargs="*",
-                metavar="FILE",
-                help=f"results/RUN/{registry.INPUTS[name]}",
-            )
-
-
-def add_facts(parser: argparse.ArgumentParser) -> None:
-    """Add the two options that say what the generators and encoders are."""
-    parser.add_argument(
-        "--generators",
-        metavar="JSON",
-        help='JSON, or @FILE: {id: {"title": .., "family": .., "kind": "network" or "simulated"}}'
-        " (default: none is named)",
-    )
-    parser.add_argument(
-        "--encoders",
-        metavar="JSON",
-        help='JSON, or @FILE: {id: {"title": .., "weights": a name, or null for random weights}}'
-        " (default: none is named)",
-    )
-
-
-def epilog(results: Mapping[str, registry.Result], example: str) -> str:
-    """Return the list of inputs by name, and an example."""
-    width = max(map(len, results))
-    lines = []
-    for name, result in results.items():
-        words = [*result.inputs, *(f"[{i}]" for i in result.optional)]
-        lines.append(f"  {name:{width}}  {', '.join(words)}")
-    return "\n".join(["inputs ([..]: can be left out):", *lines, "", "example:", f"  {example}"])
-
-
-def inputs_of(args: argparse.Namespace) -> dict[str, list[Path]]:
-    """Return the files of every input that was given."""
-    found = {name: getattr(args, name, None) for name in registry.INPUTS}
-    return {name: paths for name, paths in found.items() if paths}
-
-
 def run(args: argparse.Namespace) -> None:
     from clipsieve.report.build import build_table
-    from clipsieve.report.facts import parse_facts
 
     facts = parse_facts(args.generators, args.encoders)
     csv, html = build_table(args.name, inputs_of(args), facts)

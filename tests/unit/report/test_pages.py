@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from io import StringIO
 
@@ -10,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clipsieve.cli.page_options import parse_facts
 from clipsieve.report import registry
 from clipsieve.report.build import build_table
-from clipsieve.report.facts import PAPER_GENERATORS, parse_facts
+from clipsieve.report.facts import PAPER_GENERATORS
 from clipsieve.report.html.page import number
 from clipsieve.report.published import published
 from clipsieve.report.reading import origin
@@ -320,9 +322,13 @@ def test_selection_overlap_is_the_jaccard_index(demo):
         for f in {name for _, name in sets}
     ]
     section = text[text.index("CLIP ViT-B/16: how stable") :]
-    shown = re.search(r"components two seeds, one pair (\d+) ([\d.]+)", section)
+    shown = re.search(r"components two seeds, one pair (\d+) ([\d.]+) ([\d.]+)", section)
     assert int(shown[1]) == len(found)
     assert float(shown[2]) == pytest.approx(np.mean(found), abs=6e-4)
+    # two random sets of 9 out of 60: every size of the overlap with its number of ways
+    ways = [math.comb(9, k) * math.comb(51, 9 - k) for k in range(10)]
+    chance = sum(w * k / (18 - k) for k, w in enumerate(ways)) / math.comb(60, 9)
+    assert float(shown[3]) == pytest.approx(chance, abs=6e-4)
 
 
 def test_robustness_levels_stand_from_mild_to_strong_whatever_the_file_says(tmp_path):

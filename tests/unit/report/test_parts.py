@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clipsieve.cli.page_options import parse_facts
 from clipsieve.errors import UserError
 from clipsieve.report import registry
 from clipsieve.report.build import build_table, builder_of
-from clipsieve.report.facts import Facts, cells_title, parse_facts
+from clipsieve.report.facts import Facts, cells_title
 from clipsieve.report.frames import order_feature_sets, over_seeds, verdict
 from clipsieve.report.html.page import (
     Cell,
