@@ -38,7 +38,12 @@ def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFram
         )
         title = f"Mean {metric_title(str(metric))} on generators not trained on"
         sections.append(
-            Section(title, tables=[_rows(part, str(metric), facts)], folded=bool(sections))
+            Section(
+                title,
+                [_what_is_good(str(metric))],
+                tables=[_rows(part, str(metric), facts)],
+                folded=bool(sections),
+            )
         )
     page = Content(
         ["Encoders and feature sets of this run, the best first. Controls are in grey."],
@@ -52,6 +57,17 @@ def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFram
         ],
     )
     return page, with_kinds(table, facts)
+
+
+def _what_is_good(metric: str) -> str:
+    """Say which way is better, what chance gives, and where the order means nothing."""
+    record = RECORDS[metric]
+    text = f"{'Higher' if record.higher_is_better else 'Lower'} is better."
+    if not callable(record.chance):
+        text += f" An answer that does not look at the image gets {number(record.chance)}."
+    if not record.may_rank:
+        text += " A constant answer can reach the best value, so the order says little on its own."
+    return text
 
 
 def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
