@@ -31,6 +31,9 @@ rule search:
         version=versions.SEARCH,
     shell:
         "clipsieve search"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
         " --train-embeddings {input.train_embeddings:q}"
         " --train-splits {input.train_splits:q}"
         " --val-embeddings {input.val_embeddings:q}"
@@ -69,6 +72,9 @@ rule rank_heads:
         partners=partner_options,
     shell:
         "clipsieve rank-heads"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
         " --train-embeddings {input.train_embeddings:q}"
         " --train-splits {input.train_splits:q}"
         " {params.partners:q}"

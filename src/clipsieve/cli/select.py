@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.cli.options import add_image_sets, add_sources, count, words_by_generator
@@ -126,12 +125,13 @@ def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searche
     from clipsieve.io.tables import read_table
     from clipsieve.selection.choose import Searched
 
-    notes = {Path(path).stem: read_table(path)[1] for path in paths}
+    read = [read_table(path)[1] for path in paths]
+    notes = {f"{note.get('train')}--{note.get('val')}": note for note in read}
     found = {}
     for a, b in pairs:
         for direction in (f"{a}--{b}", f"{b}--{a}"):
             if direction not in notes:
-                raise UserError(f"--searches: no {direction}.parquet, which pair {a}--{b} needs")
+                raise UserError(f"--searches: no search {direction}, which pair {a}--{b} needs")
         both = notes[f"{a}--{b}"], notes[f"{b}--{a}"]
         found[a, b] = Searched((both[0]["kept"], both[1]["kept"]), both[0]["columns"])
     return found
@@ -140,9 +140,9 @@ def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searche
 def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head]]:
     from clipsieve.io.tables import read_table
 
-    tables = {
-        Path(path).stem: read_table(path, ("val", "layer", "head", "rank"))[0] for path in paths
-    }
+    needed = ("train", "val", "layer", "head", "rank")
+    read = [read_table(path, needed)[0] for path in paths]
+    tables = {str(table["train"].iloc[0]): table for table in read if len(table)}
     found = {}
     for train, val in pairs:
         if train not in tables or not (tables[train]["val"] == val).any():

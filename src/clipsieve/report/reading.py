@@ -169,7 +169,7 @@ def _read_all(name: str, paths: Sequence[str | Path]) -> tuple[pd.DataFrame, lis
         if missing:
             raise UserError(f"{path}: column {missing[0]} is missing; {name} needs it")
         known = origin(name, path)
-        known |= {key: note[key] for key in ("train", "val") if key in note}
+        known |= {key: note[key] for key in ("train", "val") if key in note} | note.get("of", {})
         for key, value in known.items():
             if key not in frame.columns or (key != "seed" and frame[key].isna().all()):
                 frame[key] = value

@@ -85,7 +85,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.Da
         (folder / f"features/{family}.json").write_text(json.dumps([entry]))
     for name, (initial, best) in {"a--c": (0.7, 0.8), "c--a": (0.6, 0.9)}.items():
         table = pd.DataFrame({"step": [1, 2, 3], "score": [initial, best, best - 0.1]})
-        note = {"initial_score": initial, "score": "accuracy"}
+        note = dict(zip(("train", "val"), name.split("--"), strict=True))
+        note |= {"initial_score": initial, "score": "accuracy"}
         write_table(table, folder / f"searches/{name}.parquet", note)
     assert evaluate(folder) == 0
     return folder, scores
@@ -334,7 +335,8 @@ def test_optimism_of_a_search_for_the_least_log_loss_is_of_minus_the_log_loss(
         (tmp_path / name).symlink_to(folder / name)
     for name in ("a--c", "c--a"):
         table = pd.DataFrame({"step": [1, 2], "score": [-0.5, -0.6]})
-        note = {"initial_score": -0.7, "score": "log_loss"}  # a search maximises
+        note = dict(zip(("train", "val"), name.split("--"), strict=True))
+        note |= {"initial_score": -0.7, "score": "log_loss"}  # a search maximises
         write_table(table, tmp_path / f"searches/{name}.parquet", note)
     assert evaluate(tmp_path, "--resamples", "200") == 0
     row = read_table(tmp_path / "optimism.parquet")[0].iloc[0]

@@ -11,6 +11,7 @@ import pytest
 
 from clipsieve.cli.page_options import parse_facts
 from clipsieve.errors import UserError
+from clipsieve.io.tables import write_table
 from clipsieve.report import registry
 from clipsieve.report.build import build_table, builder_of
 from clipsieve.report.facts import Facts, cells_title
@@ -74,6 +75,19 @@ def test_a_files_place_says_what_the_registry_leaves_open():
     # outside a run, the file's name alone says something
     assert origin("interpretation", "/elsewhere/phrases.parquet") == {"texts": "phrases"}
     assert origin("means", "/elsewhere/other.parquet") == {}
+
+
+def test_a_note_says_whose_rows_they_are_before_the_place_does(tmp_path):
+    table = pd.DataFrame({"step": [1], "removed": 0, "score": 0.5, "ties": 1, "left": 3})
+    note = {"of": {"run": "r", "seed": 7, "encoder": "tiny"}, "train": "a", "val": "b"}
+    path = tmp_path / "other" / "seed0" / "clip_b16" / "searches" / "x--y.parquet"
+    write_table(table, path, note)
+    row = read_tables("searches", [path]).iloc[0]
+    assert (row["run"], row["seed"], row["encoder"]) == ("r", 7, "tiny")
+    assert (row["train"], row["val"]) == ("a", "b")
+    # a column is the nearest to the row
+    write_table(table.assign(seed=3), path, note)
+    assert read_tables("searches", [path])["seed"].tolist() == [3]
 
 
 def test_numbers_as_people_read_them():
