@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -122,6 +123,8 @@ def truth(mu: np.ndarray) -> np.ndarray:
                 "tpr_at_fpr_1": stats.norm.cdf(generated - cut[0]),
                 "tpr_at_fpr_5": stats.norm.cdf(generated - cut[1]),
                 "ece": _ece(real, generated),
+                "brier": _mean_loss(real, generated, lambda p: (1 - p) ** 2),
+                "log_loss": _mean_loss(real, generated, lambda p: -np.log(p)),
             }
             result[:, i, j] = [values[name] for name in METRICS]
     return result
@@ -131,6 +134,16 @@ def _average_precision(real: float, generated: float) -> float:
     s = np.linspace(generated - 8, generated + 8, 4001)
     caught, flagged = stats.norm.sf(s - generated), stats.norm.sf(s + real)
     return float(np.trapezoid(stats.norm.pdf(s - generated) * caught / (caught + flagged), s))
+
+
+def _mean_loss(real: float, generated: float, loss: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Mean over both classes of a loss of the probability that is given to the right class."""
+    total = 0.0
+    for margin in (real, generated):
+        grid = np.linspace(margin - 9, margin + 9, 4001)
+        density = stats.norm.pdf(grid - margin)
+        total += float(np.trapezoid(density * loss(1 / (1 + np.exp(-grid))), grid)) / 2
+    return total
 
 
 def _ece(real: float, generated: float) -> float:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipsieve.report.facts import Facts, parse_facts
+from clipsieve.cli.page_options import parse_facts
+from clipsieve.report.facts import Facts
 from tests.helpers import report_numbers
 from tests.helpers.score_files import write_score_table
 

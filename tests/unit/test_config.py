@@ -296,10 +296,18 @@ def test_the_reference_page_is_made_from_the_schema():
     assert (ROOT / "docs/config.md").read_text() == page
 
 
-def test_the_edits_that_a_config_may_name_are_the_catalogues():
-    from clipsieve.images.perturbations.catalogue import perturbations
+def test_a_config_may_name_the_perturbations_of_the_catalogue_and_no_other(monkeypatch):
+    def robustness(*names):
+        return config.resolve(raw(robustness={"perturbations": list(names)}), SCHEMA)["robustness"]
 
-    assert yaml.safe_load(SCHEMA.read_text())["$defs"]["edit"]["enum"] == list(perturbations())
+    assert robustness("jpeg_50")["perturbations"] == ["jpeg_50"]
+    with pytest.raises(
+        UserError, match=r"robustness\.perturbations\.0: 'jpeg_51' is not allowed.*jpeg_50"
+    ):
+        robustness("jpeg_51")
+    # a new record is all that the config needs
+    monkeypatch.setitem(config.PERTURBATIONS, "jpeg_51", object())
+    assert robustness("jpeg_51")["perturbations"] == ["jpeg_51"]
 
 
 def test_a_resolved_config_is_written_once_for_each_content(tmp_path):

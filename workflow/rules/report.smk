@@ -13,7 +13,7 @@ rule table:
         html=report(
             "results/{run}/tables/{table}.html",
             caption="../report/table.rst",
-            category=category_of("table"),
+            category=table_category,
             labels={"result": "{table}", "form": "page"},
         ),
     log:
@@ -48,7 +48,7 @@ rule figure:
         report(
             "results/{run}/figures/{figure}.svg",
             caption="../report/figure.rst",
-            category=category_of("figure"),
+            category=figure_category,
             labels={"result": "{figure}", "form": "figure"},
         ),
     log:
@@ -84,7 +84,7 @@ rule gallery:
         report(
             "results/{run}/gallery/{encoder}.html",
             caption="../report/gallery.rst",
-            category=registry.CATEGORIES["gallery"],
+            category=registry.GALLERY.category,
             labels={"result": "gallery {encoder}", "form": "page"},
         ),
     log:

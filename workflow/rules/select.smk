@@ -30,6 +30,9 @@ rule search:
         version=versions.SEARCH,
     shell:
         "clipsieve search"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
         " --train-embeddings {input.train_embeddings:q}"
         " --train-splits {input.train_splits:q}"
         " --val-embeddings {input.val_embeddings:q}"
@@ -67,6 +70,9 @@ rule rank_heads:
         partners=partner_options,
     shell:
         "clipsieve rank-heads"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
         " --train-embeddings {input.train_embeddings:q}"
         " --train-splits {input.train_splits:q}"
         " {params.partners:q}"

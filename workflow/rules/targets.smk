@@ -43,23 +43,23 @@ def has_input(name, encoder):
     }.get(name, True)
 
 
-def files_of(name, result=None):
-    """Every file of the kind `name`, or those of them that a table or figure reads."""
+def files_of(name, texts=None, families=()):
+    """Every file of the kind `name`; of these kinds of text lists and families, where given."""
     pattern = f"results/{RUN}/{registry.INPUTS[name]}"
     seeds = [FIRST_SEED] if name in ("concepts", "robustness") else SEEDS
     if "{encoder}" not in pattern:
         return list(dict.fromkeys(pattern.format(seed=seed) for seed in seeds))
-    kind = registry.TEXT_KINDS.get(result)
     found = []
     for seed in seeds:
         for encoder in ENCODERS:
             if not has_input(name, encoder):
                 continue
-            wanted = registry.FAMILIES.get(result, STUDY.families(encoder))
             values = {
-                "families": [f for f in STUDY.families(encoder) if f in wanted],
+                "families": [
+                    f for f in STUDY.families(encoder) if not families or f in families
+                ],
                 "directions": STUDY.directions,
-                "texts": [t for t in TEXTS if kind in (None, text_kind(t))],
+                "texts": [t for t in TEXTS if texts in (None, text_kind(t))],
             }
             found += expand_pattern(pattern, seed, encoder, values)
     return found
@@ -88,14 +88,20 @@ def expand_pattern(pattern, seed, encoder, values):
     return [pattern.format(**names)]
 
 
+def inputs_of(result):
+    """Files of every input of a table or figure, by input."""
+    return {
+        name: files_of(name, result.texts, result.families)
+        for name in result.all_inputs
+    }
+
+
 def table_inputs(wildcards):
-    names = registry.TABLES[wildcards.table]
-    return {n: files_of(n, wildcards.table) for n in names}
+    return inputs_of(registry.TABLES[wildcards.table])
 
 
 def figure_inputs(wildcards):
-    names = registry.FIGURES[wildcards.figure]
-    return {n: files_of(n, wildcards.figure) for n in names}
+    return inputs_of(registry.FIGURES[wildcards.figure])
 
 
 def input_options(wildcards, input):
@@ -107,17 +113,22 @@ def input_options(wildcards, input):
     return options
 
 
-def category_of(name):
-    """The heading under which the report files the table or figure in wildcard `name`."""
-    return lambda wildcards: registry.CATEGORIES[wildcards[name]]
+def table_category(wildcards):
+    return registry.TABLES[wildcards.table].category
 
 
-def exists(result, names):
+def figure_category(wildcards):
+    return registry.FIGURES[wildcards.figure].category
+
+
+def exists(result):
     """Whether this run has something to show in a table or figure; a heat map needs both its sides."""
-    needed = [n for n in names if (result, n) not in registry.OPTIONAL] or names
+    files = inputs_of(result)
     present = {f for encoder in ENCODERS for f in STUDY.families(encoder)}
-    shown = registry.FAMILIES.get(result, ()) if result in registry.FIGURES else ()
-    return present.issuperset(shown) and any(files_of(n, result) for n in needed)
+    is_figure = registry.FIGURES.get(result.name) is result
+    if is_figure and not present.issuperset(result.families):
+        return False
+    return any(files[name] for name in result.inputs or result.optional)
 
 
 # ---- targets ----------------------------------------------------------------------------------
@@ -162,14 +173,14 @@ def tables_and_figures(wildcards):
         f"{stem}/leaderboard.csv",
         *(f"{stem}/seed{seed}/leakage.parquet" for seed in SEEDS),
         *(
-            f"{stem}/tables/{t}.html"
-            for t, names in registry.TABLES.items()
-            if exists(t, names)
+            f"{stem}/tables/{name}.html"
+            for name, result in registry.TABLES.items()
+            if exists(result)
         ),
         *(
-            f"{stem}/figures/{f}.svg"
-            for f, names in registry.FIGURES.items()
-            if exists(f, names)
+            f"{stem}/figures/{name}.svg"
+            for name, result in registry.FIGURES.items()
+            if exists(result)
         ),
     ]
 

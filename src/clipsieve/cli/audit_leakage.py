@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
     leaks = leakage.find_leaks(manifest, split, near_duplicate_bits=args.near_duplicate_bits)
     plain = int((manifest["perceptual_hash"] == "0" * 16).sum())
     note = {
+        "of": {"seed": args.seed},
         "images": int(manifest[split].notna().sum()),
         "near_duplicate_bits": args.near_duplicate_bits,
         "one_colour": plain,

@@ -63,5 +63,10 @@ def run(args: argparse.Namespace) -> None:
             row.accuracy,
             row.strongest_fact,
         )
-    write_table(table, args.output, {"resamples": args.resamples, "confidence": args.confidence})
+    note = {
+        "of": {"seed": args.seed},
+        "resamples": args.resamples,
+        "confidence": args.confidence,
+    }
+    write_table(table, args.output, note)
     log.info("shortcuts: %d generators, %d separated", len(table), int(table["separates"].sum()))

@@ -15,7 +15,6 @@ import argparse
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from clipsieve.cli.options import (
@@ -108,10 +107,11 @@ def _searches(paths: list[str]) -> dict[str, Any]:
     found = {}
     for path in paths:
         table, note = read_table(path, ("step", "score"))
-        if "initial_score" not in note:
-            raise UserError(f"{path}: its note has no initial_score; not a search of clipsieve")
+        for key in ("train", "val", "initial_score"):
+            if key not in note:
+                raise UserError(f"{path}: its note has no {key}; not a search of clipsieve")
         best = float(table["score"].max()) if len(table) else float(note["initial_score"])
-        found[Path(path).stem] = SearchResult(
+        found[f"{note['train']}--{note['val']}"] = SearchResult(
             float(note["initial_score"]), best, str(note.get("score", "accuracy"))
         )
     return found

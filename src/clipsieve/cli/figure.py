@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.cli.report_options import add_facts, add_inputs, epilog, inputs_of
+from clipsieve.cli.page_options import add_facts, add_inputs, epilog, inputs_of, parse_facts
 from clipsieve.io.files import replacing
 from clipsieve.report import registry
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", choices=sorted(registry.FIGURES), metavar="NAME", help="which figure, see below"
     )
-    add_inputs(parser, {i for needs in registry.FIGURES.values() for i in needs})
+    add_inputs(parser, {i for figure in registry.FIGURES.values() for i in figure.all_inputs})
     add_facts(parser)
     parser.add_argument(
         "--pair",
@@ -41,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from clipsieve.report.facts import parse_facts
-    from clipsieve.report.figures.build import build_figure
+    from clipsieve.report.build import build_figure
     from clipsieve.report.figures.plot import save, style
 
     facts = parse_facts(args.generators, args.encoders)

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from clipsieve import families
-from clipsieve.cli.report_options import add_facts
+from clipsieve.cli.page_options import add_facts, parse_facts
 from clipsieve.io.files import replacing
 
 HELP = "page of the images that probes are surest of, right and wrong"
@@ -63,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from clipsieve.errors import UserError
-    from clipsieve.report.facts import parse_facts
     from clipsieve.report.html.gallery import gallery_page
     from clipsieve.report.html.page import render
 

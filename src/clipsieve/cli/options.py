@@ -58,6 +58,12 @@ def add_row_names(parser: argparse.ArgumentParser, *names: str, required: bool) 
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
 
 
+def identity_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return those of --run, --encoder and --seed that were given, for the key `of` of a note."""
+    given = {name: getattr(args, name, None) for name in _ROW_NAMES}
+    return {name: value for name, value in given.items() if value not in (None, "")}
+
+
 def add_spec(parser: argparse.ArgumentParser) -> None:
     """Add --spec."""
     parser.add_argument(

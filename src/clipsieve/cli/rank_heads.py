@@ -11,7 +11,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.cli.options import add_image_sets, add_threads
+from clipsieve.cli.options import add_image_sets, add_row_names, add_threads, identity_of
 from clipsieve.config import default
 
 HELP = "rank attention heads by transfer from one generator to others"
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default("heads.C"),
         help="inverse L2 strength (default %(default)s)",
     )
+    add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a (val, head)")
 
@@ -79,6 +80,5 @@ def run(args: argparse.Namespace) -> None:
         top = ranking.order[0]
         log.info("%s: best head %s, accuracy %.3f", what, tuple(top), ranking.accuracy[tuple(top)])
         parts.append(frame)
-    write_table(
-        pd.concat(parts, ignore_index=True), args.output, {"C": args.C, "n_train": len(train)}
-    )
+    note = {"of": identity_of(args), "C": args.C, "n_train": len(train)}
+    write_table(pd.concat(parts, ignore_index=True), args.output, note)

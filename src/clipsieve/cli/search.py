@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsieve.cli.options import add_image_sets, add_threads
+from clipsieve.cli.options import add_image_sets, add_row_names, add_threads, identity_of
 from clipsieve.cli.progress import Pace
 from clipsieve.config import default
 
@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="side file for resuming (default: beside the output)"
     )
+    add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a step")
 
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace) -> None:
     )
     log.info("%s: done in %.1f s", what, time.monotonic() - started)
     note = {
+        "of": identity_of(args),
         **result.params,
         "params_hash": result.params_hash,
         "train": train_name,

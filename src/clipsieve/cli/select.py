@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
@@ -151,13 +150,14 @@ def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searche
     from clipsieve.io.tables import read_table
     from clipsieve.selection.choose import Searched
 
-    notes = {Path(path).stem: read_table(path)[1] for path in paths}
+    read = [read_table(path)[1] for path in paths]
+    notes = {f"{note.get('train')}--{note.get('val')}": note for note in read}
     found = {}
     for pair in pairs:
         there, back = families.pair_id(*pair), families.pair_id(*pair[::-1])
         for direction in (there, back):
             if direction not in notes:
-                raise UserError(f"--searches: no {direction}.parquet, which pair {there} needs")
+                raise UserError(f"--searches: no search {direction}, which pair {there} needs")
         found[pair] = Searched((notes[there]["kept"], notes[back]["kept"]), notes[there]["columns"])
     return found
 
@@ -165,9 +165,9 @@ def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searche
 def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head]]:
     from clipsieve.io.tables import read_table
 
-    tables = {
-        Path(path).stem: read_table(path, ("val", "layer", "head", "rank"))[0] for path in paths
-    }
+    needed = ("train", "val", "layer", "head", "rank")
+    read = [read_table(path, needed)[0] for path in paths]
+    tables = {str(table["train"].iloc[0]): table for table in read if len(table)}
     found = {}
     for train, val in pairs:
         if train not in tables or not (tables[train]["val"] == val).any():

@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from clipsieve.cli.report_options import add_facts, add_inputs, epilog, inputs_of
+from clipsieve.cli.page_options import add_facts, add_inputs, epilog, inputs_of, parse_facts
 from clipsieve.io.files import replacing
 from clipsieve.report import registry
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", choices=sorted(registry.TABLES), metavar="NAME", help="which table, see below"
     )
-    add_inputs(parser, {i for needs in registry.TABLES.values() for i in needs})
+    add_inputs(parser, {i for table in registry.TABLES.values() for i in table.all_inputs})
     add_facts(parser)
     parser.add_argument("--csv", type=Path, required=True, help="the tidy table to write")
     parser.add_argument("--html", type=Path, required=True, help="the page to write")
@@ -35,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from clipsieve.report.facts import parse_facts
-    from clipsieve.report.tables.build import build_table
+    from clipsieve.report.build import build_table
 
     facts = parse_facts(args.generators, args.encoders)
     csv, html = build_table(args.name, inputs_of(args), facts)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from clipsieve.evaluation import bootstrap
 from clipsieve.evaluation.intervals import difference_intervals, metric_intervals, too_few
-from clipsieve.evaluation.means import LESS_IS_BETTER, Means
+from clipsieve.evaluation.means import Means
+from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.ranks import rank_among
 from clipsieve.evaluation.significance import SignFlips, bootstrap_p
@@ -95,7 +96,7 @@ class Comparer:
         for m, metric in enumerate(METRICS):
             value = mine.values[m, 0]
             drawn = np.array([one.values[m, 0] for one in draws])
-            rank, p = rank_among(value, drawn, less=metric in LESS_IS_BETTER)
+            rank, p = rank_among(value, drawn, less=not RECORDS[metric].higher_is_better)
             rows.append(
                 {
                     "feature_set": feature_set,
@@ -176,5 +177,5 @@ def _worst(draws: list[Means], m: int, k: int) -> dict[str, Any]:
     """Worst test generator; of a control drawn many times, that of its draws' mean."""
     first = draws[0]
     by_test = np.mean([one.by_test[k][m] for one in draws], axis=0)
-    at = int((np.argmax if METRICS[m] in LESS_IS_BETTER else np.argmin)(by_test))
+    at = int((np.argmin if RECORDS[METRICS[m]].higher_is_better else np.argmax)(by_test))
     return {"worst": by_test[at], "worst_test": first.tested[k][at]}

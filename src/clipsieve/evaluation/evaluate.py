@@ -18,6 +18,7 @@ from clipsieve.evaluation import ranks as controls
 from clipsieve.evaluation.cells import cell_table
 from clipsieve.evaluation.comparisons import Comparer
 from clipsieve.evaluation.matrix import Layout, Matrix, layout_of, transfer_matrix
+from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.significance import SignFlips, holm
 from clipsieve.io.roles import require_excluded
@@ -271,8 +272,13 @@ class _Evaluation:
                 log.info("optimism: %s was searched by %s, no metric", pair, there.metric)
                 continue
             m = METRICS.index(there.metric)
-            found = controls.optimism((there, back), mine[0].values[m, 0], baseline.values[m, 0])
-            low, high = self.comparer.difference_interval(mine[0], baseline, there.metric)
+            # a search maximises: of a metric of which less is better, it reports the negative
+            sign = 1 if RECORDS[there.metric].higher_is_better else -1
+            found = controls.optimism(
+                (there, back), sign * mine[0].values[m, 0], sign * baseline.values[m, 0]
+            )
+            ends = self.comparer.difference_interval(mine[0], baseline, there.metric)
+            low, high = sorted(sign * end for end in ends)
             rows.append(
                 {
                     "feature_set": name,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsieve.evaluation.metrics import ECE_BINS, METRICS, sigmoid
+from clipsieve.evaluation.metric_records import RECORDS, Metric, PerImage, sigmoid
+from clipsieve.evaluation.metrics import ECE_BINS
 
 Array = NDArray[np.float64]
 
@@ -28,33 +29,39 @@ def cell_influence(real: Array, generated: Array, threshold: float) -> tuple[Arr
     Returns
     -------
     of_real, of_generated
-        Shapes [len(METRICS), n] and [len(METRICS), m]. NaN for TPR at a fixed FPR, which depends on
+        Shapes [M, n] and [M, m], in the order of `METRICS`. NaN for TPR at a fixed FPR, which depends on
         the weights through a quantile and has no useful derivative.
     """
-    n, m = len(real), len(generated)
-    found: dict[str, tuple[Array, Array]] = {}
-    right, wrong = (real > 0).astype(float), (generated <= 0).astype(float)
-    found["accuracy"] = _share(right, wrong)
-    found["accuracy_at_val_threshold"] = _share(
-        (real > threshold).astype(float), (generated <= threshold).astype(float)
-    )
-    of_real, of_generated = (right - right.mean()) / n, (wrong - wrong.mean()) / m
-    found["accuracy_real"] = of_real, np.zeros(m)
-    found["accuracy_generated"] = np.zeros(n), of_generated
-    found["balanced_accuracy"] = of_real / 2, of_generated / 2
-    found["auc"] = _auc(real, generated)
-    found["average_precision"] = _average_precision(real, generated)
-    found["ece"] = _ece(real, generated)
-    nothing = np.full(n, np.nan), np.full(m, np.nan)
-    rows = [found.get(name, nothing) for name in METRICS]
+    nothing = np.full(len(real), np.nan), np.full(len(generated), np.nan)
+    rows = []
+    for name, metric in RECORDS.items():
+        if metric.per_image is not None:
+            rows.append(_of_mean(metric, metric.per_image, real, generated, threshold))
+        elif metric.has_influence:
+            rows.append(_DERIVATIVES[name](real, generated))
+        else:
+            rows.append(nothing)
     return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
 
 
-def _share(first: Array, second: Array) -> tuple[Array, Array]:
-    """Derivatives of a weighted share of ones."""
-    total = len(first) + len(second)
-    mean = (first.sum() + second.sum()) / total
-    return (first - mean) / total, (second - mean) / total
+def _of_mean(
+    metric: Metric, per_image: PerImage, real: Array, generated: Array, threshold: float
+) -> tuple[Array, Array]:
+    """Derivatives of a weighted mean over images, or of the mean of one mean a class."""
+    limit = np.array([[threshold]])
+    values = {
+        "real": per_image(real[None], 1, limit)[0].astype(np.float64),
+        "generated": per_image(generated[None], 0, limit)[0].astype(np.float64),
+    }
+    if metric.pooled == "images":
+        total = len(real) + len(generated)
+        mean = (values["real"].sum() + values["generated"].sum()) / total
+        return (values["real"] - mean) / total, (values["generated"] - mean) / total
+    found = {side: np.zeros(len(x)) for side, x in values.items()}
+    for side in metric.classes:
+        own = values[side]
+        found[side] = (own - own.mean()) / len(own) / len(metric.classes)
+    return found["real"], found["generated"]
 
 
 def _auc(real: Array, generated: Array) -> tuple[Array, Array]:
@@ -92,3 +99,11 @@ def _ece(real: Array, generated: Array) -> tuple[Array, Array]:
     value = np.abs(gap).sum() / total
     derivative = (np.sign(gap)[bins] * (probability - label) - value) / total
     return derivative[: len(real)], derivative[len(real) :]
+
+
+_DERIVATIVES = {"auc": _auc, "average_precision": _average_precision, "ece": _ece}
+_NEEDED = {
+    name for name, metric in RECORDS.items() if metric.has_influence and metric.per_image is None
+}
+if _DERIVATIVES.keys() != _NEEDED:
+    raise ImportError(f"metrics without a derivative: {_NEEDED ^ _DERIVATIVES.keys()}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.stability import stability
 
@@ -48,7 +49,7 @@ def leaderboard(
             part["difference"], part["difference_low"], part["difference_high"], confidence
         )
         by_worst = part.groupby("worst_test")["worst"].mean()
-        named = by_worst.idxmax() if key[3] == "ece" else by_worst.idxmin()
+        named = by_worst.idxmin() if RECORDS[str(key[3])].higher_is_better else by_worst.idxmax()
         rows.append(
             {
                 **dict(zip(keys, key, strict=True)),
@@ -71,7 +72,9 @@ def leaderboard(
         )
     table = pd.DataFrame(rows)
     order = table["metric"].map({name: k for k, name in enumerate(METRICS)})
-    sign = np.where(table["metric"] == "ece", 1, -1)
+    sign = table["metric"].map(
+        {name: -1 if m.higher_is_better else 1 for name, m in RECORDS.items()}
+    )
     return (
         table.assign(_order=order, _value=sign * table["value"])
         .sort_values(["_order", "_value", "encoder", "feature_set"], kind="stable")

@@ -13,9 +13,6 @@ from clipsieve.evaluation.bootstrap import centred
 from clipsieve.evaluation.matrix import Layout, Matrix
 from clipsieve.evaluation.metrics import METRICS
 
-# Metrics of which less is better.
-LESS_IS_BETTER = ("ece",)
-
 
 def cell_groups(
     train: list[str], test: list[str], families: Mapping[str, str]

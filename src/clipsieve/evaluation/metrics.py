@@ -10,27 +10,38 @@ AUC, average precision and TPR is *generated*.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsieve.evaluation.metric_records import RECORDS, PerImage, sigmoid
+
 Floats = NDArray[np.floating]
 
-METRICS = (
-    "accuracy",
-    "accuracy_at_val_threshold",
-    "balanced_accuracy",
-    "accuracy_real",
-    "accuracy_generated",
-    "auc",
-    "average_precision",
-    "tpr_at_fpr_1",
-    "tpr_at_fpr_5",
-    "ece",
+METRICS = tuple(RECORDS)
+FALSE_POSITIVE_RATES = tuple(
+    metric.false_positive_rate
+    for metric in RECORDS.values()
+    if metric.false_positive_rate is not None
 )
-FALSE_POSITIVE_RATES = (0.01, 0.05)
 ECE_BINS = 15
+
+
+# Metrics that are a mean over images, and what each image is given for them.
+_MEANS = {
+    name: (metric, metric.per_image)
+    for name, metric in RECORDS.items()
+    if metric.per_image is not None
+}
+_COMPUTED = {"ece", "auc", "average_precision"} | {
+    f"tpr_at_fpr_{rate * 100:.0f}" for rate in FALSE_POSITIVE_RATES
+}
+if set(METRICS) != _MEANS.keys() | _COMPUTED:
+    raise ImportError(
+        f"metrics without a computation: {set(METRICS) ^ (_MEANS.keys() | _COMPUTED)}"
+    )
 
 
 @dataclass(frozen=True)
@@ -39,22 +50,21 @@ class SetSums:
 
     Attributes
     ----------
-    correct, correct_at_threshold
-        Weight of the images that are on the right side of 0 and of the probe's threshold, [P, B].
+    of_images
+        Weighted sum of what each image is given, [P, B], by the function that gives it.
     calibration
         Per bin of P(real), the weighted sum of P(real) minus label, [P, ECE_BINS, B].
     total
         Weight of the set, [B].
     """
 
-    correct: Floats
-    correct_at_threshold: Floats
+    of_images: Mapping[PerImage, Floats]
     calibration: Floats
     total: Floats
 
 
 def set_sums(logits: Floats, label: int, thresholds: Floats, weights: Floats) -> SetSums:
-    """Sum over an image set what accuracy and calibration need.
+    """Sum over an image set what accuracies, losses and calibration need.
 
     Parameters
     ----------
@@ -68,16 +78,16 @@ def set_sums(logits: Floats, label: int, thresholds: Floats, weights: Floats) ->
         Shape [n, B].
     """
     dtype = weights.dtype
-    right = (logits > 0) == bool(label)
-    right_at = (logits > thresholds[:, None]) == bool(label)
     probability = sigmoid(logits)
     bins = np.minimum((probability * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     n_probes, n = logits.shape
     gaps = np.zeros((n_probes, ECE_BINS, n), dtype=dtype)
     np.put_along_axis(gaps, bins[:, None, :], (probability - label)[:, None, :].astype(dtype), 1)
     return SetSums(
-        correct=right.astype(dtype) @ weights,
-        correct_at_threshold=right_at.astype(dtype) @ weights,
+        of_images={
+            per_image: per_image(logits, label, thresholds[:, None]).astype(dtype) @ weights
+            for per_image in dict.fromkeys(function for _, function in _MEANS.values())
+        },
         calibration=(gaps.reshape(-1, n) @ weights).reshape(n_probes, ECE_BINS, -1),
         total=weights.sum(axis=0),
     )
@@ -89,8 +99,7 @@ def threshold_metrics(real: SetSums, generated: SetSums) -> dict[str, Floats]:
     Returns
     -------
     dict
-        ``accuracy``, ``accuracy_at_val_threshold``, ``balanced_accuracy``, ``accuracy_real``,
-        ``accuracy_generated`` and ``ece``, each [P, B].
+        ``ece`` and every metric that is a mean over images (`metric_records`), each [P, B].
 
     Notes
     -----
@@ -98,17 +107,18 @@ def threshold_metrics(real: SetSums, generated: SetSums) -> dict[str, Floats]:
     ``|mean P(real) - share of real images|``; for two classes it is the same for P(generated).
     """
     total = real.total + generated.total
-    accuracy_real = real.correct / real.total
-    accuracy_generated = generated.correct / generated.total
-    at_threshold = real.correct_at_threshold + generated.correct_at_threshold
-    return {
-        "accuracy": (real.correct + generated.correct) / total,
-        "accuracy_at_val_threshold": at_threshold / total,
-        "balanced_accuracy": (accuracy_real + accuracy_generated) / 2,
-        "accuracy_real": accuracy_real,
-        "accuracy_generated": accuracy_generated,
-        "ece": np.abs(real.calibration + generated.calibration).sum(axis=1) / total,
+    by_class = {"real": real, "generated": generated}
+    found: dict[str, Floats] = {
+        "ece": np.abs(real.calibration + generated.calibration).sum(axis=1) / total
     }
+    for name, (metric, per_image) in _MEANS.items():
+        if metric.pooled == "images":
+            found[name] = (real.of_images[per_image] + generated.of_images[per_image]) / total
+        else:
+            sides = [by_class[side] for side in metric.classes]
+            means = [side.of_images[per_image] / side.total for side in sides]
+            found[name] = np.sum(means, axis=0) / len(means)
+    return found
 
 
 @dataclass(frozen=True)
@@ -241,11 +251,4 @@ def _cumulative(weights: Floats) -> Floats:
     """Cumulative sums down the rows, with a first row of zeros."""
     result = np.zeros((len(weights) + 1, weights.shape[1]), dtype=weights.dtype)
     np.cumsum(weights, axis=0, out=result[1:])
-    return result
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """Return P(real) of logits."""
-    # half the argument in tanh neither overflows nor warns
-    result: Floats = (1 + np.tanh(logits / 2)) / 2
     return result

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from clipsieve import families
-from clipsieve.cli.options import json_object
-from clipsieve.errors import UserError
+from clipsieve.evaluation.metric_records import RECORDS
 
 KINDS = {"network": "real network", "simulated": "simulated"}
 
@@ -125,65 +123,6 @@ def cells_title(cells: str) -> str:
     return cells.replace("_", " ")
 
 
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "accuracy_at_val_threshold": "accuracy, threshold of val",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy_real": "accuracy on real",
-    "accuracy_generated": "accuracy on generated",
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "tpr_at_fpr_1": "TPR at 1 % FPR",
-    "tpr_at_fpr_5": "TPR at 5 % FPR",
-    "ece": "calibration error",
-}
-
-
 def metric_title(metric: str) -> str:
     """Title of a metric."""
-    return METRIC_TITLES.get(metric, metric.replace("_", " "))
-
-
-def parse_facts(generators: str | None, encoders: str | None) -> Facts:
-    """Read the facts from the two options, each a JSON object or `@` and the path of one.
-
-    Parameters
-    ----------
-    generators
-        `{id: {"title": .., "family": .., "kind": "network" | "simulated"}}`; None for no facts.
-    encoders
-        `{id: {"title": .., "weights": name or null}}`; `title` may be left out.
-
-    Raises
-    ------
-    UserError
-        Where the JSON does not parse, a key is missing, or a kind is unknown.
-    """
-    known_generators = {}
-    for key, entry in _mapping(generators, "--generators").items():
-        for name in ("family", "kind"):
-            if not isinstance(entry.get(name), str):
-                raise UserError(f"--generators: {key}: {name} is missing or not a word")
-        if entry["kind"] not in KINDS:
-            raise UserError(
-                f"--generators: {key}: kind is {entry['kind']!r}, allowed: {', '.join(KINDS)}"
-            )
-        known_generators[key] = Generator(
-            key, str(entry.get("title") or key), entry["family"], entry["kind"]
-        )
-    known_encoders = {}
-    for key, entry in _mapping(encoders, "--encoders").items():
-        if "weights" not in entry:
-            raise UserError(f"--encoders: {key}: weights is missing; null stands for random")
-        weights = entry["weights"]
-        known_encoders[key] = Encoder(
-            key, str(entry.get("title") or key), None if weights is None else str(weights)
-        )
-    return Facts(known_generators, known_encoders)
-
-
-def _mapping(text: str | None, option: str) -> dict[str, dict[str, Any]]:
-    value = {} if text is None else json_object(text, option)
-    if not all(isinstance(entry, dict) for entry in value.values()):
-        raise UserError(f"{option}: an object for each id is wanted")
-    return value
+    return RECORDS[metric].title

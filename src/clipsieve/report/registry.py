@@ -1,15 +1,20 @@
-"""Which inputs each table, figure and gallery takes: the workflow's rules are made from this.
+"""One record for each table and figure: the workflow's rules and the two commands are made from it.
 
-Each name maps to the names of its inputs; the input `cells` is given to the verb as `--cells FILE
-[FILE ..]`, one file for every seed and encoder of the run. Light on purpose: the Snakefile imports
-this module, and every cluster job parses the Snakefile again.
+To add one, write its record here and the function that the record names. The input `cells` is given
+to the command as `--cells FILE [FILE ..]`, one file for every seed and encoder of the run. Light on
+purpose: the Snakefile imports this module, and every cluster job parses the Snakefile again.
 """
 
 from __future__ import annotations
 
-from clipsieve import families
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
-# Where the files of each input stand under `results/<run>`; `{..}` takes every value of a run.
+from clipsieve.families import BASELINE, BEFORE_AND_AFTER, SELECTING
+
+#: Where the files of each input are under `results/<run>`; `{..}` takes every value of a run.
 INPUTS: dict[str, str] = {
     "manifest": "manifest.parquet",
     "cells": "seed{seed}/{encoder}/cells.parquet",
@@ -30,99 +35,287 @@ INPUTS: dict[str, str] = {
     "robustness": "seed{seed}/{encoder}/robustness.parquet",
 }
 
-TABLES: dict[str, tuple[str, ...]] = {
-    "overview": ("means", "manifest", "shortcuts", "leakage"),
-    "table1": ("interpretation",),
-    "table2": ("interpretation",),
-    "table3": ("interpretation",),
-    "table4": ("means",),
-    "table6": ("interpretation",),
-    "table7": ("interpretation",),
-    "means": ("means",),
-    "cells": ("cells",),
-    "controls": ("controls", "optimism"),
-    "selection": ("searches", "features", "head_rankings"),
-    "shortcuts": ("shortcuts", "cells"),
-    "leakage": ("leakage", "manifest"),
-    "leaderboard": ("leaderboard",),
-    "robustness": ("robustness",),
-}
+#: Headings under which `snakemake --report` files the results, in the order of its menu.
+CATEGORIES = (
+    *("0 Overview", "1 Transfer", "2 Selection", "3 Interpretation", "4 Audits", "5 Gallery"),
+)
+OVERVIEW, TRANSFER, SELECTION, INTERPRETATION, AUDITS, GALLERIES = CATEGORIES
 
-FIGURES: dict[str, tuple[str, ...]] = {
-    "figure2": ("cells",),
-    "figure3": ("cells",),
-    "figure4": ("cells",),
-    "figure5": ("searches",),
-    "figure6": ("geometry",),
-    "forest": ("means",),
-    "concepts": ("concepts",),
-    "robustness": ("robustness",),
-    "interpretability": ("interpretability",),
-}
 
-# Inputs without which a table is still built, a part of it left out.
-OPTIONAL: frozenset[tuple[str, str]] = frozenset(
-    {
-        ("overview", "shortcuts"),
-        ("overview", "leakage"),
-        ("shortcuts", "cells"),
-        ("selection", "searches"),
-        ("selection", "features"),
-        ("selection", "head_rankings"),
-    }
+@dataclass(frozen=True)
+class Result:
+    """One table, figure or gallery.
+
+    Attributes
+    ----------
+    name, title
+        As in file names, and as on the page or above the drawing.
+    category
+        One of `CATEGORIES`.
+    builder
+        `module:function` below `clipsieve.report`, imported when the result is built. It takes the
+        inputs that were read (`reading.Inputs`) and the run's facts (`facts.Facts`).
+    inputs
+        Keys of `INPUTS` without which there is no result.
+    optional
+        Keys of `INPUTS` without which a part of the result is left out. Where a result has none but
+        optional inputs, one of them is needed.
+    texts
+        The kind of text list that the result is about; the rules pass only lists of that kind.
+    families
+        Families of feature sets whose files the rules pass, where an input has one file per family;
+        a figure that names families is drawn only in runs that have all of them. Empty for all.
+    takes_pair
+        Whether the builder takes `pair`, the search pair to show.
+    """
+
+    name: str
+    title: str
+    category: str
+    builder: str
+    inputs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    texts: Literal["phrases", "vocabulary"] | None = None
+    families: tuple[str, ...] = ()
+    takes_pair: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("name", "title"):
+            if not getattr(self, field):
+                raise ValueError(f"result {self.name!r}: the {field} is empty")
+        if self.category not in CATEGORIES:
+            raise ValueError(f"result {self.name}: {self.category!r} is not a category")
+        module, colon, function = self.builder.partition(":")
+        if not (colon and function.isidentifier() and module.replace(".", "_").isidentifier()):
+            raise ValueError(f"result {self.name}: {self.builder!r} is not module:function")
+        if not self.all_inputs:
+            raise ValueError(f"result {self.name}: no input is named")
+        if len(set(self.all_inputs)) < len(self.all_inputs):
+            raise ValueError(f"result {self.name}: an input is named twice")
+        for name in self.all_inputs:
+            if name not in INPUTS:
+                raise ValueError(f"result {self.name}: unknown input {name!r}")
+        if (self.texts is not None) != any("{texts}" in INPUTS[i] for i in self.all_inputs):
+            raise ValueError(f"result {self.name}: `texts` goes with an input of text lists")
+
+    @property
+    def all_inputs(self) -> tuple[str, ...]:
+        """Needed inputs, then optional ones."""
+        return (*self.inputs, *self.optional)
+
+
+def fields_of(name: str) -> set[str]:
+    """Return what the files of an input differ in, such as `seed` and `encoder`."""
+    return {field for _, field, _, _ in string.Formatter().parse(INPUTS[name]) if field}
+
+
+def by_name(results: Iterable[Result]) -> dict[str, Result]:
+    """Return records by name; a name that occurs twice is a ValueError."""
+    found: dict[str, Result] = {}
+    for result in results:
+        if result.name in found:
+            raise ValueError(f"result {result.name}: two records have this name")
+        found[result.name] = result
+    return found
+
+
+TABLES = by_name(
+    [
+        Result(
+            "overview",
+            "Overview: what was run, and how it came out",
+            OVERVIEW,
+            "tables.overview:overview_page",
+            inputs=("means", "manifest"),
+            optional=("shortcuts", "leakage"),
+        ),
+        Result(
+            "table1",
+            "Table 1: phrases nearest to each probe",
+            INTERPRETATION,
+            "tables.words:nearest_to_probes",
+            inputs=("interpretation",),
+            texts="phrases",
+        ),
+        Result(
+            "table2",
+            "Table 2: phrases nearest to and farthest from the best heads",
+            INTERPRETATION,
+            "tables.words:nearest_to_heads",
+            inputs=("interpretation",),
+            texts="phrases",
+        ),
+        Result(
+            "table3",
+            "Table 3: vocabulary words nearest to each probe",
+            INTERPRETATION,
+            "tables.words:nearest_to_probes",
+            inputs=("interpretation",),
+            texts="vocabulary",
+        ),
+        Result(
+            "table4",
+            "Table 4: mean transfer of every selection, and between families",
+            TRANSFER,
+            "tables.table4:table4",
+            inputs=("means",),
+        ),
+        Result(
+            "table6",
+            "Table 6: phrases nearest to probes and to residuals",
+            INTERPRETATION,
+            "tables.words:nearest_to_probes_and_residuals",
+            inputs=("interpretation",),
+            texts="phrases",
+        ),
+        Result(
+            "table7",
+            "Table 7: vocabulary words nearest to probes and to residuals",
+            INTERPRETATION,
+            "tables.words:nearest_to_probes_and_residuals",
+            inputs=("interpretation",),
+            texts="vocabulary",
+        ),
+        Result(
+            "means",
+            "Means of the transfer matrix with intervals, against the baseline on the same cells",
+            TRANSFER,
+            "tables.transfer:means_page",
+            inputs=("means",),
+        ),
+        Result(
+            "cells",
+            "Every cell of every transfer matrix with its interval",
+            TRANSFER,
+            "tables.transfer:cells_page",
+            inputs=("cells",),
+        ),
+        Result(
+            "controls",
+            "Rank of each selection among its controls, and the search's optimism",
+            SELECTION,
+            "tables.controls:controls_page",
+            inputs=("controls", "optimism"),
+        ),
+        Result(
+            "selection",
+            "What was selected: components, heads, and how stable the choice is",
+            SELECTION,
+            "tables.selection:selection_page",
+            optional=("searches", "features", "head_rankings"),
+            families=SELECTING,
+        ),
+        Result(
+            "shortcuts",
+            "Shortcut audit: what file facts alone can tell",
+            AUDITS,
+            "tables.audits:shortcuts_page",
+            inputs=("shortcuts",),
+            optional=("cells",),
+        ),
+        Result(
+            "leakage",
+            "Leakage audit: images and groups that stand in two splits",
+            AUDITS,
+            "tables.audits:leakage_page",
+            inputs=("leakage", "manifest"),
+        ),
+        Result(
+            "leaderboard",
+            "Leaderboard of encoders and feature sets",
+            TRANSFER,
+            "tables.leaderboard:leaderboard_page",
+            inputs=("leaderboard",),
+        ),
+        Result(
+            "robustness",
+            "Every metric under perturbations of the test images",
+            AUDITS,
+            "tables.robustness:robustness_page",
+            inputs=("robustness",),
+        ),
+    ]
 )
 
-# Which kind of text list a table is about; the rules hand it the lists of that kind alone.
-TEXT_KINDS: dict[str, str] = {
-    "table1": "phrases",
-    "table2": "phrases",
-    "table3": "vocabulary",
-    "table6": "phrases",
-    "table7": "vocabulary",
-}
+FIGURES = by_name(
+    [
+        Result(
+            "figure2",
+            "Figure 2: transfer on embeddings with intercept, before and after selection",
+            TRANSFER,
+            "figures.heatmaps:before_and_after",
+            inputs=("cells",),
+            families=BEFORE_AND_AFTER["figure2"],
+            takes_pair=True,
+        ),
+        Result(
+            "figure3",
+            "Figure 3: transfer on embeddings without intercept, before and after selection",
+            TRANSFER,
+            "figures.heatmaps:before_and_after",
+            inputs=("cells",),
+            families=BEFORE_AND_AFTER["figure3"],
+            takes_pair=True,
+        ),
+        Result(
+            "figure4",
+            "Figure 4: transfer on residuals, before and after selection",
+            TRANSFER,
+            "figures.heatmaps:before_and_after",
+            inputs=("cells",),
+            families=BEFORE_AND_AFTER["figure4"],
+            takes_pair=True,
+        ),
+        Result(
+            "figure5",
+            "Figure 5: score against components removed",
+            SELECTION,
+            "figures.curves:search_curves",
+            inputs=("searches",),
+        ),
+        Result(
+            "figure6",
+            "Figure 6: IsoScore and mean cosine, before and after selection",
+            SELECTION,
+            "figures.points:geometry",
+            inputs=("geometry",),
+        ),
+        Result(
+            "forest",
+            "Means with intervals and differences to the baseline",
+            TRANSFER,
+            "figures.points:forest",
+            inputs=("means",),
+        ),
+        Result(
+            "concepts",
+            "Known edits that each probe reacts to",
+            INTERPRETATION,
+            "figures.heatmaps:concepts",
+            inputs=("concepts",),
+        ),
+        Result(
+            "robustness",
+            "Every metric under perturbations of the test images",
+            AUDITS,
+            "figures.curves:robustness_curves",
+            inputs=("robustness",),
+        ),
+        Result(
+            "interpretability",
+            "Transfer against the largest cosine to a text",
+            INTERPRETATION,
+            "figures.scatter:interpretability",
+            inputs=("interpretability",),
+        ),
+    ]
+)
 
-# The feature families that an input of several files is needed for; the others may be left out.
-FAMILIES: dict[str, tuple[str, ...]] = {
-    **families.BEFORE_AND_AFTER,
-    "selection": families.SELECTING,
-    "gallery": (families.BASELINE,),
-}
-
-# Categories and labels under which `snakemake --report` files each result.
-CATEGORIES: dict[str, str] = {
-    "overview": "0 Overview",
-    **dict.fromkeys(("table4", "means", "cells", "leaderboard", "forest"), "1 Transfer"),
-    **dict.fromkeys(("figure2", "figure3", "figure4"), "1 Transfer"),
-    **dict.fromkeys(("figure5", "selection", "controls", "figure6"), "2 Selection"),
-    **dict.fromkeys(("table1", "table2", "table3", "table6", "table7"), "3 Interpretation"),
-    **dict.fromkeys(("concepts", "interpretability"), "3 Interpretation"),
-    **dict.fromkeys(("shortcuts", "leakage", "robustness"), "4 Audits"),
-    "gallery": "5 Gallery",
-}
-
-TITLES: dict[str, str] = {
-    "overview": "Overview: what was run, and how it came out",
-    "table1": "Table 1: phrases nearest to each probe",
-    "table2": "Table 2: phrases nearest to and farthest from the best heads",
-    "table3": "Table 3: vocabulary words nearest to each probe",
-    "table4": "Table 4: mean transfer of every selection, and between families",
-    "table6": "Table 6: phrases nearest to probes and to residuals",
-    "table7": "Table 7: vocabulary words nearest to probes and to residuals",
-    "means": "Means of the transfer matrix with intervals, against the baseline on the same cells",
-    "cells": "Every cell of every transfer matrix with its interval",
-    "controls": "Rank of each selection among its controls, and the search's optimism",
-    "selection": "What was selected: components, heads, and how stable the choice is",
-    "shortcuts": "Shortcut audit: what file facts alone can tell",
-    "leakage": "Leakage audit: images and groups that stand in two splits",
-    "leaderboard": "Leaderboard of encoders and feature sets",
-    "figure2": "Figure 2: transfer on embeddings with intercept, before and after selection",
-    "figure3": "Figure 3: transfer on embeddings without intercept, before and after selection",
-    "figure4": "Figure 4: transfer on residuals, before and after selection",
-    "figure5": "Figure 5: score against components removed",
-    "figure6": "Figure 6: IsoScore and mean cosine, before and after selection",
-    "forest": "Means with intervals and differences to the baseline",
-    "concepts": "Known edits that each probe reacts to",
-    "robustness": "Every metric under perturbations of the test images",
-    "interpretability": "Transfer against the largest cosine to a text",
-    "gallery": "Table 5: most confident right and wrong images",
-}
+GALLERY = Result(
+    "gallery",
+    "Table 5: most confident right and wrong images",
+    GALLERIES,
+    "html.gallery:gallery_page",
+    inputs=("scores", "manifest"),
+    families=(BASELINE,),
+)

@@ -32,11 +32,16 @@ def files(tmp_path):
         found["splits"].append(str(splits))
     for direction, kept in KEPT.items():
         path = tmp_path / "searches" / f"{direction}.parquet"
-        write_table(pd.DataFrame({"step": [1]}), path, {"kept": kept, "columns": 12})
+        train, val = direction.split("--")
+        note = {"train": train, "val": val, "kept": kept, "columns": 12}
+        write_table(pd.DataFrame({"step": [1]}), path, note)
         found["searches"].append(str(path))
     for train, val in [*PAIRS, ("bb", "a")]:
         rank = pd.DataFrame(
-            {"val": val, "layer": [0, 1, 1, 0], "head": [0, 2, 0, 1], "rank": [3, 1, 2, 4]}
+            {
+                **{"train": train, "val": val},
+                **{"layer": [0, 1, 1, 0], "head": [0, 2, 0, 1], "rank": [3, 1, 2, 4]},
+            }
         )
         path = tmp_path / "rankings" / f"{train}.parquet"
         write_table(rank, path)
@@ -176,7 +181,7 @@ def test_draws_follow_the_names_of_a_pair_and_not_its_place(tmp_path, files):
     ("family", "options", "said"),
     [
         ("components", ["--pairs", "a-b", "--searches", "x"], "--pairs: 'a-b' is not a pair A--B"),
-        ("components", ["--pairs", "a--bb", "--searches", "SEARCH"], "no bb--a.parquet"),
+        ("components", ["--pairs", "a--bb", "--searches", "SEARCH"], "no search bb--a"),
         (
             "heads",
             ["--pairs", "a--ccc", "--rankings", "RANKING", "--best", "1", "--exclude", "both"],

@@ -94,7 +94,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.Da
         (folder / f"features/{family}.json").write_text(json.dumps([entry]))
     for name, (initial, best) in {"a--c": (0.7, 0.8), "c--a": (0.6, 0.9)}.items():
         table = pd.DataFrame({"step": [1, 2, 3], "score": [initial, best, best - 0.1]})
-        note = {"initial_score": initial, "score": "accuracy"}
+        note = dict(zip(("train", "val"), name.split("--"), strict=True))
+        note |= {"initial_score": initial, "score": "accuracy"}
         write_table(table, folder / f"searches/{name}.parquet", note)
     assert evaluate(folder) == 0
     return folder, scores
@@ -334,6 +335,32 @@ def test_optimism_is_the_gain_that_stays_on_the_pair(run) -> None:
     assert row["baseline_on_the_rest"] == pytest.approx(mine["baseline"])
     assert row["optimism"] == pytest.approx(0.2 - mine["difference"])
     assert row["n_cells"] == 6
+
+
+def test_optimism_of_a_search_for_the_least_log_loss_is_of_minus_the_log_loss(
+    run, tmp_path: Path
+) -> None:
+    folder, _ = run
+    for name in ("scores", "features"):
+        (tmp_path / name).symlink_to(folder / name)
+    for name in ("a--c", "c--a"):
+        table = pd.DataFrame({"step": [1, 2], "score": [-0.5, -0.6]})
+        note = dict(zip(("train", "val"), name.split("--"), strict=True))
+        note |= {"initial_score": -0.7, "score": "log_loss"}  # a search maximises
+        write_table(table, tmp_path / f"searches/{name}.parquet", note)
+    assert evaluate(tmp_path, "--resamples", "200") == 0
+    row = read_table(tmp_path / "optimism.parquet")[0].iloc[0]
+    means, _ = read_table(tmp_path / "means.parquet")
+    mine = means[
+        (means["feature_set"] == "components/a--c")
+        & (means["cells"] == "all")
+        & (means["metric"] == "log_loss")
+    ].iloc[0]
+    assert mine["difference"] < 0  # this selection lowers the loss
+    assert row["score_on_the_rest"] == pytest.approx(-mine["value"])
+    assert row["optimism"] == pytest.approx(0.2 + mine["difference"])
+    assert row["gain_on_the_rest_low"] == pytest.approx(-mine["difference_high"])
+    assert row["gain_on_the_rest_high"] == pytest.approx(-mine["difference_low"])
 
 
 def test_a_second_run_gives_the_same_bytes(run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS, cell_metrics
 
 
@@ -48,6 +49,8 @@ def reference(logits, labels, threshold, w) -> dict[str, float]:
         "tpr_at_fpr_1": tpr[fpr <= 0.01 + 1e-12].max(),
         "tpr_at_fpr_5": tpr[fpr <= 0.05 + 1e-12].max(),
         "ece": ece,
+        "brier": sk.brier_score_loss(labels, p, sample_weight=w),
+        "log_loss": sk.log_loss(labels, p, sample_weight=w, labels=[0, 1]),
     }
 
 
@@ -91,10 +94,54 @@ def test_fractional_weights_are_scikit_learns() -> None:
 
 def test_large_logits_mean_real() -> None:
     found = cell_metrics(np.array([9.0, 7.0, -8.0, -9.0]), np.array([1, 1, 0, 0]))
-    assert {
-        name: float(value[0]) for name, value in found.items() if name != "ece"
-    } == dict.fromkeys([m for m in METRICS if m != "ece"], 1.0)
-    assert found["ece"][0] < 1e-3
+    for name, metric in RECORDS.items():
+        if metric.higher_is_better:
+            assert found[name][0] == 1, name
+        else:
+            assert 0 < found[name][0] < 1e-3, name
+
+
+def test_losses_of_extreme_logits_are_finite_and_exact() -> None:
+    found = cell_metrics(np.array([-800.0, 40.0]), np.array([1, 0]))
+    assert found["log_loss"][0] == pytest.approx(420)
+    assert found["brier"][0] == pytest.approx(1)
+    right = cell_metrics(np.array([30.0, -30.0]), np.array([1, 0]))
+    assert right["log_loss"][0] == pytest.approx(np.exp(-30), rel=1e-6)
+    assert right["brier"][0] == pytest.approx(np.exp(-60), rel=1e-6)
+
+
+def constant(logit: float, generated: int = 30, n: int = 60) -> dict[str, float]:
+    labels = (np.arange(n) >= generated).astype(int)
+    return {k: float(v[0]) for k, v in cell_metrics(np.full(n, logit), labels).items()}
+
+
+def test_chance_levels_are_those_of_an_answer_that_ignores_the_image() -> None:
+    """A probability of 1/2 for losses, the mean of all coin tosses for shares of right answers."""
+    for generated in (30, 12):
+        undecided = constant(0.0, generated)
+        always = [constant(logit, generated) for logit in (-5.0, 5.0)]
+        for name, metric in RECORDS.items():
+            level = metric.chance_level(generated / 60)
+            if name in ("brier", "log_loss", "ece", "auc", "average_precision"):
+                assert undecided[name] == pytest.approx(level), name
+            elif name.startswith("tpr"):
+                # a random order catches as many generated as real images
+                assert level == metric.false_positive_rate
+            else:
+                assert np.mean([one[name] for one in always]) == pytest.approx(0.5), name
+
+
+def test_no_constant_answer_leads_a_ranking() -> None:
+    """What `may_rank` says: a constant answer reaches the best value of the other metrics alone."""
+    constants = [constant(logit) for logit in (-30.0, -1.0, 0.0, 1e-9, 1.0, 30.0)]
+    for name, metric in RECORDS.items():
+        sign = 1 if metric.higher_is_better else -1
+        best = max(sign * one[name] for one in constants)
+        if metric.may_rank:
+            assert best <= sign * metric.chance_level() + 1e-9, name
+        else:
+            perfect = metric.range[1] if metric.higher_is_better else metric.range[0]
+            assert best == pytest.approx(sign * perfect), name
 
 
 def test_turning_the_detector_round_turns_the_auc_round() -> None:

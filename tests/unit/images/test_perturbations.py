@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from clipsieve.images import align
 from clipsieve.images.decode import decode
 from clipsieve.images.encode import jpeg_bytes, png_bytes
 from clipsieve.images.perturbations import catalogue as perturb
+from clipsieve.images.perturbations import records
 from clipsieve.images.perturbations.base import EditError, NoEffectError
 
 NAMES = list(perturb.perturbations())
@@ -285,3 +287,25 @@ def test_align_verb(scanned: Path) -> None:
     assert (good["jpeg_quality"] == 90).all()
     assert decode(scanned / "aligned" / good["path"].iloc[0]).size == (64, 64)
     assert main([*command, "--output-dir", str(scanned / "root")]) == 2
+
+
+def test_a_new_perturbation_is_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/extending-results.md says: a level more is a record and nothing else."""
+    added = records.Record("jpeg_12", "files:jpeg", (12,))
+    monkeypatch.setitem(records.RECORDS, "jpeg_12", added)
+    perturb.perturbations.cache_clear()
+    try:
+        photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 40, 3), np.uint8))
+        data, suffix = perturb.apply("jpeg_12", photo)
+        expected = io.BytesIO()
+        photo.save(expected, "JPEG", quality=12)
+        assert suffix == ".jpg"
+        assert Image.open(io.BytesIO(data)).quantization == Image.open(expected).quantization
+    finally:
+        perturb.perturbations.cache_clear()
+
+
+def test_every_record_names_its_own_edit() -> None:
+    assert [edit.name for edit in perturb.perturbations().values()] == list(records.RECORDS)
+    families = [edit.family for edit in perturb.perturbations().values()]
+    assert [name for name, _ in itertools.groupby(families)] == list(dict.fromkeys(families))

@@ -15,7 +15,7 @@ from matplotlib.legend import Legend
 from clipsieve.cli import main
 from clipsieve.errors import UserError
 from clipsieve.report import registry
-from clipsieve.report.figures.build import build_figure
+from clipsieve.report.build import build_figure
 from clipsieve.report.figures.plot import save, style
 from clipsieve.report.html.gallery import gallery_page
 from clipsieve.report.html.page import render
@@ -39,7 +39,7 @@ def test_figures_name_generators_and_what_is_simulated(demo, name, tmp_path):
     with style():
         save(build_figure(name, demo.inputs, facts_of(demo)), path)
     text = " ".join(texts_of(path))
-    assert registry.TITLES[name] in text
+    assert registry.FIGURES[name].title in text
     assert "6 are simulated" in text
     assert "tiny ViT has random weights" in text
     if name in ("figure2", "figure3", "figure4", "figure6", "concepts"):

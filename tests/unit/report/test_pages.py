@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from io import StringIO
 
@@ -10,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clipsieve.cli.page_options import parse_facts
 from clipsieve.report import registry
-from clipsieve.report.facts import PAPER_GENERATORS, parse_facts
+from clipsieve.report.build import build_table
+from clipsieve.report.facts import PAPER_GENERATORS
 from clipsieve.report.html.page import number
 from clipsieve.report.published import published
 from clipsieve.report.reading import origin
-from clipsieve.report.tables.build import build_table
 from tests.helpers.html_reader import read_page
 from tests.helpers.report_inputs import facts_of, make_run
 
@@ -32,8 +34,8 @@ def paper(tmp_path_factory):
 
 def inputs_for(made, name):
     found = {k: list(v) for k, v in made.inputs.items()}
-    if name in registry.TEXT_KINDS:
-        kind = registry.TEXT_KINDS[name]
+    kind = registry.TABLES[name].texts
+    if kind is not None:
         found["interpretation"] = [p for p in found["interpretation"] if p.stem == kind]
     return found
 
@@ -53,7 +55,7 @@ def test_every_page_is_whole_escaped_and_self_contained(demo, name):
     assert "Style network <mosaic>" in text  # a title with markup stays text
     assert "<mosaic>" not in html
     assert "<b>&bold" not in html.replace("&lt;b&gt;&amp;bold", "")
-    assert registry.TITLES[name] in text
+    assert registry.TABLES[name].title in text
     for generator in demo.generators.values():
         assert generator["title"] in text
     assert text.count("simulated") >= 6  # the roster says it of each
@@ -312,15 +314,21 @@ def test_selection_overlap_is_the_jaccard_index(demo):
     for path in demo.inputs["features"]:
         if path.stem == "components" and "clip_b16" in path.parts:
             for entry in json.loads(path.read_text()):
-                sets[origin(path)["seed"], entry["feature_set"]] = set(entry["draws"][0])
+                sets[origin("features", path)["seed"], entry["feature_set"]] = set(
+                    entry["draws"][0]
+                )
     found = [
         len(sets[0, f] & sets[1, f]) / len(sets[0, f] | sets[1, f])
         for f in {name for _, name in sets}
     ]
     section = text[text.index("CLIP ViT-B/16: how stable") :]
-    shown = re.search(r"components two seeds, one pair (\d+) ([\d.]+)", section)
+    shown = re.search(r"components two seeds, one pair (\d+) ([\d.]+) ([\d.]+)", section)
     assert int(shown[1]) == len(found)
     assert float(shown[2]) == pytest.approx(np.mean(found), abs=6e-4)
+    # two random sets of 9 out of 60: every size of the overlap with its number of ways
+    ways = [math.comb(9, k) * math.comb(51, 9 - k) for k in range(10)]
+    chance = sum(w * k / (18 - k) for k, w in enumerate(ways)) / math.comb(60, 9)
+    assert float(shown[3]) == pytest.approx(chance, abs=6e-4)
 
 
 def test_robustness_levels_stand_from_mild_to_strong_whatever_the_file_says(tmp_path):

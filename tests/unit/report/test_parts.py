@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from clipsieve.cli.page_options import parse_facts
 from clipsieve.errors import UserError
+from clipsieve.io.tables import write_table
 from clipsieve.report import registry
-from clipsieve.report.facts import Facts, cells_title, parse_facts
+from clipsieve.report.build import build_table, builder_of
+from clipsieve.report.facts import Facts, cells_title
 from clipsieve.report.frames import order_feature_sets, over_seeds, verdict
 from clipsieve.report.html.page import (
     Cell,
+    Content,
     Page,
     Section,
     Table,
@@ -21,7 +28,6 @@ from clipsieve.report.html.page import (
     render,
 )
 from clipsieve.report.reading import origin, read_tables
-from clipsieve.report.tables.build import build_table
 from tests.helpers.html_reader import read_page
 
 
@@ -56,12 +62,32 @@ def test_a_difference_is_told_from_0_by_interval_and_corrected_p(low, high, p, e
     assert verdict(row) == expected
 
 
-def test_origin_reads_run_seed_and_encoder_from_the_path():
-    assert origin("results/demo/seed3/clip_b16/cells.parquet") == {
+def test_a_files_place_says_what_the_registry_leaves_open():
+    assert origin("cells", "results/demo/seed3/clip_b16/cells.parquet") == {
         **{"run": "demo", "seed": 3, "encoder": "clip_b16"}
     }
-    assert origin("/x/results/demo/seed12/shortcuts.parquet") == {"run": "demo", "seed": 12}
-    assert origin("leaderboard.csv") == {}
+    assert origin("shortcuts", "/x/results/demo/seed12/shortcuts.parquet") == {
+        **{"run": "demo", "seed": 12}
+    }
+    assert origin("searches", "r/seed0/tiny/searches/a--b.parquet") == {
+        **{"run": "r", "seed": 0, "encoder": "tiny", "train": "a", "val": "b"}
+    }
+    # outside a run, the file's name alone says something
+    assert origin("interpretation", "/elsewhere/phrases.parquet") == {"texts": "phrases"}
+    assert origin("means", "/elsewhere/other.parquet") == {}
+
+
+def test_a_note_says_whose_rows_they_are_before_the_place_does(tmp_path):
+    table = pd.DataFrame({"step": [1], "removed": 0, "score": 0.5, "ties": 1, "left": 3})
+    note = {"of": {"run": "r", "seed": 7, "encoder": "tiny"}, "train": "a", "val": "b"}
+    path = tmp_path / "other" / "seed0" / "clip_b16" / "searches" / "x--y.parquet"
+    write_table(table, path, note)
+    row = read_tables("searches", [path]).iloc[0]
+    assert (row["run"], row["seed"], row["encoder"]) == ("r", 7, "tiny")
+    assert (row["train"], row["val"]) == ("a", "b")
+    # a column is the nearest to the row
+    write_table(table.assign(seed=3), path, note)
+    assert read_tables("searches", [path])["seed"].tolist() == [3]
 
 
 def test_numbers_as_people_read_them():
@@ -146,9 +172,64 @@ def test_an_empty_table_does_not_change_the_others(tmp_path):
     assert read_tables("leakage", paths[1:]).empty
 
 
-def test_the_registry_is_consistent():
-    for names in (*registry.TABLES.values(), *registry.FIGURES.values()):
-        assert set(names) <= set(registry.INPUTS)
-    every = {*registry.TABLES, *registry.FIGURES, "gallery"}
-    assert every == set(registry.TITLES) == set(registry.CATEGORIES)
-    assert set(registry.TEXT_KINDS) | set(registry.FAMILIES) <= every
+COMPLETE = {
+    **{"name": "extra", "title": "Extra", "category": registry.TRANSFER},
+    **{"builder": "tables.extra:extra_page", "inputs": ("means",)},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"title": ""}, "title is empty"),
+        ({"category": "9 Elsewhere"}, "not a category"),
+        ({"builder": "tables.extra"}, "not module:function"),
+        ({"inputs": ()}, "no input"),
+        ({"inputs": ("meens",)}, "unknown input 'meens'"),
+        ({"optional": ("means",)}, "twice"),
+        ({"texts": "phrases"}, "text lists"),
+        ({"inputs": ("interpretation",)}, "text lists"),
+    ],
+)
+def test_a_record_that_is_incomplete_is_refused(changes, words):
+    registry.Result(**COMPLETE)
+    with pytest.raises(ValueError, match=f"extra.*{words}"):
+        registry.Result(**{**COMPLETE, **changes})
+    with pytest.raises(ValueError, match="two records"):
+        registry.by_name([registry.Result(**COMPLETE)] * 2)
+
+
+@pytest.mark.parametrize(
+    "result", [*registry.TABLES.values(), *registry.FIGURES.values()], ids=lambda r: r.builder
+)
+def test_every_builder_is_there(result):
+    assert callable(builder_of(result))
+
+
+def test_a_new_table_is_a_record_and_a_function(tmp_path, monkeypatch):
+    """What docs/extending-results.md says: the page's frame is made from the inputs."""
+    module = ModuleType("clipsieve.report.tables.extra")
+
+    def extra_page(inputs, facts):
+        best = inputs["robustness"].groupby("perturbation", as_index=False)["value"].max()
+        shown = Table([("Perturbation", "", "")], [[Cell(name)] for name in best["perturbation"]])
+        return Content(["The best of each."], [Section("Best", tables=[shown])]), best
+
+    module.extra_page = extra_page
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    result = registry.Result(**{**COMPLETE, "inputs": ("robustness",)})
+    monkeypatch.setitem(registry.TABLES, "extra", result)
+    rows = {"feature_set": "all", "metric": "accuracy", "low": 0.6, "high": 0.8, "n": 90}
+    frame = pd.DataFrame(
+        {"perturbation": ["none", "blur_2", "blur_2"], "level": [0, 2, 2], "value": [0.8, 0.5, 0.7]}
+    )
+    path = tmp_path / "r" / "seed4" / "tiny" / "robustness.parquet"
+    path.parent.mkdir(parents=True)
+    frame.assign(**rows).to_parquet(path)
+    csv, html = build_table("extra", {"robustness": [path]}, Facts())
+    assert csv == "perturbation,value\nblur_2,0.7\nnone,0.8\n"
+    text, _ = read_page(html)
+    assert "Extra" in text
+    assert "run r" in text
+    assert "tiny" in text
+    assert "seed 4" in text

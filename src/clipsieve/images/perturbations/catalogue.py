@@ -6,6 +6,7 @@ blur must have lowered the fine detail, and so on. An edit that changed nothing 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from clipsieve.errors import UserError
 from clipsieve.images.decode import decode
-from clipsieve.images.perturbations import files, pixels
 from clipsieve.images.perturbations.base import Edit
+from clipsieve.images.perturbations.records import RECORDS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,22 +24,12 @@ if TYPE_CHECKING:
 @cache
 def perturbations() -> Mapping[str, Edit]:
     """Return the catalogue: name -> edit, families together, milder levels first."""
-    edits = [
-        *(files.jpeg(quality) for quality in (95, 90, 80, 70, 60, 50, 40, 30)),
-        *(files.double_jpeg(first, 90) for first in (75, 50)),
-        *(files.webp(quality) for quality in (90, 75, 50, 30)),
-        *(pixels.blur(sigma) for sigma in (0.5, 1.0, 2.0, 3.0)),
-        *(pixels.resize(percent) for percent in (75, 50, 25)),
-        *(pixels.crop(percent) for percent in (90, 75, 50)),
-        *(pixels.noise(levels) for levels in (2, 5, 10, 20)),
-        *(pixels.sharpen(percent) for percent in (50, 100, 200)),
-        *(pixels.contrast(percent) for percent in (70, 85, 115, 130)),
-        *(pixels.brightness(percent) for percent in (80, 120)),
-        *(pixels.saturation(percent) for percent in (50, 150)),
-        *(pixels.warmth(percent) for percent in (-10, 10)),
-        *(pixels.grid(period) for period in (2, 4, 8)),
-    ]
-    return MappingProxyType({edit.name: edit for edit in edits})
+    found = {}
+    for record in RECORDS.values():
+        module, _, maker = record.maker.partition(":")
+        make = getattr(importlib.import_module(f"{__package__}.{module}"), maker)
+        found[record.name] = make(record.name, *record.arguments)
+    return MappingProxyType(found)
 
 
 def find(name: str) -> Edit:

@@ -29,9 +29,8 @@ def _check_tables(name: str, data: bytes, quality: int) -> None:
         expect(name, same, f"quantisation table {number} is not that of quality {quality}")
 
 
-def jpeg(quality: int) -> Edit:
+def jpeg(name: str, quality: int) -> Edit:
     """Return the edit that saves as JPEG of this quality, 1 to 100."""
-    name = f"jpeg_{quality}"
 
     def check(before: Image.Image, data: bytes) -> None:
         _check_tables(name, data, quality)
@@ -48,9 +47,8 @@ def jpeg(quality: int) -> Edit:
     )
 
 
-def double_jpeg(first: int, second: int) -> Edit:
+def double_jpeg(name: str, first: int, second: int) -> Edit:
     """Return the edit that saves as JPEG twice, on block grids that do not coincide."""
-    name = f"double_jpeg_{first}_{second}"
 
     def make(image: Image.Image, seed: int) -> bytes:
         once = jpeg_bytes(image, first)
@@ -67,9 +65,8 @@ def double_jpeg(first: int, second: int) -> Edit:
     return Edit(name, "double_jpeg", 100 - first, title, ".jpg", make, check)
 
 
-def webp(quality: int) -> Edit:
+def webp(name: str, quality: int) -> Edit:
     """Return the edit that saves as lossy WebP of this quality, 0 to 100."""
-    name = f"webp_{quality}"
 
     def check(before: Image.Image, data: bytes) -> None:
         lossy = data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def blur(sigma: float) -> Edit:
+def blur(name: str, sigma: float) -> Edit:
     """Return the Gaussian blur of this standard deviation in pixels."""
 
     def change(image: Image.Image, seed: int) -> Image.Image:
@@ -29,7 +29,7 @@ def blur(sigma: float) -> Edit:
         return picture(gaussian_filter(samples_of(image), (sigma, sigma, 0), mode="reflect"))
 
     return lossless(
-        f"blur_{sigma:g}".replace(".", "_"),
+        name,
         "blur",
         sigma,
         f"Gaussian blur, standard deviation {sigma:g} pixels",
@@ -39,7 +39,7 @@ def blur(sigma: float) -> Edit:
     )
 
 
-def resize(percent: int) -> Edit:
+def resize(name: str, percent: int) -> Edit:
     """Return the edit that scales each side down to this share and up again."""
 
     def change(image: Image.Image, seed: int) -> Image.Image:
@@ -50,7 +50,7 @@ def resize(percent: int) -> Edit:
         return down.resize(image.size, Image.Resampling.BICUBIC)
 
     return lossless(
-        f"resize_{percent}",
+        name,
         "resize",
         100 - percent,
         f"down to {percent} % and up again, bicubic",
@@ -60,7 +60,7 @@ def resize(percent: int) -> Edit:
     )
 
 
-def crop(percent: int) -> Edit:
+def crop(name: str, percent: int) -> Edit:
     """Return the edit that keeps the middle share of each side."""
 
     def kept(side: int) -> int:
@@ -72,7 +72,7 @@ def crop(percent: int) -> Edit:
         return image.crop((left, top, left + width, top + height))
 
     return lossless(
-        f"crop_{percent}",
+        name,
         "crop",
         100 - percent,
         f"the middle {percent} % of each side",
@@ -82,7 +82,7 @@ def crop(percent: int) -> Edit:
     )
 
 
-def noise(levels: int) -> Edit:
+def noise(name: str, levels: int) -> Edit:
     """Return the edit that adds Gaussian noise of this standard deviation in grey levels."""
 
     def change(image: Image.Image, seed: int) -> Image.Image:
@@ -94,7 +94,7 @@ def noise(levels: int) -> Edit:
         return bool(0.3 * levels < np.std(after - before) < 1.2 * levels)
 
     return lossless(
-        f"noise_{levels}",
+        name,
         "noise",
         levels,
         f"Gaussian noise, standard deviation {levels} of 255 grey levels",
@@ -104,7 +104,7 @@ def noise(levels: int) -> Edit:
     )
 
 
-def sharpen(percent: int) -> Edit:
+def sharpen(name: str, percent: int) -> Edit:
     """Return the unsharp mask of this strength."""
 
     def change(image: Image.Image, seed: int) -> Image.Image:
@@ -115,7 +115,7 @@ def sharpen(percent: int) -> Edit:
         return picture(samples + percent / 100 * (samples - soft))
 
     return lossless(
-        f"sharpen_{percent}",
+        name,
         "sharpen",
         percent,
         f"unsharp mask, standard deviation 1 pixel, {percent} %",
@@ -125,7 +125,7 @@ def sharpen(percent: int) -> Edit:
     )
 
 
-def contrast(percent: int) -> Edit:
+def contrast(name: str, percent: int) -> Edit:
     """Return the edit that scales the distance of every sample from their mean."""
 
     def change(image: Image.Image, seed: int) -> Image.Image:
@@ -137,7 +137,7 @@ def contrast(percent: int) -> Edit:
         return bool((after.std() > before.std()) == (percent > 100))
 
     return lossless(
-        f"contrast_{percent}",
+        name,
         "contrast",
         percent - 100,
         f"contrast {percent} %",
@@ -147,14 +147,14 @@ def contrast(percent: int) -> Edit:
     )
 
 
-def brightness(percent: int) -> Edit:
+def brightness(name: str, percent: int) -> Edit:
     """Return the edit that scales every sample."""
 
     def holds(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
         return bool((after.mean() > before.mean()) == (percent > 100))
 
     return lossless(
-        f"brightness_{percent}",
+        name,
         "brightness",
         percent - 100,
         f"brightness {percent} %",
@@ -168,7 +168,7 @@ def _chroma(samples: NDArray[np.float64]) -> float:
     return float(np.mean(samples.max(axis=2) - samples.min(axis=2)))
 
 
-def saturation(percent: int) -> Edit:
+def saturation(name: str, percent: int) -> Edit:
     """Return the edit that scales the distance of every pixel from its grey."""
 
     def change(image: Image.Image, seed: int) -> Image.Image:
@@ -180,7 +180,7 @@ def saturation(percent: int) -> Edit:
         return (_chroma(after) > _chroma(before)) == (percent > 100)
 
     return lossless(
-        f"saturation_{percent}",
+        name,
         "saturation",
         percent - 100,
         f"saturation {percent} %",
@@ -190,7 +190,7 @@ def saturation(percent: int) -> Edit:
     )
 
 
-def warmth(percent: int) -> Edit:
+def warmth(name: str, percent: int) -> Edit:
     """Return the edit that strengthens red and weakens blue, or the other way below 0."""
     gains = np.array([1 + percent / 100, 1.0, 1 - percent / 100])
 
@@ -199,7 +199,7 @@ def warmth(percent: int) -> Edit:
         return (tint[1] > tint[0]) == (percent > 0)
 
     return lossless(
-        f"warm_{percent}" if percent > 0 else f"cool_{-percent}",
+        name,
         "warmth",
         percent,
         f"red {percent:+d} %, blue {-percent:+d} %",
@@ -209,7 +209,7 @@ def warmth(percent: int) -> Edit:
     )
 
 
-def grid(period: int) -> Edit:
+def grid(name: str, period: int) -> Edit:
     """Return the edit that adds a periodic grid, the mark that some decoders leave."""
     amplitude = 3.0
 
@@ -228,7 +228,7 @@ def grid(period: int) -> Edit:
         return bool((added * grid).sum() > 0.3 * (grid**2).sum())
 
     return lossless(
-        f"grid_{period}",
+        name,
         "grid",
         period,
         f"periodic grid, period {period} pixels, amplitude {amplitude:g} grey levels",

@@ -5,28 +5,24 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipsieve import families
 from clipsieve.errors import UserError
-from clipsieve.io.tables import read_note
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.figures.plot import (
     COLOURS,
     GREY,
-    finish,
     kind_note,
     new_figure,
     set_title,
     short_title,
 )
 from clipsieve.report.frames import order_feature_sets, over_seeds
-from clipsieve.report.reading import confidence_of, origin, read_tables
-from clipsieve.report.tables.robustness import read_robustness
+from clipsieve.report.reading import Inputs
+from clipsieve.report.tables.robustness import with_levels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,20 +30,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def search_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def search_curves(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw the score of every search against the components removed, a panel a pair.
 
     Both directions of a pair stand in one panel; the first maximum (alpha) is marked. Several
     seeds are several thin lines of one colour.
     """
-    table = read_tables("searches", inputs["searches"])
-    notes = {}
-    for path in inputs["searches"]:
-        where = origin(path)
-        key = (where.get("encoder", ""), where.get("seed", 0), Path(path).stem)
-        notes[key] = read_note(path)
+    table = inputs["searches"]
+    table = table.assign(direction=table["train"] + "--" + table["val"])
+    notes = {
+        (note.get("encoder", ""), note.get("seed", 0), f"{note['train']}--{note['val']}"): note
+        for note in inputs.notes("searches")
+    }
     encoders = facts.order_encoders(table["encoder"])
-    pairs = _pairs(list(table["file_stem"]))
+    pairs = _pairs(list(table["direction"]))
     columns = min(len(pairs), 3)
     lines_each = -(-len(pairs) // columns)
     width = 3.6 if columns > 1 else 5.6
@@ -64,15 +60,12 @@ def search_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         above = sum(1 + t.get_text().count("\n") for t in legend.get_texts()) if legend else 0
         block[0].set_title(facts.encoder_title(encoder), fontweight="bold", pad=10 + 11 * above)
     seeds = table["seed"].nunique()
-    finish(
-        figure,
-        registry.TITLES["figure5"],
+    return figure, (
         "Dots mark α, the first maximum: the components left there are kept, those of both"
         " directions together."
         + (f" {seeds} seeds, a line each." if seeds > 1 else "")
-        + f"\n{kind_note(facts, encoders)}",
+        + f"\n{kind_note(facts, encoders)}"
     )
-    return figure
 
 
 def _pairs(stems: Sequence[str]) -> list[list[str]]:
@@ -94,7 +87,7 @@ def _pair_panel(
     for colour, stem in zip(COLOURS, directions, strict=False):
         alphas = []
         lines = []
-        for seed, steps in table[table["file_stem"] == stem].groupby("seed"):
+        for seed, steps in table[table["direction"] == stem].groupby("seed"):
             steps = steps.sort_values("step")
             note = notes.get((encoder, int(str(seed)), stem), {})
             x, y = steps["step"].to_numpy(), steps["score"].to_numpy(dtype=float)
@@ -122,9 +115,9 @@ def _pair_panel(
     )
 
 
-def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def robustness_curves(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw each metric against the strength of each perturbation, a line a feature set."""
-    table = read_robustness(inputs["robustness"])
+    table = with_levels(inputs["robustness"])
     encoders = facts.order_encoders(table["encoder"])
     metrics = list(dict.fromkeys(table["metric"]))
     # A panel a sort of edit; the untouched images are the first point of each.
@@ -166,16 +159,13 @@ def robustness_curves(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Fig
         ax.set_xticks(range(len(levels) + 1), ["none", *levels], rotation=45)
     figure.legend(handles=_handles(looks, facts), loc="outside right upper", fontsize=7.5)
     n = sorted({int(v) for v in shown["n"].dropna()})
-    level = f"{100 * confidence_of(inputs['robustness']):g} %"
-    finish(
-        figure,
-        registry.TITLES["robustness"],
+    level = f"{100 * inputs.confidence:g} %"
+    return figure, (
         f"Bands: {level} intervals{', averages over seeds' if table['seed'].nunique() > 1 else ''}."
         f"{_FAMILY_NOTE if any(len(look.sets) > 1 for look in looks) else ''}"
         f" n {n[0] if n else 0}{f' to {n[-1]}' if len(n) > 1 else ''} images."
-        f" Stronger to the right.\n{kind_note(facts, encoders)}",
+        f" Stronger to the right.\n{kind_note(facts, encoders)}"
     )
-    return figure
 
 
 def _levels(shown: pd.DataFrame, perturbation: str) -> list[str]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipsieve import families
 from clipsieve.errors import UserError
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.figures.plot import finish, kind_note, new_figure, short_title
+from clipsieve.report.figures.plot import kind_note, new_figure, short_title
 from clipsieve.report.frames import over_seeds, rows_of
 from clipsieve.report.html.page import number
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,17 +25,14 @@ if TYPE_CHECKING:
 _LOW, _HIGH = 0.5, 1.0  # chance to perfect; what is below chance takes the darkest colour
 
 
-def heatmap_pair(
-    name: str, inputs: Mapping[str, Sequence[Path]], facts: Facts, pair: str | None = None
-) -> Figure:
+def before_and_after(inputs: Inputs, facts: Facts, pair: str | None = None) -> tuple[Figure, str]:
     """Draw the transfer matrices before and after selection, a row an encoder.
 
     Parameters
     ----------
-    name
-        `figure2` (with intercept), `figure3` (without) or `figure4` (residuals).
     inputs
-        `cells`: all seeds and encoders; accuracy is averaged over seeds.
+        `cells`: all seeds and encoders; accuracy is averaged over seeds. The record names the two
+        families of feature sets, before and after.
     facts
         Titles and kinds.
     pair
@@ -49,8 +44,8 @@ def heatmap_pair(
     UserError
         Where no selection is in the files, or none of `pair`.
     """
-    before, after = registry.FAMILIES[name]
-    cells = read_tables("cells", inputs["cells"])
+    before, after = inputs.result.families
+    cells = inputs["cells"]
     cells = cells[(cells["metric"] == "accuracy") & (cells["draw"] == 0)]
     selected = [f for f in dict.fromkeys(cells["feature_set"]) if families.family_of(f) == after]
     if pair is not None:
@@ -61,7 +56,7 @@ def heatmap_pair(
         ]
     if not selected:
         wanted = families.feature_set_id(after, pair or "..")
-        raise UserError(f"{name}: no feature set {wanted} in --cells")
+        raise UserError(f"{inputs.result.name}: no feature set {wanted} in --cells")
     chosen = selected[0]
     shown = over_seeds(cells, ["encoder", "feature_set", "train", "test"], ["value", "n"])
     encoders = facts.order_encoders(shown["encoder"])
@@ -107,14 +102,11 @@ def heatmap_pair(
     seeds = cells["seed"].nunique()
     n = sorted({int(v) for v in shown["n"]})
     images = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
-    finish(
-        figure,
-        registry.TITLES[name],
+    return figure, (
         f"Means are over the cells off the diagonal (outlined). {images} test images a cell"
         + (f", averages over {seeds} seeds" if seeds > 1 else "")
-        + f". Grey: given up to the selection.\n{kind_note(facts, encoders)}",
+        + f". Grey: given up to the selection.\n{kind_note(facts, encoders)}"
     )
-    return figure
 
 
 def _square(table: pd.DataFrame, everyone: Sequence[str]) -> NDArray[np.float64]:
@@ -175,13 +167,13 @@ def _draw(
     return image
 
 
-def concepts(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def concepts(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw the cosine of every probe, residual and head with every known edit.
 
     Cosines above their null are printed in full ink, the others in grey; averages over seeds,
     which count as above the null where they are under most seeds.
     """
-    table = read_tables("concepts", inputs["concepts"])
+    table = inputs["concepts"]
     table = table[
         (table["kind"] == "head") | table["feature_set"].isin(families.EXPLAINED_WHOLE)
     ].assign(above=lambda t: t["above_null"].astype(float))
@@ -213,14 +205,11 @@ def concepts(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     bar = figure.colorbar(image, ax=list(axes), shrink=0.5, pad=0.015, aspect=30)
     bar.set_label("cosine")
     bar.outline.set_visible(False)
-    finish(
-        figure,
-        registry.TITLES["concepts"],
+    return figure, (
         "Positive: to this direction the edit makes real images look more generated. Bold: above"
         " what a meaningless\ndirection reaches with any of these edits; plain: not.\n"
-        + kind_note(facts, encoders),
+        + kind_note(facts, encoders)
     )
-    return figure
 
 
 _KIND_WORDS = {"probe": "probes on all columns", "residual": "residuals", "head": "selected heads"}

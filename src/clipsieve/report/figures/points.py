@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipsieve import families
 from clipsieve.errors import UserError
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.figures.plot import (
     COLOURS,
     GREY,
     INK,
-    finish,
     kind_note,
     new_figure,
     set_title,
@@ -24,7 +21,7 @@ from clipsieve.report.figures.plot import (
 )
 from clipsieve.report.frames import order_feature_sets, over_seeds, rows_of, verdict
 from clipsieve.report.html.page import number
-from clipsieve.report.reading import confidence_of, read_tables
+from clipsieve.report.reading import Inputs
 from clipsieve.report.tables.transfer import envelope
 
 if TYPE_CHECKING:
@@ -40,9 +37,9 @@ _BANDS = {
 }
 
 
-def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def geometry(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw IsoScore and mean cosine of every image set before and after each selection."""
-    table = read_tables("geometry", inputs["geometry"])
+    table = inputs["geometry"]
     shown = over_seeds(
         table,
         ["encoder", "image_set", "feature_set"],
@@ -67,15 +64,12 @@ def geometry(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         row[1].set_title("mean cosine of two images (0: isotropic)")
     pairs = shown.loc[shown["feature_set"] != families.BASELINE, "feature_set"].nunique()
     figure.legend(handles=_geometry_handles(), loc="outside right upper")
-    finish(
-        figure,
-        registry.TITLES["figure6"],
+    return figure, (
         f"Small dots: one for each of {pairs} search pairs. Grey bands: 95 % of random subsets of"
         " equal size, mean over pairs.\nInside them, the selection is no more isotropic than chance."
         + (" Averages over seeds." if table["seed"].nunique() > 1 else "")
-        + f"\n{kind_note(facts, encoders)}",
+        + f"\n{kind_note(facts, encoders)}"
     )
-    return figure
 
 
 def _dumbbells(ax: Axes, table: pd.DataFrame, sets: Sequence[str], column: str) -> None:
@@ -111,9 +105,9 @@ def _geometry_handles() -> list[Any]:
     ]
 
 
-def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw mean accuracy and difference to the baseline of each feature set, with intervals."""
-    table = read_tables("means", inputs["means"])
+    table = inputs["means"]
     table = table[(table["cells"] == "all") & (table["metric"] == "accuracy")]
     shown = envelope(table, ["encoder", "feature_set"])
     encoders = facts.order_encoders(shown["encoder"])
@@ -143,21 +137,18 @@ def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
         row[0].set_title(f"{facts.encoder_title(encoder)}: mean accuracy")
         row[1].set_title("difference to all columns, same cells")
     seeds = table["seed"].nunique()
-    level = f"{100 * confidence_of(inputs['means']):g} %"
+    level = f"{100 * inputs.confidence:g} %"
     bars = (
         f"Averages over {seeds} seeds; bars reach over the {level} intervals of all seeds."
         if seeds > 1
         else f"Bars: {level} intervals."
     )
-    finish(
-        figure,
-        registry.TITLES["forest"],
+    return figure, (
         f"{bars} Full marks on the right: told from 0 (interval, and p (Holm) of at most"
         " 0.05).\nMeans of different feature sets are over different cells: compare the right side."
         " Grey names are controls."
-        f"\n{kind_note(facts, encoders)}",
+        f"\n{kind_note(facts, encoders)}"
     )
-    return figure
 
 
 def _limit(axes: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipsieve.errors import UserError
-from clipsieve.io.tables import read_note
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts, family_title
-from clipsieve.report.figures.plot import COLOURS, GREY, finish, kind_note, new_figure
+from clipsieve.report.figures.plot import COLOURS, GREY, kind_note, new_figure
 from clipsieve.report.frames import over_seeds, rows_of
 from clipsieve.report.html.page import number, p_value
-from clipsieve.report.reading import origin, read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,27 +24,25 @@ _SIZE = (5.0, 3.9)  # inches of one panel
 _FONT = 7.2  # points
 
 
-def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
+def interpretability(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw each generator's transfer against its largest cosine to a text, with Spearman's rho.
 
     A panel for each encoder and text list. Points are averages over seeds; rho, its interval and
     its p value are those that the files hold, one for each seed.
     """
-    table = read_tables("interpretability", inputs["interpretability"])
+    table = inputs["interpretability"]
     if not len(table):
         raise UserError("interpretability: no generator in --interpretability")
     if "texts" not in table.columns:
         table["texts"] = "texts"
     table = table[table["tuned"].astype(bool)] if "tuned" in table.columns else table
     notes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for path in inputs["interpretability"]:
-        encoder = str(origin(path).get("encoder", ""))
-        stored = read_note(path)
-        for texts, note in stored.get("spearman", {}).items():
-            within = stored.get("within_families", {}).get(texts, {})
-            sweep = stored.get("sweep", {}).get(texts, [])
-            notes.setdefault((encoder, texts), []).append(
-                {**note, "within": within, "sweep": sweep}
+    for note in inputs.notes("interpretability"):
+        for texts, found in note.get("spearman", {}).items():
+            within = note.get("within_families", {}).get(texts, {})
+            sweep = note.get("sweep", {}).get(texts, [])
+            notes.setdefault((str(note.get("encoder", "")), texts), []).append(
+                {**found, "within": within, "sweep": sweep}
             )
     shown = over_seeds(table, ["encoder", "texts", "generator"], ["transfer", "max_cosine"])
     panels = [
@@ -73,9 +68,7 @@ def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figu
     if families:
         figure.legend(handles=_family_handles(families), loc="outside right upper")
     seeds = table["seed"].nunique()
-    finish(
-        figure,
-        registry.TITLES["interpretability"],
+    return figure, (
         (
             "Hollow: simulated. "
             if any(g.kind == "simulated" for g in facts.generators.values())
@@ -84,9 +77,8 @@ def interpretability(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figu
         + (f"Points: averages over {seeds} seeds." if seeds > 1 else "")
         + "\nTwo confounders: the penalty that each probe was tuned to (ρ at one C for all beside it), and"
         " families\nthat differ on both sides (ρ within families). Generators share real images: p errs low."
-        + f"\n{kind_note(facts, [p[0] for p in panels])}",
+        + f"\n{kind_note(facts, [p[0] for p in panels])}"
     )
-    return figure
 
 
 def _rho(notes: Sequence[Mapping[str, Any]]) -> str:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.io.scores import read_scores
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import rows_of
 from clipsieve.report.html.page import Cell, Page, Section, Shot, Table, integer, number
 from clipsieve.report.reading import read_tables
+from clipsieve.report.registry import GALLERY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ def gallery_page(
         ).dropna(subset=["logit"], ignore_index=True)
         sections += _probe(mine, generator, images, thumbnails, facts, count)
     return Page(
-        registry.TITLES["gallery"],
+        GALLERY.title,
         [
             "Test images that each probe is surest of. The share under an image is the probability of"
             " generated that the probe gives it; the file facts beside it show what else could tell"

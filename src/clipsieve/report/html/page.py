@@ -115,6 +115,16 @@ class Section:
 
 
 @dataclass
+class Content:
+    """What a builder says: everything on a page but what follows from the record and the inputs."""
+
+    lead: Sequence[str]
+    sections: list[Section]
+    notes: list[str] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Page:
     """A page before it is rendered."""
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import leading, over_seeds, rows_of, run_of, with_kinds
+from clipsieve.report.frames import leading, over_seeds, rows_of, with_kinds
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     generator_cell,
@@ -21,7 +18,7 @@ from clipsieve.report.html.page import (
     is_known,
     number,
 )
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,11 +53,11 @@ def shortcut_alert(shortcuts: pd.DataFrame, facts: Facts) -> str | None:
     )
 
 
-def shortcuts_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def shortcuts_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of the shortcut audit; the warning stands at its top."""
-    table = read_tables("shortcuts", inputs["shortcuts"]).drop(columns="file_stem")
+    table = inputs["shortcuts"]
     alert = shortcut_alert(table, facts)
-    detectors = _detectors(inputs.get("cells", ()), facts)
+    detectors = _detectors(inputs.get("cells"), facts)
     shown = over_seeds(table, ["generator"], ["accuracy", "auc", "low", "high", "n"])
     records = {r["generator"]: r for r in rows_of(shown)}
     facts_of = table.groupby("generator")["strongest_fact"].agg(
@@ -99,33 +96,28 @@ def shortcuts_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
         ("images", "num", "test images"),
     ]
     seeds = sorted(set(table["seed"]))
-    page = Page(
-        registry.TITLES["shortcuts"],
+    page = Content(
         [
             "A classifier that sees no pixel, only facts of the file: format, width, height, bytes"
             " per pixel, estimated JPEG quality, mode. Where it tells the classes apart, a"
             " detector can too without knowing anything of generated images."
         ],
         [Section("By generator", tables=[Table(columns, rows)])],
-        facts,
         alerts=[alert] if alert else [],
         notes=[
             "Marked: the generators for which the audit says that file facts separate the classes"
             + (" (with some seed). Averages over seeds; bounds too." if len(seeds) > 1 else ".")
         ],
-        run=run_of(table),
-        seeds=seeds,
     )
     if not alert:
         page.lead = [*page.lead, "In this run file facts alone separate no generator from real."]
     return page, leading(with_kinds(table, facts), ("run", "seed", "generator", "accuracy"))
 
 
-def _detectors(paths: Sequence[Path], facts: Facts) -> dict[str, dict[str, float]]:
+def _detectors(cells: pd.DataFrame | None, facts: Facts) -> dict[str, dict[str, float]]:
     """Return for every encoder the in-domain accuracy of the probe on all columns by generator."""
-    if not paths:
+    if cells is None:
         return {}
-    cells = read_tables("cells", paths)
     own = cells[
         (cells["train"] == cells["test"])
         & (cells["metric"] == "accuracy")
@@ -143,11 +135,10 @@ def leaks_in_words(count: int) -> str:
     return "1 pair of images stands" if count == 1 else f"{count} pairs of images stand"
 
 
-def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def leakage_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of the leakage audit: every pair of images that two splits share."""
-    table = read_tables("leakage", inputs["leakage"]).drop(columns="file_stem")
-    manifest = read_tables("manifest", inputs["manifest"])
-    seeds = sorted(set(table["seed"])) or [0]
+    table = inputs["leakage"]
+    manifest = inputs["manifest"]
     kinds = {
         "group": "one group in two splits",
         "identical": "one file in two splits",
@@ -186,17 +177,13 @@ def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Pa
     alerts = []
     if len(table):
         alerts.append(f"{leaks_in_words(len(table))} in two splits: test scores are too good.")
-    page = Page(
-        registry.TITLES["leakage"],
+    page = Content(
         [
             "No photograph, file or near-duplicate may stand in two splits, within a generator or"
             " across generators." + ("" if len(table) else " None does in this run.")
         ],
         sections,
-        facts,
         alerts=alerts,
-        run=run_of(table, manifest),
-        seeds=seeds,
     )
     return page, leading(table, ("run", "seed", "kind", "first", "second"))
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import (
     leading,
     order_feature_sets,
     over_seeds,
     rows_of,
-    run_of,
     with_kinds,
 )
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     feature_set_cell,
@@ -27,16 +23,16 @@ from clipsieve.report.html.page import (
     number,
     p_value,
 )
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def controls_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def controls_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of controls: where each selection stands among random ones of equal size."""
-    table = read_tables("controls", inputs["controls"]).drop(columns="file_stem")
-    optimism = read_tables("optimism", inputs["optimism"]).drop(columns="file_stem")
+    table = inputs["controls"]
+    optimism = inputs["optimism"]
     seeds = sorted(set(table["seed"]) | set(optimism["seed"]))
     sections = []
     for encoder in facts.order_encoders([*table["encoder"], *optimism["encoder"]]):
@@ -63,22 +59,17 @@ def controls_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
                     tables=[_optimism_rows(part, facts)],
                 )
             )
-    page = Page(
-        registry.TITLES["controls"],
+    page = Content(
         [
             "A selection is worth something if it beats random selections of the same size: rank 1"
             " means that it beats every draw."
         ],
         sections,
-        facts,
         notes=[
             "p: the share of draws that score at least as well, (1 + those) / (1 + draws). A control"
             " of one draw has no rank; its Δ has an interval instead. Where the selection's probes and"
             " the control's were tuned on different grids there is no p."
         ],
-        run=run_of(table),
-        encoders=facts.order_encoders(table["encoder"]),
-        seeds=seeds,
     )
     columns = ("run", "encoder", "seed", "feature_set", "control", "metric", "value")
     return page, leading(with_kinds(table, facts), columns)

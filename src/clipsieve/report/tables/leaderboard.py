@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
-from clipsieve.report import registry
+from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import rows_of, with_kinds
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     difference_cell,
@@ -23,33 +22,33 @@ from clipsieve.report.html.page import (
     number,
     worst_cell,
 )
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def leaderboard_page(
-    inputs: Mapping[str, Sequence[Path]], facts: Facts
-) -> tuple[Page, pd.DataFrame]:
+def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of the leaderboard: a section a metric, a row an encoder and feature set."""
-    table = read_tables("leaderboard", inputs["leaderboard"]).drop(columns="file_stem")
+    table = inputs["leaderboard"]
     sections: list[Section] = []
     for metric in dict.fromkeys(table["metric"]):
-        # Least is best in the calibration error alone; the file's own order breaks ties.
+        # the file's own order breaks ties
         part = table[table["metric"] == metric].sort_values(
-            "value", ascending=metric == "ece", kind="stable"
+            "value", ascending=not RECORDS[str(metric)].higher_is_better, kind="stable"
         )
         title = f"Mean {metric_title(str(metric))} on generators not trained on"
         sections.append(
-            Section(title, tables=[_rows(part, str(metric), facts)], folded=bool(sections))
+            Section(
+                title,
+                [_what_is_good(str(metric))],
+                tables=[_rows(part, str(metric), facts)],
+                folded=bool(sections),
+            )
         )
-    runs = [str(r) for r in dict.fromkeys(table["run"]) if r]
-    page = Page(
-        registry.TITLES["leaderboard"],
+    page = Content(
         ["Encoders and feature sets of this run, the best first. Controls are in grey."],
         sections,
-        facts,
         notes=[
             "Rows with overlapping intervals are not told apart by this run. Feature sets that were"
             " selected on a pair are means over other cells than those that were not: compare them"
@@ -57,10 +56,19 @@ def leaderboard_page(
             "With several seeds, intervals cover the test images and the seeds together; overlap is"
             " the Jaccard index of what was selected under two seeds, beside that of random choices.",
         ],
-        run=", ".join(runs),
-        encoders=facts.order_encoders(table["encoder"]),
     )
     return page, with_kinds(table, facts)
+
+
+def _what_is_good(metric: str) -> str:
+    """Say which way is better, what chance gives, and where the order means nothing."""
+    record = RECORDS[metric]
+    text = f"{'Higher' if record.higher_is_better else 'Lower'} is better."
+    if not callable(record.chance):
+        text += f" An answer that does not look at the image gets {number(record.chance)}."
+    if not record.may_rank:
+        text += " A constant answer can reach the best value, so the order says little on its own."
+    return text
 
 
 def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
@@ -92,7 +100,7 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
                 css="num strong",
             ),
             Cell(bar=(row["low"], row["value"], row["high"], left, right)),
-            difference_cell(row, low_is_good=metric == "ece"),
+            difference_cell(row, low_is_good=not RECORDS[metric].higher_is_better),
             worst_cell(facts, row),
         ]
         if sized:

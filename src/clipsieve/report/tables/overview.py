@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve import families
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import leading, rows_of, run_of, verdict, with_kinds
-from clipsieve.report.html.page import Page, Section, number
-from clipsieve.report.reading import read_tables
+from clipsieve.report.frames import leading, rows_of, verdict, with_kinds
+from clipsieve.report.html.page import Content, Section, number
+from clipsieve.report.reading import Inputs
 from clipsieve.report.tables.audits import leaks_in_words, shortcut_alert, split_table
 from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_note
 
@@ -19,17 +16,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def overview_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the overview; its table is the mean accuracy over all pairs of every feature set."""
-    means = read_tables("means", inputs["means"]).drop(columns="file_stem")
+    means = inputs["means"]
     means = means[(means["metric"] == "accuracy") & (means["cells"] == "all")]
-    manifest = read_tables("manifest", inputs["manifest"])
+    manifest = inputs["manifest"]
     alerts = []
-    if inputs["shortcuts"]:
-        alert = shortcut_alert(read_tables("shortcuts", inputs["shortcuts"]), facts)
+    if "shortcuts" in inputs:
+        alert = shortcut_alert(inputs["shortcuts"], facts)
         alerts += [alert] if alert else []
-    if inputs["leakage"]:
-        leaks = read_tables("leakage", inputs["leakage"])
+    if "leakage" in inputs:
+        leaks = inputs["leakage"]
         if len(leaks):
             alerts.append(f"{leaks_in_words(len(leaks))} in two splits: see the leakage audit.")
     seeds = sorted(set(means["seed"]))
@@ -47,16 +44,11 @@ def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
             )
         )
     sections.append(Section("Images in each split", tables=[split_table(manifest, facts)]))
-    page = Page(
-        registry.TITLES["overview"],
+    page = Content(
         sentences,
         sections,
-        facts,
         alerts=alerts,
         notes=same_cells_note(len(seeds)),
-        run=run_of(means),
-        encoders=facts.order_encoders(means["encoder"]),
-        seeds=seeds,
     )
     return page, leading(with_kinds(means, facts), ("run", "encoder", "seed", "feature_set"))
 

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsieve.report import registry
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import (
     leading,
     order_feature_sets,
     over_seeds,
     rows_of,
-    run_of,
     with_kinds,
 )
-from clipsieve.report.html.page import Cell, Page, Section, Table, integer, interval, number
-from clipsieve.report.reading import read_tables
+from clipsieve.report.html.page import Cell, Content, Section, Table, integer, interval, number
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_robustness(paths: Sequence[Path]) -> pd.DataFrame:
-    """Read robustness tables; rows get `family` (sort of edit), `label` (its strength in words).
+def with_levels(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a robustness table in order; rows get `family` (sort of edit), `label` (its strength in words).
 
     Where the files name no family, `perturbation` is the sort of edit and `level` its strength.
     The untouched images are the family `none`. Milder edits come first where the files say.
     """
-    table = read_tables("robustness", paths)
+    table = table.copy()
     if "family" in table.columns:
         table["label"] = [
             str(edit).removeprefix(f"{family}_").replace("_", ".")
@@ -45,11 +41,9 @@ def read_robustness(paths: Sequence[Path]) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def robustness_page(
-    inputs: Mapping[str, Sequence[Path]], facts: Facts
-) -> tuple[Page, pd.DataFrame]:
+def robustness_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page: a row a perturbation, a column a feature set, a table a metric."""
-    table = read_robustness(inputs["robustness"]).drop(columns="file_stem")
+    table = with_levels(inputs["robustness"])
     keys = ["encoder", "metric", "family", "label", "feature_set"]
     shown = over_seeds(table, keys, ["value", "low", "high", "n"])
     seeds = sorted(set(table["seed"]))
@@ -64,19 +58,14 @@ def robustness_page(
                     folded=metric != "accuracy",
                 )
             )
-    page = Page(
-        registry.TITLES["robustness"],
+    page = Content(
         [
             "The same probes on perturbed test images: means over the generators that a probe"
             " was not trained on."
         ],
         sections,
-        facts,
         notes=["Within a kind of perturbation, stronger levels stand below milder ones."]
         + ([f"Averages over {len(seeds)} seeds; bounds too."] if len(seeds) > 1 else []),
-        run=run_of(table),
-        encoders=facts.order_encoders(table["encoder"]),
-        seeds=seeds,
     )
     columns = ("run", "encoder", "seed", "feature_set", "perturbation", "family", "level", "metric")
     table = table.drop(columns="label")

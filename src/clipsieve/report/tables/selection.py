@@ -5,29 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
-from clipsieve.report import registry
+from clipsieve.evaluation.stability import expected_jaccard, jaccard
 from clipsieve.report.facts import Facts
-from clipsieve.report.frames import rows_of, run_of, with_kinds
+from clipsieve.report.frames import rows_of, with_kinds
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     feature_set_cell,
     integer,
     number,
 )
-from clipsieve.report.reading import read_features, read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def selection_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of what was selected: search outcomes, kept columns, heads, stability.
 
     Returns
@@ -39,19 +38,15 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
 
     import pandas as pd
 
-    searches = read_tables("searches", inputs["searches"]) if inputs["searches"] else None
+    searches, rankings = inputs.get("searches"), inputs.get("head_rankings")
     entries = [
         e
-        for e in read_features(inputs["features"])
+        for e in (rows_of(inputs["features"]) if "features" in inputs else [])
         if families.family_of(e["feature_set"]) in families.SELECTING
     ]
-    rankings = (
-        read_tables("head_rankings", inputs["head_rankings"]) if inputs["head_rankings"] else None
-    )
     encoders = facts.order_encoders(
         [*(e["encoder"] for e in entries), *(searches["encoder"] if searches is not None else ())]
     )
-    seeds = sorted({e["seed"] for e in entries})
     sections = []
     for encoder in encoders:
         title = facts.encoder_title(encoder)
@@ -96,31 +91,27 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
         ],
         columns=["run", "encoder", "seed", "feature_set", "size", "columns", "excluded"],
     )
-    page = Page(
-        registry.TITLES["selection"],
+    page = Content(
         ["Which components and heads each pair kept, and whether pairs and seeds agree on them."],
         sections,
-        facts,
         notes=[
-            "Overlap: the Jaccard index, shared over all; chance: its expectation for two random"
-            " sets of these sizes, to first order (expected shared over expected union)."
+            "Overlap: the Jaccard index, shared over all; chance: its exact mean for two random"
+            " sets of these sizes."
         ],
-        run=run_of(tidy),
-        encoders=encoders,
-        seeds=seeds,
     )
     return page, with_kinds(tidy, facts)
 
 
 def _search_rows(part: pd.DataFrame, facts: Facts) -> Table:
     rows = []
-    for (stem, seed), steps in part.groupby(["file_stem", "seed"], sort=False):
+    for (train, val, seed), steps in part.groupby(["train", "val", "seed"], sort=False):
+        direction = f"{train}--{val}"
         steps = steps.sort_values("step")
         best = int(steps["score"].to_numpy().argmax())
         chosen = steps.iloc[best]
         rows.append(
             [
-                Cell(facts.pair_title(str(stem), " \N{RIGHTWARDS ARROW} "), tip=str(stem)),
+                Cell(facts.pair_title(direction, " \N{RIGHTWARDS ARROW} "), tip=direction),
                 Cell(str(seed), css="num quiet"),
                 Cell(integer(len(steps) + 1), css="num"),
                 Cell(number(chosen["score"]), css="num strong"),
@@ -196,7 +187,7 @@ def _stability_rows(
     entries: Sequence[Mapping[str, Any]], universe: Mapping[str, int], facts: Facts
 ) -> Table | None:
     """Return the overlap of every two selections that differ in seed, or in pair, alone."""
-    groups: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
+    groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for first, second in combinations(entries, 2):
         family = families.family_of(first["feature_set"])
         if family != families.family_of(second["feature_set"]):
@@ -206,15 +197,14 @@ def _stability_rows(
             continue
         a, b = _key(first["draws"][0]), _key(second["draws"][0])
         total = universe[family]
-        expected = len(a) * len(b) / total
-        chance = expected / (len(a) + len(b) - expected)
+        chance = expected_jaccard(len(a), len(b), total)
         what = "two seeds, one pair" if same_set else "two pairs, one seed"
         if not same_set and (
             families.unordered(families.pair_of(first["feature_set"]))
             == families.unordered(families.pair_of(second["feature_set"]))
         ):
             what = "both orders of a pair"
-        groups.setdefault((family, what), []).append(("", len(a & b) / len(a | b), chance))
+        groups.setdefault((family, what), []).append((jaccard(a, b), chance))
     if not groups:
         return None
     rows = [
@@ -222,8 +212,8 @@ def _stability_rows(
             feature_set_cell(facts, family),
             Cell(what),
             Cell(integer(len(found)), css="num"),
-            Cell(number(sum(f[1] for f in found) / len(found)), css="num strong"),
-            Cell(number(sum(f[2] for f in found) / len(found)), css="num"),
+            Cell(number(sum(f[0] for f in found) / len(found)), css="num strong"),
+            Cell(number(sum(f[1] for f in found) / len(found)), css="num"),
         ]
         for (family, what), found in groups.items()
     ]

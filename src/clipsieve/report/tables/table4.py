@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
-from clipsieve.report import registry
 from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title
-from clipsieve.report.frames import leading, over_seeds, rows_of, run_of, verdict, with_kinds
+from clipsieve.report.frames import leading, over_seeds, rows_of, verdict, with_kinds
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     feature_set_cell,
@@ -20,7 +18,7 @@ from clipsieve.report.html.page import (
     number,
 )
 from clipsieve.report.published import ROUNDING, published
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_note
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ _COLUMNS = (
 )
 
 
-def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build Table 4.
 
     Left: the mean over all cells of each selected set (accuracy), with the difference to all
@@ -50,7 +48,7 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
     """
     import pandas as pd
 
-    table = read_tables("means", inputs["means"])
+    table = inputs["means"]
     table = table[table["metric"] == "accuracy"]
     table = table.assign(method=table["feature_set"].map(families.family_of))
     seeds = sorted(set(table["seed"]))
@@ -59,7 +57,7 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
     ]
     right = _right(table)
     tidy = pd.concat(
-        [left.drop(columns="file_stem").assign(part="left"), right.assign(part="right")],
+        [left.assign(part="left"), right.assign(part="right")],
         ignore_index=True,
     )
     tidy["pair"] = tidy["feature_set"].map(families.pair_of)
@@ -90,18 +88,13 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
                 ],
             )
         )
-    page = Page(
-        registry.TITLES["table4"],
+    page = Content(
         [
             "Mean accuracy of probes on generators that they were not trained on. The pair that"
             " paid for a selection is left out of its evaluation, and of the baseline beside it."
         ],
         sections,
-        facts,
         notes=same_cells_note(len(seeds)),
-        run=run_of(table),
-        encoders=facts.order_encoders(table["encoder"]),
-        seeds=seeds,
     )
     return page, leading(with_kinds(tidy, facts), _COLUMNS)
 

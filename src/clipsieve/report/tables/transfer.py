@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
-from clipsieve.report import registry
-from clipsieve.report.facts import METRIC_TITLES, Facts, cells_title, metric_title
+from clipsieve.evaluation.metrics import METRICS
+from clipsieve.report.facts import Facts, cells_title, metric_title
 from clipsieve.report.frames import (
     leading,
     order_feature_sets,
     over_seeds,
     rows_of,
-    run_of,
     with_kinds,
 )
 from clipsieve.report.html.page import (
     Cell,
-    Page,
+    Content,
     Section,
     Table,
     difference_cell,
@@ -32,7 +30,7 @@ from clipsieve.report.html.page import (
     p_value,
     worst_cell,
 )
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +78,9 @@ def envelope(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return result.merge(pd.DataFrame(lowest.first()).reset_index(), on=list(keys), how="left")
 
 
-def means_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def means_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of means: every feature set, cell group and metric, with intervals."""
-    table = read_tables("means", inputs["means"])
+    table = inputs["means"]
     seeds = sorted(set(table["seed"]))
     shown = envelope(table, ["encoder", "feature_set", "cells", "metric"])
     sections = []
@@ -106,17 +104,12 @@ def means_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page
                     folded=True,
                 )
             )
-    page = Page(
-        registry.TITLES["means"],
+    page = Content(
         ["How well a probe trained on one generator tells another's images from real ones."],
         sections,
-        facts,
         notes=same_cells_note(len(seeds)),
-        run=run_of(table),
-        encoders=facts.order_encoders(table["encoder"]),
-        seeds=seeds,
     )
-    tidy = with_kinds(table.drop(columns="file_stem"), facts)
+    tidy = with_kinds(table, facts)
     return page, leading(tidy, _MEAN_COLUMNS)
 
 
@@ -164,7 +157,7 @@ def _mean_row(
 
 
 def _metric_matrix(part: pd.DataFrame, facts: Facts) -> Table:
-    metrics = [m for m in METRIC_TITLES if m in set(part["metric"])]
+    metrics = [m for m in METRICS if m in set(part["metric"])]
     metrics += [m for m in dict.fromkeys(part["metric"]) if m not in metrics]
     records = {(r["feature_set"], r["metric"]): r for r in rows_of(part)}
     rows = []
@@ -189,11 +182,11 @@ def _metric_matrix(part: pd.DataFrame, facts: Facts) -> Table:
     return Table(columns, rows, compact=True)
 
 
-def cells_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
+def cells_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of every cell: train down, test across, accuracy with its interval."""
     import pandas as pd
 
-    table = read_tables("cells", inputs["cells"])
+    table = inputs["cells"]
     many = set(table.loc[table["draw"] > 0, "feature_set"])
     table = table[~table["feature_set"].isin(many)]
     seeds = sorted(set(table["seed"]))
@@ -228,20 +221,15 @@ def cells_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page
             else "."
         ),
     ]
-    page = Page(
-        registry.TITLES["cells"],
+    page = Content(
         [
             "One row of a matrix is one probe; a cell is its accuracy on one generator's test"
             " images."
         ],
         sections,
-        facts,
         notes=notes,
-        run=run_of(table),
-        encoders=facts.order_encoders(table["encoder"]),
-        seeds=seeds,
     )
-    tidy = with_kinds(table.drop(columns="file_stem"), facts)
+    tidy = with_kinds(table, facts)
     return page, leading(tidy, ("run", "encoder", "seed", "feature_set", "train", "test", "metric"))
 
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve import families
-from clipsieve.report import registry
 from clipsieve.report.facts import PAPER_ENCODERS, Facts
-from clipsieve.report.frames import leading, rows_of, run_of, with_kinds
-from clipsieve.report.html.page import Cell, Page, Section, Table, is_known, number, p_value
+from clipsieve.report.frames import leading, rows_of, with_kinds
+from clipsieve.report.html.page import Cell, Content, Section, Table, is_known, number, p_value
 from clipsieve.report.published import published
-from clipsieve.report.reading import read_tables
+from clipsieve.report.reading import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 5  # texts a direction, as in the paper
-TABLES = {
-    "table1": ("probe",),
-    "table2": ("head",),
-    "table3": ("probe",),
-    "table6": ("probe", "residual"),
-    "table7": ("probe", "residual"),
-}
 _KIND_TITLES = {"probe": "Probe weights", "residual": "Residuals", "head": "Heads"}
 _COLUMNS = (
     *("run", "encoder", "seed", "texts", "kind", "direction", "feature_set", "side", "rank"),
@@ -33,28 +23,40 @@ _COLUMNS = (
 )
 
 
-def words_table(
-    name: str, inputs: Mapping[str, Sequence[Path]], facts: Facts
-) -> tuple[Page, pd.DataFrame]:
+def nearest_to_probes(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
+    """Build the table of the texts nearest to each generator's probe (see `_words`)."""
+    return _words(inputs, facts, ("probe",))
+
+
+def nearest_to_probes_and_residuals(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
+    """Build the table of the texts nearest to probes and to residuals (see `_words`)."""
+    return _words(inputs, facts, ("probe", "residual"))
+
+
+def nearest_to_heads(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
+    """Build the table of the texts nearest to and farthest from heads (see `_words`)."""
+    return _words(inputs, facts, ("head",))
+
+
+def _words(inputs: Inputs, facts: Facts, kinds: tuple[str, ...]) -> tuple[Content, pd.DataFrame]:
     """Build one of the paper's tables of texts.
 
     Parameters
     ----------
-    name
-        `table1`, `table2`, `table3`, `table6` or `table7`.
     inputs
-        `interpretation`: files of `interpretation/<texts>.parquet`, all seeds and encoders.
+        `interpretation`, of all seeds, encoders and text lists.
     facts
         Titles and kinds.
+    kinds
+        Kinds of directions that the table shows: `probe`, `residual` or `head`.
 
     Returns
     -------
     tuple
         The page, and the tidy table: every rank that the files hold, `texts` the list's name.
     """
-    table = read_tables("interpretation", inputs["interpretation"])
-    table = table.rename(columns={"file_stem": "texts"})
-    kinds = TABLES[name]
+    name = inputs.result.name
+    table = inputs["interpretation"]
     table = table[table["kind"].isin(kinds)]
     if "head" not in kinds:
         # The paper's words are those of probes on all columns, without an intercept.
@@ -72,7 +74,9 @@ def words_table(
         for texts in dict.fromkeys(table["texts"]):
             part = table[(table["encoder"] == encoder) & (table["texts"] == texts)]
             centred = part["centred"].astype(bool)
-            sections += _sections(name, part[~centred], part[centred], encoder, str(texts), facts)
+            sections += _sections(
+                name, kinds, part[~centred], part[centred], encoder, str(texts), facts
+            )
     lead = [
         "The texts whose embeddings have the largest cosine to each direction, taken so that it"
         " raises the probability of generated: the texts describe the generated images."
@@ -103,15 +107,10 @@ def words_table(
             "The page shows the first seed; “seeds” says under how many of the run's seeds the same"
             f" text stands among the first {SHOWN}. The CSV file holds every seed."
         )
-    page = Page(
-        registry.TITLES[name],
+    page = Content(
         lead,
         sections or [Section("No text list", ["No direction was read against a text list."])],
-        facts,
         notes=notes,
-        run=run_of(table),
-        encoders=facts.order_encoders(table["encoder"]),
-        seeds=sorted(set(table["seed"])),
     )
     tidy = with_kinds(
         table.assign(generator=table["direction"].where(table["kind"] != "head", "")), facts
@@ -127,14 +126,20 @@ def _with_stability(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sections(
-    name: str, part: pd.DataFrame, centred: pd.DataFrame, encoder: str, texts: str, facts: Facts
+    name: str,
+    kinds: tuple[str, ...],
+    part: pd.DataFrame,
+    centred: pd.DataFrame,
+    encoder: str,
+    texts: str,
+    facts: Facts,
 ) -> list[Section]:
     seeds = sorted(set(part["seed"]))
     if not seeds:
         return []
     part, centred = (t[(t["seed"] == seeds[0]) & (t["rank"] <= SHOWN)] for t in (part, centred))
     heading = f"{facts.encoder_title(encoder)}, {texts.replace('_', ' ')}"
-    if name == "table2":
+    if "head" in kinds:
         return [
             Section(
                 f"{heading}: {facts.feature_set_title(str(feature_set))}",
@@ -146,10 +151,10 @@ def _sections(
             for feature_set, chosen in part.groupby("feature_set", sort=False)
         ]
     found = []
-    for kind in TABLES[name]:
+    for kind in kinds:
         chosen = part[part["kind"] == kind]
         directions = facts.order(chosen["direction"])
-        title = heading if len(TABLES[name]) == 1 else f"{heading}: {_KIND_TITLES[kind].lower()}"
+        title = heading if len(kinds) == 1 else f"{heading}: {_KIND_TITLES[kind].lower()}"
         if directions:
             cards = [
                 _card(name, chosen, centred, g, encoder, facts, len(seeds)) for g in directions
