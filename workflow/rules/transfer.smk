@@ -24,6 +24,7 @@ rule fit:
         runtime=grow(60),
     params:
         grid=grid_of_family,
+        score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
         version=versions.PROBE,
     shell:
@@ -32,6 +33,7 @@ rule fit:
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
         " --grid {params.grid}"
+        " --score {params.score}"
         " --residual-kind {params.residual}"
         " --seed {wildcards.seed}"
         " --threads {threads}"

@@ -1,8 +1,7 @@
 """Probes of one training generator on every feature set of one family.
 
-Hyperparameters are chosen on val, the probe is refitted on train and val together, and the
-threshold comes from the fit on train alone, judged on val. Label 0 is generated, 1 is real; a logit
-above 0 says real.
+Hyperparameters are chosen on val, the probe is refitted on train and val together, and thresholds
+are cross-fitted on both. Label 0 is generated, 1 is real; a logit above 0 says real.
 """
 
 from __future__ import annotations
@@ -38,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid", choices=["paper", "fast"], default="paper",
         help="paper: 96 combinations of solver, C and max_iter; fast: C alone, fits converged"
         " (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--score", choices=["accuracy", "balanced_accuracy", "auc", "log_loss"], default="balanced_accuracy",
+        help="what hyperparameters are chosen by (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--residual-kind", choices=["cosine", "dot"], default="cosine",
@@ -89,7 +92,7 @@ def fit_draw(
     """Fit one probe: one draw of a feature set on one generator."""
     from clipsieve.io.files import hash_of
     from clipsieve.io.probes import StoredProbe
-    from clipsieve.probes import fit_nearest_mean, fit_probe, residual
+    from clipsieve.probes import fit_nearest_mean, fit_probe, fit_residual_probe, residual
     from clipsieve.probes.features import features_of
     from clipsieve.selection.filters import shuffled_labels
 
@@ -111,13 +114,13 @@ def fit_draw(
         seed = int(hash_of([args.seed, draw, generator])[:8], 16)
         (y_train,) = shuffled_labels(y_train, 1, seed=seed, groups=train.group)
         (y_val,) = shuffled_labels(y_val, 1, seed=seed, groups=val.group)
+    data = (X_train, y_train, X_val, y_val)
+    options = {"score": args.score, "groups": (train.group, val.group)}
     if feature_set.family == "nearest_mean":
-        probe = fit_nearest_mean(X_train, y_train, X_val, y_val)
+        probe = fit_nearest_mean(*data, **options)
     else:
-        probe = fit_probe(
-            X_train, y_train, X_val, y_val,
-            grid=args.grid, fit_intercept=feature_set.fit_intercept,
-        )  # fmt: skip
+        fit = fit_residual_probe if feature_set.space == "residual" else fit_probe
+        probe = fit(*data, grid=args.grid, fit_intercept=feature_set.fit_intercept, **options)
     return StoredProbe(
         feature_set=feature_set.feature_set,
         draw=draw,
@@ -129,8 +132,10 @@ def fit_draw(
         threshold=probe.threshold,
         params=probe.params,
         facts={
-            "n_train": len(train), "n_val": len(val), "val_accuracy": probe.val_accuracy,
+            "n_train": len(train), "n_val": len(val), "n_tune": len(val), "tuned_on": generator,
+            "val_accuracy": probe.val_accuracy, "thresholds": probe.threshold_facts,
             "residual_kind": args.residual_kind if direction is not None else None,
         },
+        operating_points=probe.operating_points,
         residual=direction,
     )  # fmt: skip

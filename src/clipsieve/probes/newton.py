@@ -160,34 +160,6 @@ def minimise(
     return w, _MAX_STEPS
 
 
-def fit_logistic(
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    C: float = 1.0,
-    fit_intercept: bool = False,
-) -> Fit:
-    """Fit one logistic regression to convergence.
-
-    Parameters
-    ----------
-    X : [n, D], float32 or float64; computed in float64.
-    y : [n]. 0 = generated, 1 = real.
-    C : float. Inverse strength of the L2 penalty, as in scikit-learn.
-    fit_intercept : bool. Add an unpenalised intercept.
-
-    Returns
-    -------
-    Fit
-
-    Raises
-    ------
-    UserError
-        For shapes, labels or values that no fit can use.
-    """
-    return fit_path(X, y, [C], fit_intercept=fit_intercept)[0]
-
-
 def fit_path(
     X: ArrayLike, y: ArrayLike, Cs: list[float], *, fit_intercept: bool = False
 ) -> list[Fit]:
@@ -197,7 +169,18 @@ def fit_path(
     the row space: X = T Q^T with orthonormal columns Q (an LQ factorisation) leaves n columns T,
     the same penalty and the same optimum, w = Q v.
 
-    Parameters, errors: as `fit_logistic`; `Cs` is a list of C, best in increasing order.
+    Parameters
+    ----------
+    X : [n, D], float32 or float64; computed in float64.
+    y : [n]. 0 = generated, 1 = real.
+    Cs : list of float. Inverse strengths of the L2 penalty, as in scikit-learn, best in increasing
+        order.
+    fit_intercept : bool. Add an unpenalised intercept.
+
+    Raises
+    ------
+    UserError
+        For shapes, labels, values or strengths that no fit can use.
     """
     matrix = check_matrix(X, "X").astype(np.float64)
     labels = check_labels(y, "y", rows=len(matrix))
