@@ -10,6 +10,8 @@ rule fit:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
         embeddings=generator_embeddings,
         splits=generator_splits,
+        tune_embeddings=tune_embeddings,
+        tune_splits=tune_splits,
     output:
         "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
     log:
@@ -26,12 +28,14 @@ rule fit:
         grid=grid_of_family,
         score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
+        tune=tune_options,
         version=versions.PROBE,
     shell:
         "clipsieve fit"
         " --features {input.features:q}"
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
+        " {params.tune:q}"
         " --grid {params.grid}"
         " --score {params.score}"
         " --residual-kind {params.residual}"

@@ -18,7 +18,12 @@ from clipsieve.probes.checks import check_labels, check_matrix
 from clipsieve.probes.newton import fit_path
 from clipsieve.probes.probe import Probe, judge
 from clipsieve.probes.scores import SCORES, log_loss, score_of
-from clipsieve.probes.thresholds import check_groups, held_out_thresholds, joined_groups
+from clipsieve.probes.thresholds import (
+    Thresholds,
+    check_groups,
+    held_out_thresholds,
+    joined_groups,
+)
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -193,7 +198,28 @@ def fit_probe(
         refit, fit_groups, labels, T, t, row_groups,
         otherwise=(point.logits, s), balanced=score != "accuracy",
     )  # fmt: skip
-    converged = point.max_iter is None or n_iter < point.max_iter
+    return probe_of(
+        grid, contest, s, coef, intercept, n_iter, thresholds,
+        fit_intercept=fit_intercept, score=score, seed=seed if grid == "paper" else None,
+    )  # fmt: skip
+
+
+def probe_of(
+    grid: str,
+    contest: Contest,
+    y: Ints,
+    coef: Floats,
+    intercept: float,
+    n_iter: int | None,
+    thresholds: Thresholds,
+    *,
+    fit_intercept: bool,
+    score: str,
+    seed: int | None,
+) -> Probe:
+    """Put a probe together: the winner of a contest on rows with labels y, and its final fit."""
+    point = contest.won()
+    logits = point.logits.astype(np.float64)
     return Probe(
         coef=np.asarray(coef, dtype=np.float64),
         intercept=float(intercept),
@@ -204,17 +230,17 @@ def fit_probe(
             "C": point.C,
             "max_iter": point.max_iter,
             "fit_intercept": fit_intercept,
-            "converged": converged,
+            "converged": point.max_iter is None or n_iter is None or n_iter < point.max_iter,
             "n_iter": n_iter,
-            "seed": seed if grid == "paper" else None,
+            "seed": seed,
             "fits": contest.fits,
             "ties": contest.ties,
         },
         threshold=thresholds.threshold,
         operating_points=thresholds.operating_points,
         threshold_facts=thresholds.facts,
-        val_logits=point.logits.astype(np.float64),
-        val_scores=judge(point.logits.astype(np.float64), s),
+        val_logits=logits,
+        val_scores=judge(logits, y),
     )
 
 
