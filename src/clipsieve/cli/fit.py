@@ -235,13 +235,13 @@ def _together(
 
 def _labels(feature_set: FeatureSet, draw: int, data: Data, seed: int) -> tuple[Any, Any]:
     """Return the labels of train and val rows, permuted where the feature set asks for it."""
-    from clipsieve.io.files import hash_of
+    from clipsieve.io.files import seed_of
     from clipsieve.selection.filters import shuffled_labels
 
     if not feature_set.shuffle:
         return data.train.label, data.val.label
     # by name, so that generators of equal size do not share their permutations
-    own = int(hash_of([seed, draw, data.generator])[:8], 16)
+    own = seed_of(seed, draw, data.generator)
     parts = (
         shuffled_labels(rows.label, 1, seed=own, groups=rows.group)[0]
         for rows in (data.train, data.val)

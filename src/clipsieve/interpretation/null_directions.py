@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from clipsieve.interpretation.nulls import (
     random_directions,
     unit_rows,
 )
+from clipsieve.io.files import seed_of
 from clipsieve.selection.filters import shuffled_labels
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ class Meaningless:
 
     def _seed_of(self, key: Key) -> int:
         """Return a seed that depends on the run's seed and the null's name alone."""
-        digest = hashlib.sha256(f"{self.seed}:{key!r}".encode()).digest()
-        return int.from_bytes(digest[:8], "big")
+        return seed_of(self.seed, repr(key))
 
 
 def directions_of_probes(probes: Sequence[StoredProbe], dimensions: int) -> list[Direction]:

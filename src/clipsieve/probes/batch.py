@@ -28,7 +28,7 @@ from clipsieve.probes.checks import check_labels, check_matrix
 from clipsieve.probes.grid import CS, Contest, TuneRows, check_score, fit_probe, probe_of
 from clipsieve.probes.newton import fit_path, minimise
 from clipsieve.probes.probe import Probe
-from clipsieve.probes.scores import sigmoid
+from clipsieve.probes.scores import losses, sigmoid
 from clipsieve.probes.thresholds import check_groups, joined_groups, plan_folds, thresholds_of
 
 Floats = NDArray[np.float64]
@@ -76,8 +76,9 @@ def minimise_together(
     value = _objective(margin, u_all, penalty, w)
     for _ in range(_STEPS):
         u, ridge = u_all[going], penalty[going]
-        q = u * sigmoid(-margin)
-        weights = q * (u - q)
+        wrong = sigmoid(-margin)
+        q = u * wrong
+        weights = q * (1.0 - wrong)
         gradient = ridge * w[going] - (q * signs) @ X
         own = [inverses[b] for b in going]
         move, decrement, slow = _direction(gradient, weights, ridge, own, rough)
@@ -100,8 +101,7 @@ def minimise_together(
         if not len(going):
             return w
     for b in going:  # scales far apart, or separable and hardly penalised
-        rows = u_all[b] > 0
-        w[b] = minimise((X * signs[:, None])[rows], penalty[b], w[b])[0]
+        w[b] = minimise(X * signs[:, None], penalty[b], w[b], weights=u_all[b])[0]
     return w
 
 
@@ -143,8 +143,7 @@ def _direction(
 
 
 def _objective(margin: Floats, seen: Floats, ridge: Floats, w: Floats) -> Floats:
-    loss = np.log1p(np.exp(-np.abs(margin))) - np.minimum(margin, 0.0)
-    loss = np.einsum("bn,bn->b", seen, loss)
+    loss = np.einsum("bn,bn->b", seen, losses(margin))
     return np.asarray(loss + 0.5 * np.einsum("bk,bk->b", ridge * w, w))
 
 

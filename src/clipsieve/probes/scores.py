@@ -28,7 +28,8 @@ def losses(margins: NDArray[Any]) -> NDArray[np.float64]:
 
     A margin is the logit of a row of label 1, and the negated logit of a row of label 0.
     """
-    return np.asarray(np.logaddexp(0.0, -np.asarray(margins, dtype=np.float64)))
+    m = np.asarray(margins, dtype=np.float64)
+    return np.asarray(np.log1p(np.exp(-np.abs(m))) - np.minimum(m, 0.0))
 
 
 def accuracy(logits: NDArray[Any], y: NDArray[Any], threshold: float = 0.0) -> float:

@@ -160,3 +160,16 @@ def test_threshold_between_neighbouring_floats():
     z = np.array([low, high, -5.0, -6.0])
     y = np.array([0, 1, 0, 0])
     assert accuracy(z, y, best_threshold(z, y)) == 1.0
+
+
+def test_weights_of_rows_are_scikit_learns_sample_weights():
+    from sklearn.linear_model import LogisticRegression
+
+    from clipsieve.probes.newton import minimise
+
+    weights = np.random.default_rng(4).uniform(0.0, 3.0, 40)
+    signed = ROWS * np.where(LABELS == 1, 1.0, -1.0)[:, None]
+    w, _ = minimise(signed, np.full(6, 2.0), weights=weights)
+    model = LogisticRegression(C=0.5, solver="newton-cholesky", tol=1e-12, fit_intercept=False)
+    model.fit(ROWS, LABELS, sample_weight=weights)
+    np.testing.assert_allclose(w, model.coef_[0], rtol=1e-6)
