@@ -233,7 +233,7 @@ def test_ties_go_to_the_lower_log_loss_and_are_counted(grid):
     ours = fit_probe(X, y, V, v, grid=grid)
     assert ours.params["ties"] > (90 if grid == "paper" else 7)
     assert ours.params["C"] == 10.0
-    assert ours.val_scores["log_loss"] < 1e-3
+    assert ours.val_scores["log_loss"] < 0.02
 
 
 def test_imbalance_is_no_reason_to_call_everything_by_one_name():
