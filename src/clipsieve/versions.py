@@ -6,4 +6,4 @@ They are parameters of the expensive rules, whose code is not compared by conten
 EMBED = 1
 SEARCH = 2
 HEADS = 2
-PROBE = 1
+PROBE = 2

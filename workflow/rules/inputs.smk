@@ -77,6 +77,33 @@ def partner_options(wildcards):
     return options
 
 
+def tuned_on(wildcards):
+    """Generators on whose rows probes of this family are tuned: the validation ones of ordered pairs."""
+    if families.get(wildcards.family).pairs != "ordered":
+        return []
+    if config["heads"]["tune"] != "validation_generator":
+        return []
+    vals = dict.fromkeys(val for _, val in STUDY.directions)
+    return [val for val in vals if val != wildcards.generator]
+
+
+def tune_embeddings(wildcards):
+    return [p for v in tuned_on(wildcards) for p in filled(embeddings_of(v), wildcards)]
+
+
+def tune_splits(wildcards):
+    return [p for v in tuned_on(wildcards) for p in filled(splits_of(v), wildcards)]
+
+
+def tune_options(wildcards):
+    """The same as command-line options, one group a generator."""
+    options = []
+    for val in tuned_on(wildcards):
+        options += ["--tune-embeddings", *filled(embeddings_of(val), wildcards)]
+        options += ["--tune-splits", *filled(splits_of(val), wildcards)]
+    return options
+
+
 def pair_names(wildcards):
     """Pairs that the feature sets of a family are selected on."""
     return [families.pair_id(*p) for p in STUDY.pairs_of(wildcards.family)]

@@ -10,6 +10,8 @@ rule fit:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
         embeddings=of_generator(embeddings_of, "generator"),
         splits=of_generator(splits_of, "generator"),
+        tune_embeddings=tune_embeddings,
+        tune_splits=tune_splits,
     output:
         "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
     log:
@@ -23,14 +25,18 @@ rule fit:
         runtime=grow(60),
     params:
         grid=grid_of_family,
+        score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
+        tune=tune_options,
         version=versions.PROBE,
     shell:
         "clipsieve fit"
         " --features {input.features:q}"
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
+        " {params.tune:q}"
         " --grid {params.grid}"
+        " --score {params.score}"
         " --residual-kind {params.residual}"
         " --seed {wildcards.seed}"
         " --threads {threads}"

@@ -1,16 +1,19 @@
 """Probes of one training generator on every feature set of one family.
 
-Hyperparameters are chosen on val, the probe is refitted on train and val together, and the
-threshold comes from the fit on train alone, judged on val. Label 0 is generated, 1 is real; a logit
-above 0 says real.
+Hyperparameters are chosen on val, the probe is refitted on train and val together, and thresholds
+are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these generators
+second (heads, in the paper) have hyperparameters and thresholds from that generator's train and val
+rows instead. Label 0 is generated, 1 is real; a logit above 0 says real.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
 from clipsieve.cli.options import add_image_sets, add_threads
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from clipsieve.io.dataset import Rows
     from clipsieve.io.feature_sets import FeatureSet
     from clipsieve.io.probes import StoredProbe
+    from clipsieve.probes import Probe, TuneRows
 
 HELP = "fit the probes of one generator on one family of feature sets"
 
@@ -36,10 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features", required=True, metavar="JSON", help="feature sets of a family"
     )
     add_image_sets(parser, "of the generator and of its source", nargs=2)
+    add_image_sets(
+        parser,
+        "of the validation generator of a pair and of its source; repeat both options for each",
+        side="tune",
+        nargs=2,
+        action="append",
+        required=False,
+        default=[],
+    )
     parser.add_argument(
         "--grid", choices=["paper", "fast"], default=default("probe.grid"),
         help="paper: 96 combinations of solver, C and max_iter; fast: C alone, fits converged"
         " (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--score", choices=["accuracy", "balanced_accuracy", "auc", "log_loss"], default=default("probe.score"),
+        help="what hyperparameters are chosen by (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--residual-kind", choices=["cosine", "dot"], default=default("residual.kind"),
@@ -66,74 +83,170 @@ def run(args: argparse.Namespace) -> None:
     train, val = rows.of("train"), rows.of("val")
     require_both_classes(train, f"{what}: train rows")
     require_both_classes(val, f"{what}: val rows")
+    others = {
+        Path(embeddings[0]).stem: read_rows(embeddings, splits, FITTING, f"{what}: rows to tune on")
+        for embeddings, splits in zip(args.tune_embeddings, args.tune_splits, strict=True)
+    }
     probes = []
     with limited(args.threads):
         for feature_set in read_feature_sets(args.features):
             if generator in feature_set.excluded:
                 continue
-            for draw in range(len(feature_set.draws)):
-                probes.append(fit_draw(feature_set, draw, generator, train, val, args))
+            second = feature_set.pair[1] if feature_set.pair else None
+            data = Data(
+                generator,
+                train,
+                val,
+                second if second in others else None,
+                others.get(second or ""),
+            )
+            if data.tune is not None:
+                require_both_classes(
+                    data.tune.take(data.tune.apart_from(train)),
+                    f"{what}: rows of {second} whose group was not trained on",
+                )
+            probes += fit_draws(feature_set, data, args)
             log.info(
-                "%s: %s, val accuracy %.3f",
+                "%s: %s, accuracy %.3f on the rows tuned on",
                 what, feature_set.feature_set, probes[-1].facts["val_accuracy"],
             )  # fmt: skip
     write_probes(args.output, probes)
 
 
-def fit_draw(
-    feature_set: FeatureSet,
-    draw: int,
-    generator: str,
-    train: Rows,
-    val: Rows,
-    args: argparse.Namespace,
-) -> StoredProbe:
-    """Fit one probe: one draw of a feature set on one generator."""
-    from clipsieve.io.files import hash_of
+@dataclass(frozen=True)
+class Data:
+    """Rows that the probes of one generator are fitted and tuned on; `tune` is None for its own val."""
+
+    generator: str
+    train: Rows
+    val: Rows
+    tuned_on: str | None = None
+    tune: Rows | None = None
+
+    def groups(self) -> tuple[Any, Any]:
+        """Return the groups of train and val rows."""
+        return self.train.group, self.val.group
+
+    def tune_rows(self, X: Any) -> TuneRows | None:
+        """Return the rows to tune on with their features; groups of another source get other names."""
+        from clipsieve.probes import TuneRows
+
+        if self.tune is None:
+            return None
+        group: Any = self.tune.group
+        if not self.tune.shares_groups_with(self.train):
+            group = [f"{self.tuned_on}/{name}" for name in group]
+        return TuneRows(X, self.tune.label, group, self.tune.apart_from(self.train))
+
+
+def fit_draws(feature_set: FeatureSet, data: Data, args: argparse.Namespace) -> list[StoredProbe]:
+    """Fit the probes of every draw of a feature set on one generator.
+
+    Draws on the fast grid are fitted together (`clipsieve.probes.batch`): the same probes, sooner.
+    """
     from clipsieve.io.probes import StoredProbe
-    from clipsieve.probes import fit_probe, residual
+    from clipsieve.probes import fit_probe, fit_residual_probe, residual
     from clipsieve.probes.features import features_of
+
+    train, val = data.train, data.val
+    options: dict[str, Any] = {"score": args.score, "groups": data.groups()}
+    kind = args.residual_kind if feature_set.space == "residual" else None
+
+    def one(draw: int) -> tuple[Probe, Any]:
+        columns, direction = feature_set.draws[draw], None
+        if feature_set.space == "residual":
+            X = train.embedding if columns is None else train.embedding[:, columns]
+            direction = residual(X, train.label)
+        X_train, X_val = (
+            features_of(
+                rows, feature_set.space, columns,
+                residual=direction, residual_kind=args.residual_kind,
+            )
+            for rows in (train, val)
+        )  # fmt: skip
+        y_train, y_val = _labels(feature_set, draw, data, args.seed)
+        fitted = (X_train, y_train, X_val, y_val)
+        own = families.get(feature_set.family).classifier
+        if own is not None:
+            return families.load(own)(*fitted, **options), direction
+        choices = {"grid": args.grid, "fit_intercept": feature_set.fit_intercept, **options}
+        if feature_set.space == "residual":
+            return fit_residual_probe(*fitted, **choices), direction
+        if data.tune is not None:
+            choices["tune"] = data.tune_rows(features_of(data.tune, feature_set.space, columns))
+        return fit_probe(*fitted, **choices), direction
+
+    draws = range(len(feature_set.draws))
+    together = len(draws) > 1 and args.grid == "fast" and feature_set.space != "residual"
+    found = _together(feature_set, data, args, options) if together else map(one, draws)
+    tuned = val if data.tune is None else data.tune.take(data.tune.apart_from(train))
+    return [
+        StoredProbe(
+            feature_set=feature_set.feature_set,
+            draw=draw,
+            train=data.generator,
+            space=feature_set.space,
+            columns=feature_set.draws[draw],
+            coef=probe.coef,
+            intercept=probe.intercept,
+            threshold=probe.threshold,
+            params=probe.params,
+            facts={
+                "n_train": len(train), "n_val": len(val), "n_tune": len(tuned),
+                "tuned_on": data.tuned_on or data.generator,
+                "val_accuracy": probe.val_accuracy, "thresholds": probe.threshold_facts,
+                "residual_kind": kind,
+            },
+            operating_points=probe.operating_points,
+            residual=direction,
+        )
+        for draw, (probe, direction) in zip(draws, found, strict=True)
+    ]  # fmt: skip
+
+
+def _together(
+    feature_set: FeatureSet, data: Data, args: argparse.Namespace, options: dict[str, Any]
+) -> Iterator[tuple[Probe, None]]:
+    """Fit the draws of one feature set with shared work."""
+    from clipsieve.probes.batch import Draw, fit_probes
+    from clipsieve.probes.features import features_of
+
+    shared = feature_set.space == "embedding"
+
+    def draws() -> Iterator[Draw]:  # read when their turn comes
+        for draw, columns in enumerate(feature_set.draws):
+            y_train, y_val = _labels(feature_set, draw, data, args.seed)
+            labels = {"y_train": y_train, "y_val": y_val} if feature_set.shuffle else {}
+            tune = None
+            if data.tune is not None:
+                tune = data.tune_rows(features_of(data.tune, feature_set.space, columns))
+            if shared:
+                yield Draw(columns, tune=tune, **labels)
+            else:
+                X_train, X_val = (
+                    features_of(rows, feature_set.space, columns) for rows in (data.train, data.val)
+                )
+                yield Draw(X_train=X_train, X_val=X_val, tune=tune, **labels)
+
+    X = (data.train.embedding, data.val.embedding) if shared else (None, None)
+    probes = fit_probes(
+        X[0], data.train.label, X[1], data.val.label, draws(),
+        fit_intercept=feature_set.fit_intercept, **options,
+    )  # fmt: skip
+    return ((probe, None) for probe in probes)
+
+
+def _labels(feature_set: FeatureSet, draw: int, data: Data, seed: int) -> tuple[Any, Any]:
+    """Return the labels of train and val rows, permuted where the feature set asks for it."""
+    from clipsieve.io.files import seed_of
     from clipsieve.selection.filters import shuffled_labels
 
-    columns = feature_set.draws[draw]
-    direction = None
-    if feature_set.space == "residual":
-        X = train.embedding if columns is None else train.embedding[:, columns]
-        direction = residual(X, train.label)
-    X_train, X_val = (
-        features_of(
-            rows, feature_set.space, columns,
-            residual=direction, residual_kind=args.residual_kind,
-        )
-        for rows in (train, val)
-    )  # fmt: skip
-    y_train, y_val = train.label, val.label
-    if feature_set.shuffle:
-        # by name, so that generators of equal size do not share their permutations
-        seed = int(hash_of([args.seed, draw, generator])[:8], 16)
-        (y_train,) = shuffled_labels(y_train, 1, seed=seed, groups=train.group)
-        (y_val,) = shuffled_labels(y_val, 1, seed=seed, groups=val.group)
-    own = families.get(feature_set.family).classifier
-    if own is not None:
-        probe = families.load(own)(X_train, y_train, X_val, y_val)
-    else:
-        probe = fit_probe(
-            X_train, y_train, X_val, y_val,
-            grid=args.grid, fit_intercept=feature_set.fit_intercept,
-        )  # fmt: skip
-    return StoredProbe(
-        feature_set=feature_set.feature_set,
-        draw=draw,
-        train=generator,
-        space=feature_set.space,
-        columns=columns,
-        coef=probe.coef,
-        intercept=probe.intercept,
-        threshold=probe.threshold,
-        params=probe.params,
-        facts={
-            "n_train": len(train), "n_val": len(val), "val_accuracy": probe.val_accuracy,
-            "residual_kind": args.residual_kind if direction is not None else None,
-        },
-        residual=direction,
-    )  # fmt: skip
+    if not feature_set.shuffle:
+        return data.train.label, data.val.label
+    # by name, so that generators of equal size do not share their permutations
+    own = seed_of(seed, draw, data.generator)
+    parts = (
+        shuffled_labels(rows.label, 1, seed=own, groups=rows.group)[0]
+        for rows in (data.train, data.val)
+    )
+    return next(parts), next(parts)

@@ -120,10 +120,10 @@ def _make(
     import numpy as np
     from PIL import Image
 
-    from clipsieve.demo.recipes import maker, seed_of
+    from clipsieve.demo.recipes import maker
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.encode import png_bytes
-    from clipsieve.io.files import replacing
+    from clipsieve.io.files import replacing, seed_of
 
     make = maker(recipe, args.wheel_cache)
 

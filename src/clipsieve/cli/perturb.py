@@ -10,7 +10,6 @@ that is more than one picture in ten, or a file is not what it should be, the ca
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.images.perturbations.base import EditError, NoEffectError
     from clipsieve.images.rewrite import rewrite
     from clipsieve.images.scan import read_images, usable
-    from clipsieve.io.files import replacing
+    from clipsieve.io.files import replacing, seed_of
 
     if args.perturbation == "list":
         for edit in perturb.perturbations().values():
@@ -91,8 +90,7 @@ def run(args: argparse.Namespace) -> None:
         table = table.loc[turn.sort_values(kind="stable").index[: args.limit]].sort_index()
 
     def change(picture: Any, row: dict[str, Any]) -> tuple[bytes, str, str | None]:
-        digest = hashlib.sha256(f"{args.seed}:{row['image_id']}".encode()).digest()
-        seed = int.from_bytes(digest[:8], "big")
+        seed = seed_of(args.seed, row["image_id"])
         try:
             return *perturb.apply(args.perturbation, picture, seed=seed), None
         except NoEffectError as error:

@@ -14,7 +14,6 @@ A recipe names its method and the method's parameters:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,12 +126,6 @@ def maker(recipe: Mapping[str, Any], cache: Path) -> Maker:
     if method == "upsample":
         return lambda picture, seed: upsample(picture, **parameters)
     return lambda picture, seed: denoise_in_steps(picture, seed=seed, **parameters)
-
-
-def seed_of(seed: int, generator: str, name: str) -> int:
-    """Return a picture's seed: from the run's seed, the generator's id and the file's name."""
-    digest = hashlib.sha256(f"{seed}:{generator}:{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
 
 
 def _number(value: Any) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipsieve.evaluation.metrics import ECE_BINS
+from clipsieve.probes.newton import minimise
+from clipsieve.probes.scores import sigmoid
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -27,7 +29,7 @@ class Platt:
     def generated(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Return P(generated) for each logit."""
         z = self.slope * np.asarray(logits, dtype=np.float64) + self.offset
-        return (1.0 - np.tanh(z / 2.0)) / 2.0
+        return sigmoid(-z)
 
 
 def fit_platt(logits: ArrayLike, is_real: ArrayLike, weights: ArrayLike) -> Platt:
@@ -69,34 +71,12 @@ def fit_platt(logits: ArrayLike, is_real: ArrayLike, weights: ArrayLike) -> Plat
     if scale <= 1e-12 * max(1.0, float(np.abs(z).max())):  # all equal but for rounding
         return Platt(0.0, _log_odds(float(w @ target)))
     design = np.column_stack([(z - centre) / scale, np.ones_like(z)])
-    beta = _newton(design, target, w)
+    # a soft target is a real and a generated image of the same logit, weighed by its two shares
+    rows = np.concatenate([design, -design])
+    beta, _ = minimise(rows, np.zeros(2), weights=np.concatenate([w * target, w * (1.0 - target)]))
     if beta[0] <= 0.0:
         return Platt(0.0, _log_odds(float(w @ target)))
     return Platt(float(beta[0] / scale), float(beta[1] - beta[0] * centre / scale))
-
-
-def _newton(design: NDArray, target: NDArray, weights: NDArray) -> NDArray[np.float64]:
-    """Minimise the weighted cross-entropy with soft targets by damped Newton steps."""
-    beta = np.zeros(design.shape[1])
-
-    def loss(candidate: NDArray) -> float:
-        eta = design @ candidate
-        return float(weights @ (np.logaddexp(0.0, eta) - target * eta))
-
-    best = loss(beta)
-    for _ in range(100):
-        p = (1.0 + np.tanh(design @ beta / 2.0)) / 2.0
-        gradient = design.T @ (weights * (p - target))
-        hessian = (design * (weights * p * (1.0 - p))[:, None]).T @ design
-        step = np.linalg.solve(hessian + 1e-12 * np.eye(len(beta)), gradient)
-        length = 1.0
-        while loss(beta - length * step) > best and length > 1e-8:
-            length /= 2.0
-        beta = beta - length * step
-        if np.abs(length * step).max() < 1e-10:
-            break
-        best = loss(beta)
-    return beta
 
 
 def _log_odds(share: float) -> float:

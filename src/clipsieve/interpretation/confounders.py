@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipsieve.interpretation.nulls import covariance, unit_rows
-from clipsieve.probes import fit_logistic, fit_path, residual
+from clipsieve.probes import fit_path, residual
 from clipsieve.probes.scores import accuracy
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def half_stability(
         halves = [rows.y[side] for side in (first, ~first)]
         if any(len(set(half.tolist())) < 2 for half in halves):
             continue
-        u, v = (fit_logistic(rows.X[s], rows.y[s], C=C).coef for s in (first, ~first))
+        u, v = (fit_path(rows.X[s], rows.y[s], [C])[0].coef for s in (first, ~first))
         found.append((cosine(u, v), cosine(cov @ u, cov @ v)))
     weights, patterns = np.mean(found, axis=0) if found else (np.nan, np.nan)
     return float(weights), float(patterns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -17,7 +16,8 @@ from clipsieve.interpretation.nulls import (
     random_directions,
     unit_rows,
 )
-from clipsieve.probes import fit_logistic
+from clipsieve.io.files import seed_of
+from clipsieve.probes import fit_path
 from clipsieve.selection.filters import shuffled_labels
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Meaningless:
             seed = self._seed_of(("shuffled", feature_set, columns, len(found)))
             X = rows.X[:, columns]
             for y in shuffled_labels(~rows.generated, draws, seed=seed, groups=rows.group):
-                fit = fit_logistic(X, y, C=refit.C, fit_intercept=refit.fit_intercept)
+                (fit,) = fit_path(X, y, [refit.C], fit_intercept=refit.fit_intercept)
                 found.append(probe_direction(fit.coef, columns, rows.X.shape[1]))
         return unit_rows(np.stack(found))
 
@@ -207,8 +207,7 @@ class Meaningless:
 
     def _seed_of(self, key: Key) -> int:
         """Return a seed that depends on the run's seed and the null's name alone."""
-        digest = hashlib.sha256(f"{self.seed}:{key!r}".encode()).digest()
-        return int.from_bytes(digest[:8], "big")
+        return seed_of(self.seed, repr(key))
 
 
 def directions_of_probes(probes: Sequence[StoredProbe], dimensions: int) -> list[Direction]:

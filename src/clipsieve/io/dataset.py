@@ -62,12 +62,20 @@ class Rows:
         """Return the rows of these splits."""
         return self.take(np.isin(self.split, splits))
 
+    def shares_groups_with(self, other: Rows) -> bool:
+        """Whether equal group names in both mean one group: they have a source in common."""
+        sources, others = (np.unique(rows.image_set[rows.label == 1]) for rows in (self, other))
+        return bool(np.isin(sources, others).any())
+
+    def apart_from(self, other: Rows) -> np.ndarray:
+        """Return which rows have a group that `other` lacks, bool [N]."""
+        if not self.shares_groups_with(other):
+            return np.ones(len(self), dtype=bool)
+        return ~np.isin(self.group, other.group)
+
     def without_groups_of(self, other: Rows) -> Rows:
         """Return the rows whose group `other` lacks; equal names of two sources are two groups."""
-        sources, others = (np.unique(rows.image_set[rows.label == 1]) for rows in (self, other))
-        if not np.isin(sources, others).any():
-            return self
-        return self.take(~np.isin(self.group, other.group))
+        return self.take(self.apart_from(other))
 
     def heads(self, heads: Sequence[tuple[int, int]] | None = None) -> np.ndarray:
         """Read cached head outputs: float32 [N, len(heads), d_head], or [N, L, H, d_head] for all."""

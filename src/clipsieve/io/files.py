@@ -59,6 +59,16 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def seed_of(*parts: Any) -> int:
+    """Return a seed below 2^64 that depends on the words of `parts` and on nothing else.
+
+    >>> seed_of(0, "stylegan", "a.png") == seed_of("0:stylegan", "a.png")
+    True
+    """
+    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
 def hash_of(value: Any) -> str:
     """Return the sha256 of a JSON-able value, the same for equal values in any key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from numpy.lib.npyio import NpzFile
 from clipsieve.errors import UserError
 from clipsieve.io.files import replacing
 
-_ENTRY = ("feature_set", "draw", "train", "space", "columns", "threshold", "params", "facts")
+_ENTRY = (
+    "feature_set", "draw", "train", "space", "columns", "threshold", "operating_points", "params",
+    "facts",
+)  # fmt: skip
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # of an archive cut or overwritten
 
 
@@ -36,13 +39,17 @@ class StoredProbe:
     coef, intercept
         float64 [k] and float; a logit above 0 says real.
     threshold
-        Logit threshold fixed on val by a fit on train alone.
+        Logit threshold, cross-fitted (docs/method/probes.md).
     params
         Hyperparameters that the grid chose, with the solver's account.
     facts
-        n_train, n_val, val_accuracy.
+        n_train, n_val, n_tune (rows that hyperparameters were scored on), tuned_on (their
+        generator), val_accuracy (on these rows), thresholds (folds, n, n_real, note).
     residual
         float64 [D or len(columns)], for the residual space, else None.
+    operating_points
+        `fpr_1`, `fpr_5`: logit thresholds at which at most 1 % and 5 % of real images are called
+        generated, fixed on the same rows as `threshold`; None where these held too few real images.
     """
 
     feature_set: str
@@ -56,6 +63,7 @@ class StoredProbe:
     params: dict[str, Any]
     facts: dict[str, Any]
     residual: np.ndarray | None = None
+    operating_points: dict[str, float | None] = field(default_factory=dict)
 
 
 def write_probes(path: str | os.PathLike[str], probes: Sequence[StoredProbe]) -> None:

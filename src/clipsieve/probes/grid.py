@@ -1,4 +1,4 @@
-"""Fit a probe: hyperparameters by accuracy on val, then a refit on train and val.
+"""Fit a probe: hyperparameters by their score on val, then a refit on train and val.
 
 Two grids. `paper` is the 96 points of the paper's Appendix A.3, with scikit-learn's solvers and
 their iteration limits, unconverged fits included. `fast` is C alone, each fit converged.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,49 +17,95 @@ from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
 from clipsieve.probes.newton import fit_path
 from clipsieve.probes.probe import Probe, judge
-from clipsieve.probes.scores import accuracy
+from clipsieve.probes.scores import SCORES, log_loss, score_of
+from clipsieve.probes.thresholds import (
+    Thresholds,
+    check_groups,
+    held_out_thresholds,
+    joined_groups,
+)
 
 Floats = NDArray[Any]
+Ints = NDArray[np.int64]
 
 SOLVERS = ("lbfgs", "saga")
 CS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0)
 MAX_ITERS = (10, 50, 100, 500, 1000, 5000)
 
 
-@dataclass
-class _Point:
-    """A grid point fitted on train: its accuracy on val and its logits there."""
+@dataclass(frozen=True)
+class TuneRows:
+    """Rows of another generator that hyperparameters and thresholds are found on instead of val.
+
+    Attributes
+    ----------
+    X : [m, D].
+    y : [m]. 0 = generated, 1 = real.
+    groups : [m], optional. Group of each row, named as those of the fitted rows.
+    scored : bool [m], optional. Which rows the hyperparameters are scored on; all by default. The
+        thresholds use every row, each under a fit that did not see its group.
+    """
+
+    X: ArrayLike
+    y: ArrayLike
+    groups: ArrayLike | None = None
+    scored: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A grid point fitted on train: its scores on the rows tuned on and its logits there."""
 
     solver: str
     C: float
-    max_iter: int
+    max_iter: int | None
     score: float
-    val_logits: Floats
+    loss: float
+    logits: Floats
 
-    def rank(self) -> tuple[float, float, int, int]:
-        """Sort key: best accuracy, then smaller C, then earlier in the grid."""
-        return (-self.score, self.C, SOLVERS.index(self.solver), self.max_iter)
+    def rank(self) -> tuple[float, float, float, int, int]:
+        """Sort key: best score, then lower log-loss, then smaller C, then earlier in the grid."""
+        order = SOLVERS.index(self.solver) if self.solver in SOLVERS else 0
+        return (-self.score, self.loss, self.C, order, self.max_iter or 0)
 
 
-class _Contest:
-    """The best point so far, and which values of C can still win."""
+class Contest:
+    """The best point so far, and how many points of the grid have its score."""
 
-    def __init__(self, V: Floats, v: NDArray[np.int64]) -> None:
-        self._V, self._v = V, v
-        self.best: _Point | None = None
+    def __init__(self, y: Ints, score: str) -> None:
+        self._y, self._score = y, score
+        self.best: Point | None = None
+        self.ties = 0
         self.fits = 0
 
-    def offer(self, solver: str, C: float, max_iter: int, coef: Floats, intercept: Any) -> None:
-        # The same expression as scikit-learn's decision_function, so that even a logit of 0 agrees.
-        logits = np.asarray((self._V @ coef[None, :].T + intercept).ravel())
-        point = _Point(solver, C, max_iter, accuracy(logits, self._v), logits)
+    def offer(
+        self, solver: str, C: float, max_iter: int | None, logits: Floats, points: int = 1
+    ) -> None:
+        """Enter a fit that stands for so many `points` of the grid."""
+        score = score_of(self._score, logits, self._y)
+        point = Point(solver, C, max_iter, score, log_loss(logits, self._y), logits)
         self.fits += 1
+        if self.best is None or score > self.best.score:
+            self.ties = 0
+        if self.best is None or score >= self.best.score:
+            self.ties += points
         if self.best is None or point.rank() < self.best.rank():
             self.best = point
 
-    def settled(self, C: float) -> bool:
-        """True when a perfect score stands at `C` or a smaller one: no later point can win."""
-        return self.best is not None and self.best.score == 1.0 and self.best.C <= C
+    def won(self) -> Point:
+        """Return the best point; there is one."""
+        assert self.best is not None
+        return self.best
+
+
+class Grid(Protocol):
+    """How a grid is searched, and how its chosen point is fitted on other rows."""
+
+    def choose(self, X: Floats, y: Ints, S: Floats, s: Ints, score: str) -> Contest:
+        """Fit every point on X, y and score it on S, s."""
+
+    def fit(self, X: Floats, y: Ints, point: Point, factor: float) -> tuple[Floats, float, int]:
+        """Return coefficients, intercept and iterations of `point` with C raised by `factor`."""
 
 
 def fit_probe(
@@ -71,6 +117,9 @@ def fit_probe(
     grid: Literal["paper", "fast"] = "paper",
     fit_intercept: bool = False,
     seed: int = 0,
+    score: str = "balanced_accuracy",
+    groups: tuple[ArrayLike, ArrayLike] | None = None,
+    tune: TuneRows | None = None,
 ) -> Probe:
     """Choose hyperparameters on val and fit the probe on train and val together.
 
@@ -85,127 +134,203 @@ def fit_probe(
         random_state=seed)`. `fast`: the same values of C, converged fits.
     fit_intercept : bool. Add an intercept (unpenalised).
     seed : int. Order in which saga visits rows; nothing else is random.
+    score : `accuracy`, `balanced_accuracy`, `auc` or `log_loss`. What hyperparameters are chosen
+        by. The threshold is that of the best accuracy with `accuracy`, else of the best balanced
+        accuracy; where the classes are of equal size the two are one.
+    groups : (groups_train, groups_val), optional. Rows of a group stay together when thresholds
+        are cross-fitted. Without them each row is a group of its own.
+    tune : TuneRows, optional. Rows that hyperparameters and thresholds are found on instead of val;
+        the final fit is on train and val as ever.
 
     Returns
     -------
     Probe
-        Ties in accuracy on val go to the smaller C, then to the earlier point of the grid (lbfgs
-        before saga, fewer iterations first). `params["fits"]` counts the distinct fits that were
-        needed.
+        Ties in the score go to the lower log-loss, then to the smaller C, then to the earlier point
+        of the grid (lbfgs before saga, fewer iterations first). `params["ties"]` counts the points
+        that shared the best score, `params["fits"]` the distinct fits that were needed.
 
     Raises
     ------
     UserError
         For shapes that do not match, values that are NaN or infinite, labels other than 0 and 1, a
-        class that is missing in train or val, or an unknown grid.
+        class that is missing in train or val, or an unknown grid or score.
 
     References
     ----------
     Appendix A.3 of the paper (grid, refit on train and val).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.arange(60) % 2
+    >>> X = rng.standard_normal((60, 4)) + y[:, None]
+    >>> probe = fit_probe(X[:40], y[:40], X[40:], y[40:], grid="fast")
+    >>> probe.coef.shape, probe.params["solver"]
+    ((4,), 'newton')
     """
     X = check_matrix(X_train, "X_train")
     V = check_matrix(X_val, "X_val", columns=X.shape[1])
     y = check_labels(y_train, "y_train", rows=len(X))
     v = check_labels(y_val, "y_val", rows=len(V))
+    how = grid_of(grid, fit_intercept, seed)
+    check_score(score)
     both, labels = np.concatenate([X, V]), np.concatenate([y, v])
-    if grid == "paper":
-        chosen, fits = _choose_paper(X, y, V, v, fit_intercept, seed)
-        coef, intercept, n_iter = _fit_paper(
-            both, labels, chosen.solver, chosen.C, chosen.max_iter, fit_intercept, seed
-        )
-        params = {
-            "grid": grid,
-            "solver": chosen.solver,
-            "C": chosen.C,
-            "max_iter": chosen.max_iter,
-            "fit_intercept": fit_intercept,
-            "converged": n_iter < chosen.max_iter,
-            "n_iter": n_iter,
-            "seed": seed,
-            "fits": fits,
-        }
-    elif grid == "fast":
-        chosen, fits = _choose_fast(X, y, V, v, fit_intercept)
-        final = fit_path(both, labels, [chosen.C], fit_intercept=fit_intercept)[0]
-        coef, intercept = final.coef, final.intercept
-        params = {
-            "grid": grid,
-            "solver": "newton",
-            "C": chosen.C,
-            "max_iter": None,
-            "fit_intercept": fit_intercept,
-            "converged": True,
-            "n_iter": final.n_iter,
-            "seed": None,
-            "fits": fits,
-        }
+    fit_groups = joined_groups(groups, len(X), len(V))
+    if tune is None:
+        S, s, T, t, row_groups = V, v, both, labels, None
     else:
-        raise UserError(f"the probe grid is {grid!r}; allowed: paper, fast")
-    logits = chosen.val_logits.astype(np.float64)
-    threshold, scores = judge(logits, v)
+        T = check_matrix(tune.X, "tune.X", columns=X.shape[1])
+        t = check_labels(tune.y, "tune.y", rows=len(T))
+        row_groups = check_groups(tune.groups, len(T), "tune.groups")
+        if tune.groups is None:
+            row_groups = row_groups + len(both)  # no row shares a group with a fitted one
+        scored = np.ones(len(T), bool) if tune.scored is None else np.asarray(tune.scored, bool)
+        S, s = T[scored], check_labels(t[scored], "tune.y of the scored rows", rows=scored.sum())
+    contest = how.choose(X, y, S, s, score)
+    point = contest.won()
+    coef, intercept, n_iter = how.fit(both, labels, point, 1.0)
+
+    def refit(kept: NDArray[np.bool_], factor: float) -> tuple[Floats, float]:
+        return how.fit(both[kept], labels[kept], point, factor)[:2]
+
+    thresholds = held_out_thresholds(
+        refit, fit_groups, labels, T, t, row_groups,
+        otherwise=(point.logits, s), balanced=score != "accuracy",
+    )  # fmt: skip
+    return probe_of(
+        grid, contest, s, coef, intercept, n_iter, thresholds,
+        fit_intercept=fit_intercept, score=score, seed=seed if grid == "paper" else None,
+    )  # fmt: skip
+
+
+def probe_of(
+    grid: str,
+    contest: Contest,
+    y: Ints,
+    coef: Floats,
+    intercept: float,
+    n_iter: int | None,
+    thresholds: Thresholds,
+    *,
+    fit_intercept: bool,
+    score: str,
+    seed: int | None,
+) -> Probe:
+    """Put a probe together: the winner of a contest on rows with labels y, and its final fit."""
+    point = contest.won()
+    logits = point.logits.astype(np.float64)
     return Probe(
         coef=np.asarray(coef, dtype=np.float64),
         intercept=float(intercept),
-        params=params,
-        threshold=threshold,
+        params={
+            "grid": grid,
+            "score": score,
+            "solver": point.solver,
+            "C": point.C,
+            "max_iter": point.max_iter,
+            "fit_intercept": fit_intercept,
+            "converged": point.max_iter is None or n_iter is None or n_iter < point.max_iter,
+            "n_iter": n_iter,
+            "seed": seed,
+            "fits": contest.fits,
+            "ties": contest.ties,
+        },
+        threshold=thresholds.threshold,
+        operating_points=thresholds.operating_points,
+        threshold_facts=thresholds.facts,
         val_logits=logits,
-        val_scores=scores,
+        val_scores=judge(logits, y),
     )
 
 
-def _choose_paper(
-    X: Floats,
-    y: NDArray[np.int64],
-    V: Floats,
-    v: NDArray[np.int64],
-    fit_intercept: bool,
-    seed: int,
-) -> tuple[_Point, int]:
-    contest = _Contest(V, v)
-    for C in CS:
-        for max_iter in MAX_ITERS:
-            if contest.settled(C):
-                break
-            coef, intercept, n_iter = _fit_lbfgs(X, y, C, max_iter, fit_intercept)
-            contest.offer("lbfgs", C, max_iter, coef, intercept)
-            if n_iter < max_iter:
-                break  # converged: every larger limit gives this fit, and loses the tie
-    # All values of C of saga side by side: the first k epochs of a run are the run limited to k.
-    from clipsieve.probes.saga import start
+def check_score(score: str) -> None:
+    """Raise UserError unless `score` is one that hyperparameters can be chosen by."""
+    if score not in SCORES:
+        raise UserError(f"the score of a probe is {score!r}; allowed: {', '.join(SCORES)}")
 
-    Cs = np.array([C for C in CS if not contest.settled(C)])
-    if len(Cs):
-        lanes = start(X, y, Cs, fit_intercept=fit_intercept, seed=seed)
-        for max_iter in MAX_ITERS:
+
+def grid_of(grid: str, fit_intercept: bool, seed: int) -> Grid:
+    """Return the grid of this name; raise UserError for another."""
+    if grid == "paper":
+        return PaperGrid(fit_intercept, seed)
+    if grid == "fast":
+        return FastGrid(fit_intercept)
+    raise UserError(f"the probe grid is {grid!r}; allowed: paper, fast")
+
+
+@dataclass(frozen=True)
+class PaperGrid:
+    """The 96 points of Appendix A.3, with work shared where that changes nothing."""
+
+    fit_intercept: bool
+    seed: int
+
+    def choose(self, X: Floats, y: Ints, S: Floats, s: Ints, score: str) -> Contest:
+        """Fit every point on X, y and score it on S, s."""
+        contest = Contest(s, score)
+
+        def offer(
+            solver: str, C: float, i: int, coef: Floats, intercept: Any, converged: bool
+        ) -> None:
+            # The same expression as scikit-learn's decision_function, so that even a logit of 0
+            # agrees. A converged fit is the fit of every larger limit too.
+            logits = np.asarray((S @ coef[None, :].T + intercept).ravel())
+            points = len(MAX_ITERS) - i if converged else 1
+            contest.offer(solver, C, MAX_ITERS[i], logits, points)
+
+        for C in CS:
+            for i, max_iter in enumerate(MAX_ITERS):
+                coef, intercept, n_iter = _fit_lbfgs(X, y, C, max_iter, self.fit_intercept)
+                offer("lbfgs", C, i, coef, intercept, n_iter < max_iter)
+                if n_iter < max_iter:
+                    break
+        # All values of C of saga side by side: the first k epochs of a run are the run limited to k.
+        from clipsieve.probes.saga import start
+
+        lanes = start(X, y, np.array(CS), fit_intercept=self.fit_intercept, seed=self.seed)
+        for i, max_iter in enumerate(MAX_ITERS):
             moving = lanes.running.copy()
             _advance(lanes, max_iter)
             for lane in np.flatnonzero(moving):
-                C = float(Cs[lane])
-                if not contest.settled(C):
-                    contest.offer("saga", C, max_iter, lanes.coef[lane], lanes.intercept[lane])
-            lanes.running &= [not contest.settled(C) for C in Cs]
+                stopped = not lanes.running[lane]
+                offer("saga", CS[lane], i, lanes.coef[lane], lanes.intercept[lane], stopped)
             if not lanes.running.any():
                 break
-    assert contest.best is not None
-    return contest.best, contest.fits
+        return contest
+
+    def fit(self, X: Floats, y: Ints, point: Point, factor: float) -> tuple[Floats, float, int]:
+        """Return coefficients, intercept and iterations of `point` with C raised by `factor`."""
+        assert point.max_iter is not None
+        C = point.C * factor
+        if point.solver == "lbfgs":
+            return _fit_lbfgs(X, y, C, point.max_iter, self.fit_intercept)
+        from clipsieve.probes.saga import start
+
+        lanes = start(X, y, np.array([C]), fit_intercept=self.fit_intercept, seed=self.seed)
+        _advance(lanes, point.max_iter)
+        return lanes.coef[0], float(lanes.intercept[0]), int(lanes.n_iter[0])
 
 
-def _fit_paper(
-    X: Floats,
-    y: NDArray[np.int64],
-    solver: str,
-    C: float,
-    max_iter: int,
-    fit_intercept: bool,
-    seed: int,
-) -> tuple[Floats, float, int]:
-    if solver == "lbfgs":
-        return _fit_lbfgs(X, y, C, max_iter, fit_intercept)
-    from clipsieve.probes.saga import start
+@dataclass(frozen=True)
+class FastGrid:
+    """The eight values of C, each fit converged."""
 
-    lanes = start(X, y, np.array([C]), fit_intercept=fit_intercept, seed=seed)
-    _advance(lanes, max_iter)
-    return lanes.coef[0], float(lanes.intercept[0]), int(lanes.n_iter[0])
+    fit_intercept: bool
+
+    def choose(self, X: Floats, y: Ints, S: Floats, s: Ints, score: str) -> Contest:
+        """Fit every point on X, y and score it on S, s."""
+        contest = Contest(s, score)
+        for C, fit in zip(
+            CS, fit_path(X, y, list(CS), fit_intercept=self.fit_intercept), strict=True
+        ):
+            contest.offer("newton", C, None, S @ fit.coef + fit.intercept)
+        return contest
+
+    def fit(self, X: Floats, y: Ints, point: Point, factor: float) -> tuple[Floats, float, int]:
+        """Return coefficients, intercept and iterations of `point` with C raised by `factor`."""
+        found = fit_path(X, y, [point.C * factor], fit_intercept=self.fit_intercept)[0]
+        return found.coef, found.intercept, found.n_iter
 
 
 def _advance(lanes: Any, max_iter: int) -> None:
@@ -225,17 +350,3 @@ def _fit_lbfgs(
         warnings.simplefilter("ignore")  # stopping at the limit is what the grid asks for
         model.fit(X, y)
     return model.coef_[0], float(model.intercept_[0]), int(model.n_iter_[0])
-
-
-def _choose_fast(
-    X: Floats, y: NDArray[np.int64], V: Floats, v: NDArray[np.int64], fit_intercept: bool
-) -> tuple[_Point, int]:
-    best: _Point | None = None
-    fits = fit_path(X, y, list(CS), fit_intercept=fit_intercept)
-    for C, fit in zip(CS, fits, strict=True):
-        logits = V @ fit.coef + fit.intercept
-        score = accuracy(logits, v)
-        if best is None or score > best.score:
-            best = _Point("lbfgs", C, 0, score, logits)
-    assert best is not None
-    return best, len(fits)

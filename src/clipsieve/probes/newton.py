@@ -54,10 +54,10 @@ class _Hessian:
         """Form the next Hessians in float64."""
         self._rough = None
 
-    def factorise(self, q: Floats) -> None:
+    def factorise(self, curvature: Floats) -> None:
         from scipy.linalg.lapack import dpotrf
 
-        weight = np.sqrt(q * (1.0 - q))
+        weight = np.sqrt(curvature)
         rows: NDArray[Any] = self._X if self._rough is None else self._rough
         scaled = rows * weight.astype(rows.dtype)[:, None]
         H = (scaled.T @ scaled).astype(np.float64, copy=False)
@@ -65,7 +65,7 @@ class _Hessian:
         self._factor, info = dpotrf(H.T, lower=0)
         if info != 0 and not self.exact:
             self.refine()
-            return self.factorise(q)
+            return self.factorise(curvature)
         longer = 1e-15 * float(np.trace(H))
         while info != 0 and np.isfinite(longer):
             # Rounding, or an unpenalised column on a saturated fit: a slightly longer diagonal
@@ -86,6 +86,7 @@ def minimise(
     penalty: Floats,
     start: Floats | None = None,
     *,
+    weights: Floats | None = None,
     rough: NDArray[np.float32] | None = None,
     keep: float = 0.2,
     tol: float = 1e-10,
@@ -97,6 +98,7 @@ def minimise(
     X : float64 [n, D]. Rows of label 1, and negated rows of label 0.
     penalty : float64 [D]. 1/C for weights, 0 for an intercept column.
     start : float64 [D], optional. Where to begin; zeros by default.
+    weights : float64 [n], optional. Weight of each row's loss; 1 by default.
     rough : float32 [n, D], optional. The same matrix: Hessians are then formed in float32, which
         changes the path, not where it ends (gradients stay in float64).
     keep : float. A factored Hessian is kept while a step with it shrinks the decrement below this
@@ -117,7 +119,10 @@ def minimise(
         margin: Floats = X @ at
         small = np.exp(-np.abs(margin))
         q: Floats = np.where(margin > 0, small, 1.0) / (1.0 + small)
-        loss = np.log1p(small).sum() - np.minimum(margin, 0.0).sum()
+        if weights is None:
+            loss = np.log1p(small).sum() - np.minimum(margin, 0.0).sum()
+        else:
+            loss = weights @ (np.log1p(small) - np.minimum(margin, 0.0))
         return q, float(loss + 0.5 * ((penalty * at) @ at))
 
     q, value = evaluate(w)
@@ -125,11 +130,12 @@ def minimise(
     decrement = np.inf
     stalled = 0  # exact Newton steps in a row that shrank a small decrement no more
     for step in range(1, _MAX_STEPS + 1):
-        gradient = penalty * w - X.T @ q
+        gradient = penalty * w - X.T @ (q if weights is None else weights * q)
         before = decrement
         while True:
             if age < 0:
-                hessian.factorise(q)
+                curvature = q * (1.0 - q)
+                hessian.factorise(curvature if weights is None else weights * curvature)
                 age = 0
             move = hessian.solve(gradient)
             decrement = float(np.sqrt(max(float(gradient @ move), 0.0)))
@@ -160,34 +166,6 @@ def minimise(
     return w, _MAX_STEPS
 
 
-def fit_logistic(
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    C: float = 1.0,
-    fit_intercept: bool = False,
-) -> Fit:
-    """Fit one logistic regression to convergence.
-
-    Parameters
-    ----------
-    X : [n, D], float32 or float64; computed in float64.
-    y : [n]. 0 = generated, 1 = real.
-    C : float. Inverse strength of the L2 penalty, as in scikit-learn.
-    fit_intercept : bool. Add an unpenalised intercept.
-
-    Returns
-    -------
-    Fit
-
-    Raises
-    ------
-    UserError
-        For shapes, labels or values that no fit can use.
-    """
-    return fit_path(X, y, [C], fit_intercept=fit_intercept)[0]
-
-
 def fit_path(
     X: ArrayLike, y: ArrayLike, Cs: list[float], *, fit_intercept: bool = False
 ) -> list[Fit]:
@@ -197,7 +175,18 @@ def fit_path(
     the row space: X = T Q^T with orthonormal columns Q (an LQ factorisation) leaves n columns T,
     the same penalty and the same optimum, w = Q v.
 
-    Parameters, errors: as `fit_logistic`; `Cs` is a list of C, best in increasing order.
+    Parameters
+    ----------
+    X : [n, D], float32 or float64; computed in float64.
+    y : [n]. 0 = generated, 1 = real.
+    Cs : list of float. Inverse strengths of the L2 penalty, as in scikit-learn, best in increasing
+        order.
+    fit_intercept : bool. Add an unpenalised intercept.
+
+    Raises
+    ------
+    UserError
+        For shapes, labels, values or strengths that no fit can use.
     """
     matrix = check_matrix(X, "X").astype(np.float64)
     labels = check_labels(y, "y", rows=len(matrix))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.probes.checks import check_matrix
-from clipsieve.probes.scores import accuracy, auc, best_threshold, log_loss, sigmoid
+from clipsieve.probes.scores import accuracy, auc, balanced_accuracy, log_loss, sigmoid
 
 
 @dataclass
@@ -21,11 +21,16 @@ class Probe:
     coef : float64 [D]. Weights.
     intercept : float. 0 when the probe was fitted without one.
     params : dict. `solver`, `C`, `max_iter`, `fit_intercept`; `n_iter` and `converged` of the final
-        fit on train and val; `grid`, and `seed` where one was used.
-    threshold : float. Logit threshold with the best accuracy on val, found with the chosen
-        parameters fitted on train alone (0 is the plain threshold).
-    val_logits : float64 [n_val]. Logits of the val rows under that fit on train alone.
-    val_scores : dict. `accuracy` (at logit 0), `accuracy_at_threshold`, `log_loss`, `auc` of
+        fit on train and val; `grid`, `score`, and `seed` where one was used; `ties`, how many
+        points of the grid shared the best score.
+    threshold : float. Logit threshold with the best (balanced) accuracy, on the scale of `coef`; 0
+        is the plain threshold. docs/method/probes.md says on which rows it is found.
+    operating_points : dict. `fpr_1`, `fpr_5`: the thresholds at which at most 1 % and 5 % of real
+        images are called generated; None where there were too few real images.
+    threshold_facts : dict. `folds`, `n`, `n_real` and `note` of `clipsieve.probes.thresholds`.
+    val_logits : float64 [n_val]. Logits of the rows that hyperparameters were tuned on (val, unless
+        others were given) under the fit on train alone.
+    val_scores : dict. `accuracy` and `balanced_accuracy` (at logit 0), `log_loss`, `auc` of
         `val_logits`.
     """
 
@@ -33,6 +38,8 @@ class Probe:
     intercept: float
     params: dict[str, Any]
     threshold: float = 0.0
+    operating_points: dict[str, float | None] = field(default_factory=dict)
+    threshold_facts: dict[str, Any] = field(default_factory=dict)
     val_logits: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     val_scores: dict[str, float] = field(default_factory=dict)
 
@@ -57,17 +64,12 @@ class Probe:
         z = self.logits(X)
         return np.column_stack([sigmoid(-z), sigmoid(z)])
 
-    def predict(self, X: ArrayLike, threshold: float = 0.0) -> NDArray[np.int64]:
-        """Return labels, int64 [n]: 1 (real) where the logit is above `threshold`, else 0."""
-        return (self.logits(X) > threshold).astype(np.int64)
 
-
-def judge(val_logits: NDArray[Any], y_val: NDArray[np.int64]) -> tuple[float, dict[str, float]]:
-    """Return the threshold with the best accuracy on val, and the scores of `Probe.val_scores`."""
-    threshold = best_threshold(val_logits, y_val)
-    return threshold, {
+def judge(val_logits: NDArray[Any], y_val: NDArray[np.int64]) -> dict[str, float]:
+    """Return the scores of `Probe.val_scores`."""
+    return {
         "accuracy": accuracy(val_logits, y_val),
-        "accuracy_at_threshold": accuracy(val_logits, y_val, threshold),
+        "balanced_accuracy": balanced_accuracy(val_logits, y_val),
         "log_loss": log_loss(val_logits, y_val),
         "auc": auc(val_logits, y_val),
     }

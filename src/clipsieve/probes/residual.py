@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
+from clipsieve.probes.grid import fit_probe
 from clipsieve.probes.probe import Probe, judge
+from clipsieve.probes.thresholds import held_out_thresholds, joined_groups
 
 Floats = NDArray[np.float64]
 
@@ -85,21 +88,61 @@ def residual_feature(
     return product[:, None]
 
 
+def fit_residual_probe(
+    X_train: ArrayLike, y_train: ArrayLike, X_val: ArrayLike, y_val: ArrayLike, **options: Any
+) -> Probe:
+    """Fit a probe on the one feature of `residual_feature`, scaled by its spread over train rows.
+
+    A cosine with the residual spreads over a few hundredths, so under a penalty on its weight no
+    value of C in the grid would let the logits leave 0. The standard deviation of the train rows
+    is divided out before the fit and folded into the coefficient after it: `coef` applies to the
+    feature as it is.
+
+    Parameters
+    ----------
+    X_train, X_val : [n, 1]. The feature.
+    y_train, y_val : [n]. 0 = generated, 1 = real.
+    options : as `fit_probe`, without `tune`.
+
+    Returns
+    -------
+    Probe
+        `params["scale"]` is the standard deviation that was divided out (1 for a constant feature).
+
+    Raises
+    ------
+    UserError
+        As `fit_probe`.
+    """
+    X, V = check_matrix(X_train, "X_train"), check_matrix(X_val, "X_val")
+    spread = float(X.std(dtype=np.float64))
+    scale = spread if spread > 1e-12 * float(np.abs(X).max()) else 1.0
+    probe = fit_probe(X / scale, y_train, V / scale, y_val, **options)
+    return replace(probe, coef=probe.coef / scale, params={**probe.params, "scale": scale})
+
+
 def fit_nearest_mean(
-    X_train: ArrayLike, y_train: ArrayLike, X_val: ArrayLike, y_val: ArrayLike
+    X_train: ArrayLike,
+    y_train: ArrayLike,
+    X_val: ArrayLike,
+    y_val: ArrayLike,
+    *,
+    score: str = "balanced_accuracy",
+    groups: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Probe:
     """Return the nearest-class-mean classifier in the form of a probe (a control).
 
     A row is called real when it is nearer (Euclidean) to the mean of the real rows, which is
     linear: coef = mean_real - mean_generated, intercept = (|mean_generated|^2 - |mean_real|^2) / 2.
     The logit is half the difference of the squared distances; it is no calibrated probability. As
-    for every probe, the coefficients come from train and val together, threshold and scores on val
-    from train alone.
+    for every probe, the coefficients come from train and val together, scores on val from train
+    alone, and thresholds from folds.
 
     Parameters
     ----------
     X_train, X_val : [n, D].
     y_train, y_val : [n]. 0 = generated, 1 = real.
+    score, groups : as `fit_probe`; they bear on the thresholds alone.
 
     Raises
     ------
@@ -112,15 +155,22 @@ def fit_nearest_mean(
     v = check_labels(y_val, "y_val", rows=len(V))
     coef, intercept = _between_means(X, y)
     logits = V.astype(np.float64) @ coef + intercept
-    coef, intercept = _between_means(np.concatenate([X, V]), np.concatenate([y, v]))
-    threshold, scores = judge(logits, v)
+    both, labels = np.concatenate([X, V]), np.concatenate([y, v])
+    coef, intercept = _between_means(both, labels)
+    thresholds = held_out_thresholds(
+        lambda kept, factor: _between_means(both[kept], labels[kept]),
+        joined_groups(groups, len(X), len(V)), labels, both, labels,
+        otherwise=(logits, v), balanced=score != "accuracy",
+    )  # fmt: skip
     return Probe(
         coef=coef,
         intercept=intercept,
         params={"solver": "nearest_mean", "fit_intercept": True, "n_iter": 0, "converged": True},
-        threshold=threshold,
+        threshold=thresholds.threshold,
+        operating_points=thresholds.operating_points,
+        threshold_facts=thresholds.facts,
         val_logits=logits,
-        val_scores=scores,
+        val_scores=judge(logits, v),
     )
 
 

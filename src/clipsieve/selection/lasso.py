@@ -13,6 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsieve.probes.scores import losses, sigmoid
+
 Floats = NDArray[np.float64]
 
 _SHRINK = 0.85  # ratio of neighbouring penalties on the way down
@@ -55,20 +57,13 @@ def columns_by_lasso(X: Floats, k: int) -> NDArray[np.int64]:
             below, best = middle, found
         else:
             above, w = middle, found
-    gradient = np.abs(X.T @ _wrong(X @ best))
+    gradient = np.abs(X.T @ sigmoid(-(X @ best)))
     order = np.lexsort((-gradient, -np.abs(best)))
     return np.sort(order[:k]).astype(np.int64)
 
 
-def _wrong(margin: Floats) -> Floats:
-    """Return 1 / (1 + exp(margin))."""
-    small = np.exp(-np.abs(margin))
-    return np.where(margin > 0, small, 1.0) / (1.0 + small)
-
-
 def _objective(margin: Floats, w: Floats, mu: float) -> float:
-    loss = np.log1p(np.exp(-np.abs(margin))).sum() - np.minimum(margin, 0.0).sum()
-    return float(loss + mu * np.abs(w).sum())
+    return float(losses(margin).sum() + mu * np.abs(w).sum())
 
 
 def _solve(X: Floats, mu: float, start: Floats) -> Floats:
@@ -77,7 +72,7 @@ def _solve(X: Floats, mu: float, start: Floats) -> Floats:
     value = _objective(margin, w, mu)
     playing = w != 0.0
     for _ in range(_OUTER):
-        q = _wrong(margin)
+        q = sigmoid(-margin)
         gradient = -(X.T @ q)
         # Optimality: |gradient_j| <= mu where w_j = 0, gradient_j = -mu sign(w_j) elsewhere.
         gap = np.where(

@@ -15,6 +15,7 @@ from clipsieve.cli import main
 from clipsieve.demo import photographs, recipes
 from clipsieve.demo.simulated import denoise_in_steps, upsample
 from clipsieve.errors import UserError
+from clipsieve.io.files import seed_of
 
 UPSAMPLE = '{"method": "upsample", "decoder": "nearest"}'
 
@@ -203,7 +204,7 @@ def test_recipes_are_filled_in_and_say_what_they_are() -> None:
 
 
 def test_seeds_differ_by_generator_and_name() -> None:
-    seeds = {recipes.seed_of(s, g, n) for s in (0, 1) for g in ("a", "b") for n in ("x", "y")}
+    seeds = {seed_of(s, g, n) for s in (0, 1) for g in ("a", "b") for n in ("x", "y")}
     assert len(seeds) == 8
 
 

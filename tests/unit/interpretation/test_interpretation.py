@@ -32,7 +32,7 @@ from clipsieve.interpretation.nulls import (
     share_at_least,
     unit_rows,
 )
-from clipsieve.probes import fit_logistic
+from clipsieve.probes import fit_path
 from clipsieve.selection.filters import shuffled_labels
 
 
@@ -364,7 +364,7 @@ def test_probes_on_columns_with_shuffled_labels_reach_small_p_as_often_as_they_s
         generated, group = np.arange(n) % 2 == 0, np.array([f"g{i}" for i in range(n)])
         rows = LabelledRows(X, generated, group)
         (y,) = shuffled_labels(~generated, 1, seed=10_000 + trial)
-        fit = fit_logistic(X[:, list(columns)], y, C=10.0)
+        (fit,) = fit_path(X[:, list(columns)], y, [10.0])
         vector = probe_direction(fit.coef, columns, d)
         direction = Direction("probe", "g", "components/a--b", vector, columns)
         refits = {"components/a--b": [Refit(rows, columns, 10.0, False)]}

@@ -8,12 +8,14 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from clipsieve.errors import UserError
-from clipsieve.probes import fit_logistic, fit_path, fit_probe, saga
+from clipsieve.probes import fit_path, fit_probe, saga
 from clipsieve.probes.grid import CS, MAX_ITERS, SOLVERS
+from clipsieve.probes.scores import log_loss
 
 
 @pytest.fixture(autouse=True)
@@ -43,19 +45,34 @@ def sklearn_fit(X, y, solver, C, max_iter, fit_intercept=False, seed=0):
         return model.fit(X, y)
 
 
-def plain_loop(X, y, V, v, fit_intercept=False, seed=0):
-    """Fit all 96 points; ties to the smaller C, then to the earlier point."""
-    best = None
+SCORES = {
+    "accuracy": lambda v, z: metrics.accuracy_score(v, z > 0),
+    "balanced_accuracy": lambda v, z: metrics.balanced_accuracy_score(v, z > 0),
+    "auc": metrics.roc_auc_score,
+    "log_loss": lambda v, z: -log_loss(z, v),
+}
+
+
+def plain_loop(X, y, V, v, fit_intercept=False, seed=0, score="balanced_accuracy"):
+    """Fit all 96 points; ties to the lower log-loss, then the smaller C, then the earlier point."""
+    found = []
     for solver in SOLVERS:
         for C in CS:
             for max_iter in MAX_ITERS:
                 model = sklearn_fit(X, y, solver, C, max_iter, fit_intercept, seed)
-                score = float(np.mean(model.predict(V) == v))
-                if best is None or score > best[0] or (score == best[0] and best[2] > C):
-                    best = score, solver, C, max_iter, model.decision_function(V)
-    _, solver, C, max_iter, logits = best
+                logits = model.decision_function(V)
+                value = (
+                    round(SCORES[score](v, logits), 12)
+                    if score != "log_loss"
+                    else SCORES[score](v, logits)
+                )
+                found.append((value, log_loss(logits, v), solver, C, max_iter, logits))
+    best = sorted(found, key=lambda f: (-f[0], f[1], f[3]))[0]  # a stable sort: then the earlier
+    ties = sum(f[0] == best[0] for f in found)
+    _, _, solver, C, max_iter, logits = best
     both = np.concatenate([X, V]), np.concatenate([y, v])
-    return best, logits, sklearn_fit(*both, solver, C, max_iter, fit_intercept, seed)
+    refit = sklearn_fit(*both, solver, C, max_iter, fit_intercept, seed)
+    return (best[0], solver, C, max_iter), ties, logits, refit
 
 
 CASES = [
@@ -68,6 +85,10 @@ CASES = [
     {"seed": 6, "n": 30, "D": 50, "scale": 3.0},
     {"seed": 7, "shift": 6.0},
     {"seed": 8, "scale": 3.0, "fit_seed": 5},
+    {"seed": 9, "n": 81, "n_val": 41, "score": "accuracy"},
+    {"seed": 10, "n": 70, "n_val": 51, "scale": 10.0},
+    {"seed": 12, "score": "auc"},
+    {"seed": 13, "score": "log_loss", "scale": 10.0},
 ]
 
 
@@ -78,20 +99,21 @@ def compared():
         for case in CASES:
             options = dict(case)
             fit_intercept = options.pop("fit_intercept", False)
-            seed = options.pop("fit_seed", 0)
+            seed, score = options.pop("fit_seed", 0), options.pop("score", "balanced_accuracy")
             data = draw(**options)
-            ours = fit_probe(*data, fit_intercept=fit_intercept, seed=seed)
-            found.append((ours, plain_loop(*data, fit_intercept, seed)))
+            ours = fit_probe(*data, fit_intercept=fit_intercept, seed=seed, score=score)
+            found.append((ours, plain_loop(*data, fit_intercept, seed, score), data[3]))
     return found
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_paper_grid_equals_the_plain_loop(compared, case):
-    ours, ((score, solver, C, max_iter, _), logits, refit) = compared[case]
+    ours, ((value, solver, C, max_iter), ties, logits, refit), v = compared[case]
     assert (ours.params["solver"], ours.params["C"], ours.params["max_iter"]) == (
         solver, C, max_iter,
     )  # fmt: skip
-    assert ours.val_accuracy == score
+    assert ours.params["ties"] == ties
+    assert SCORES[ours.params["score"]](v, ours.val_logits) == pytest.approx(value, abs=1e-12)
     np.testing.assert_array_equal(ours.val_logits, logits)
     np.testing.assert_array_equal(ours.coef, refit.coef_[0])
     assert ours.intercept == refit.intercept_[0]
@@ -99,10 +121,10 @@ def test_paper_grid_equals_the_plain_loop(compared, case):
 
 
 def test_the_cases_reach_both_solvers_and_unconverged_fits(compared):
-    chosen = [ours.params for ours, _ in compared]
+    chosen = [ours.params for ours, *_ in compared]
     assert {p["solver"] for p in chosen} == set(SOLVERS)
     assert {p["converged"] for p in chosen} == {True, False}
-    assert any(ours.val_accuracy == 1.0 for ours, _ in compared)
+    assert any(ours.val_accuracy == 1.0 for ours, *_ in compared)
     assert all(p["fits"] < 96 for p in chosen)
 
 
@@ -148,7 +170,7 @@ def test_converged_fit_satisfies_the_optimality_condition(scale):
     X[:, 10] = X[:, 11]
     X[:, 12] = 0.0
     y = (X[:, -1] + scale * rng.standard_normal(400) > 0).astype(int)
-    fit = fit_logistic(X.astype(np.float32), y, C=10.0, fit_intercept=True)
+    fit = fit_path(X.astype(np.float32), y, [10.0], fit_intercept=True)[0]
     X = X.astype(np.float32).astype(np.float64)
     p = 1 / (1 + np.exp(-(X @ fit.coef + fit.intercept)))
     gradient = X.T @ (p - y) + fit.coef / 10.0
@@ -182,32 +204,69 @@ def test_converged_fit_on_ill_conditioned_rows(seed):
 def test_values_too_large_to_square_are_refused():
     X = np.array([[1e200, 1.0], [-1e200, 2.0], [3e200, 0.0]])
     with pytest.raises(UserError, match="too large to square"), np.errstate(all="ignore"):
-        fit_logistic(X, [0, 1, 1])
+        fit_path(X, [0, 1, 1], [1.0])
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])
-def test_fast_grid_takes_the_smallest_best_C_and_refits_on_both(fit_intercept):
+@pytest.mark.parametrize("score", ["balanced_accuracy", "log_loss", "auc"])
+def test_fast_grid_takes_the_best_C_and_refits_on_both(fit_intercept, score):
     X, y, V, v = draw(31, scale=2.0)
-    ours = fit_probe(X, y, V, v, grid="fast", fit_intercept=fit_intercept)
-    scores = []
+    ours = fit_probe(X, y, V, v, grid="fast", fit_intercept=fit_intercept, score=score)
+    found = []
     for C in CS:
         model = LogisticRegression(C=C, tol=1e-10, max_iter=5000, fit_intercept=fit_intercept)
-        scores.append(np.mean(model.fit(X, y).predict(V) == v))
-    C = CS[int(np.argmax(scores))]
+        logits = model.fit(X, y).decision_function(V)
+        found.append((round(SCORES[score](v, logits), 9), log_loss(logits, v), C))
+    value, _, C = sorted(found, key=lambda f: (-f[0], f[1], f[2]))[0]
     assert ours.params["C"] == C
-    assert ours.val_accuracy == max(scores)
+    assert ours.params["ties"] == sum(f[0] == value for f in found)
     both = LogisticRegression(C=C, tol=1e-10, max_iter=5000, fit_intercept=fit_intercept)
     both.fit(np.concatenate([X, V]), np.concatenate([y, v]))
     np.testing.assert_allclose(ours.coef, both.coef_[0], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(ours.predict_proba(V), both.predict_proba(V), rtol=1e-5)
 
 
+@pytest.mark.parametrize("grid", ["paper", "fast"])
+def test_ties_go_to_the_lower_log_loss_and_are_counted(grid):
+    # far apart: every point is right everywhere on val, and the weakest penalty is the surest
+    X, y, V, v = draw(32, shift=9.0, D=4)
+    ours = fit_probe(X, y, V, v, grid=grid)
+    assert ours.params["ties"] > (90 if grid == "paper" else 7)
+    assert ours.params["C"] == 10.0
+    assert ours.val_scores["log_loss"] < 0.02
+
+
+def test_imbalance_is_no_reason_to_call_everything_by_one_name():
+    # three generated rows to a real one: all "generated" has accuracy 0.75, and no use
+    rng = np.random.default_rng(33)
+    y, v = (np.arange(n) % 4 == 0 for n in (200, 120))
+    X, V = (rng.standard_normal((len(t), 3)) + 0.7 * t[:, None] for t in (y, v))
+    chosen = {
+        score: fit_probe(X, y, V, v, grid="fast", fit_intercept=True, score=score)
+        for score in ("accuracy", "balanced_accuracy")
+    }
+    held_out = rng.standard_normal((4000, 3))
+    t = np.arange(4000) % 2
+    held_out += 0.7 * t[:, None]
+    by_threshold = {
+        score: np.mean((probe.logits(held_out) > probe.threshold) == t)
+        for score, probe in chosen.items()
+    }
+    assert by_threshold["balanced_accuracy"] > by_threshold["accuracy"] + 0.05
+
+
+def test_unknown_score_is_refused():
+    with pytest.raises(UserError, match="allowed: accuracy, balanced_accuracy, auc, log_loss"):
+        fit_probe(*draw(61, n=20, n_val=10, D=3), score="f1")
+
+
 def test_permuted_and_scaled_columns_permute_and_scale_the_weights():
     X, y, _, _ = draw(41, D=7)
     order = np.random.default_rng(0).permutation(7)
-    fit = fit_logistic(X, y, C=0.3)
-    np.testing.assert_allclose(fit_logistic(X[:, order], y, C=0.3).coef, fit.coef[order], rtol=1e-8)
-    scaled = fit_logistic(X * 4.0, y, C=0.3 / 16.0)
+    (fit,) = fit_path(X, y, [0.3])
+    (permuted,) = fit_path(X[:, order], y, [0.3])
+    np.testing.assert_allclose(permuted.coef, fit.coef[order], rtol=1e-8)
+    (scaled,) = fit_path(X * 4.0, y, [0.3 / 16.0])
     np.testing.assert_allclose(scaled.coef * 4.0, fit.coef, rtol=1e-8)
 
 
@@ -276,4 +335,4 @@ def test_unknown_grid_and_C_are_refused():
     with pytest.raises(UserError, match="allowed: paper, fast"):
         fit_probe(*data, grid="coarse")
     with pytest.raises(UserError, match="C is 0"):
-        fit_logistic(*data[:2], C=0)
+        fit_path(*data[:2], [0])

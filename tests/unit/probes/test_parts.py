@@ -14,8 +14,11 @@ from clipsieve.probes import (
     Probe,
     accuracy,
     auc,
+    balanced_accuracy,
     best_threshold,
     fit_nearest_mean,
+    fit_probe,
+    fit_residual_probe,
     log_loss,
     residual,
     residual_feature,
@@ -58,12 +61,48 @@ def test_residual_refuses_what_has_no_direction():
         residual_feature(ROWS, np.ones(5))
 
 
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+@pytest.mark.parametrize("grid", ["paper", "fast"])
+def test_residual_probe_is_sure_of_what_is_apart(kind, grid):
+    """One unscaled cosine under the penalty would leave every probability at 0.5."""
+    rng = np.random.default_rng(3)
+    y = np.arange(300) % 2
+    X = rng.standard_normal((300, 20)) * 0.3 + 5.0  # a large common mean: cosines hardly spread
+    X[:, 0] += y * 1.5
+    direction = residual(X[:200], y[:200])
+    feature = residual_feature(X, direction, kind=kind)
+    data = (feature[:200], y[:200], feature[200:], y[200:])
+    probe = fit_residual_probe(*data, grid=grid, fit_intercept=True)
+    logits = probe.logits(feature)  # the scale is in the coefficient
+    assert logits.std() > 0.3
+    assert probe.params["scale"] == pytest.approx(feature[:200].std())
+    assert (np.diff(logits[np.argsort(-feature[:, 0])]) >= 0).all()
+    expected = metrics.log_loss(y, 1 / (1 + np.exp(-logits)))
+    assert log_loss(logits, y) == pytest.approx(expected)
+    assert expected < 0.55
+    if kind == "cosine" and grid == "fast":
+        unscaled = fit_probe(*data, grid=grid, fit_intercept=True).logits(feature)
+        assert expected < 0.6 * log_loss(unscaled, y)
+    other = fit_residual_probe(
+        feature[:200] * 1e3, y[:200], feature[200:] * 1e3, y[200:], grid="fast", fit_intercept=True
+    )
+    same = fit_residual_probe(*data, grid="fast", fit_intercept=True)
+    np.testing.assert_allclose(other.coef * 1e3, same.coef, rtol=1e-6)
+
+
+def test_a_constant_feature_is_left_as_it_is():
+    y = np.arange(20) % 2
+    probe = fit_residual_probe(np.ones((20, 1)), y, np.ones((20, 1)), y, grid="fast")
+    assert probe.params["scale"] == 1.0
+    assert abs(probe.coef[0]) < 1e-9
+
+
 def test_nearest_mean_is_scikit_learns_nearest_centroid():
     rng = np.random.default_rng(2)
     new = rng.standard_normal((200, 6)) + np.arange(6)
     probe = fit_nearest_mean(ROWS[:30], LABELS[:30], ROWS[30:], LABELS[30:])
     np.testing.assert_array_equal(
-        probe.predict(new), NearestCentroid().fit(ROWS, LABELS).predict(new)
+        probe.logits(new) > 0, NearestCentroid().fit(ROWS, LABELS).predict(new)
     )
     on_train = NearestCentroid().fit(ROWS[:30], LABELS[:30])
     assert probe.val_accuracy == on_train.score(ROWS[30:], LABELS[30:])
@@ -77,7 +116,6 @@ def test_probe_says_real_for_high_logits():
     np.testing.assert_allclose(proba.sum(axis=1), 1.0)
     assert proba[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
     assert proba[1, 1] == pytest.approx(np.exp(-799.0))  # no underflow to 1 - 1
-    assert probe.predict(X).tolist() == [1, 0, 1]
     with pytest.raises(UserError, match="must have 2"):
         probe.logits(np.ones((2, 3)))
 
@@ -92,6 +130,11 @@ def test_scores_are_scikit_learns(rows):
     y = np.array([int(b) for _, b in rows])
     assert accuracy(z, y) == metrics.accuracy_score(y, z > 0)
     assert log_loss(z, y) == pytest.approx(metrics.log_loss(y, sigmoid(z), labels=[0, 1]))
+    if 0 < y.sum() < len(y):
+        expected = metrics.balanced_accuracy_score(y, z > 0)
+        assert balanced_accuracy(z, y) == pytest.approx(expected, abs=1e-14)
+        if 2 * y.sum() == len(y):
+            assert balanced_accuracy(z, y) == accuracy(z, y)
     if 0 < y.sum() < len(y):
         assert auc(z, y) == pytest.approx(metrics.roc_auc_score(y, z))
     else:
@@ -117,3 +160,16 @@ def test_threshold_between_neighbouring_floats():
     z = np.array([low, high, -5.0, -6.0])
     y = np.array([0, 1, 0, 0])
     assert accuracy(z, y, best_threshold(z, y)) == 1.0
+
+
+def test_weights_of_rows_are_scikit_learns_sample_weights():
+    from sklearn.linear_model import LogisticRegression
+
+    from clipsieve.probes.newton import minimise
+
+    weights = np.random.default_rng(4).uniform(0.0, 3.0, 40)
+    signed = ROWS * np.where(LABELS == 1, 1.0, -1.0)[:, None]
+    w, _ = minimise(signed, np.full(6, 2.0), weights=weights)
+    model = LogisticRegression(C=0.5, solver="newton-cholesky", tol=1e-12, fit_intercept=False)
+    model.fit(ROWS, LABELS, sample_weight=weights)
+    np.testing.assert_allclose(w, model.coef_[0], rtol=1e-6)

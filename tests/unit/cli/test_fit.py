@@ -1,0 +1,173 @@
+"""clipsieve fit: on whose rows hyperparameters are found, and draws fitted together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipsieve.cli import main
+from clipsieve.io.dataset import read_rows
+from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
+from clipsieve.io.probes import StoredProbe, read_probes
+from clipsieve.probes import TuneRows, fit_probe
+from clipsieve.probes.features import features_of
+from tests.helpers.data_sets import write_image_set
+
+HEADS = [[1, 2], [0, 1]]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, list[Path]]:
+    """Three generators; a and c share real images, b has its own."""
+    found = {
+        name: write_image_set(tmp_path, name, label=0, shift=shift)
+        for name, shift in (("a", 1.5), ("b", 0.8), ("c", 1.0))
+    }
+    reals = {
+        name: write_image_set(tmp_path, name, label=1, seed=seed)
+        for name, seed in (("shared", 5), ("own", 6))
+    }
+    source = {"a": "shared", "b": "own", "c": "shared"}
+    return {
+        name: [found[name][0], reals[source[name]][0], found[name][1], reals[source[name]][1]]
+        for name in found
+    }
+
+
+def fit(files, tmp_path: Path, sets: list[FeatureSet], generator: str, *options: str):
+    features, output = tmp_path / "features.json", tmp_path / "probes.npz"
+    write_feature_sets(features, sets)
+    paths = [str(path) for path in files[generator]]
+    command = [
+        "fit",
+        "--features",
+        str(features),
+        "--embeddings",
+        *paths[:2],
+        "--splits",
+        *paths[2:],
+    ]
+    assert main([*command, *options, "--output", str(output)]) == 0
+    return read_probes(output)
+
+
+def tuned_on(files, *generators: str) -> list[str]:
+    options = []
+    for name in generators:
+        paths = [str(path) for path in files[name]]
+        options += ["--tune-embeddings", *paths[:2], "--tune-splits", *paths[2:]]
+    return options
+
+
+def heads_of(pair: tuple[str, str], draws=(HEADS,)) -> FeatureSet:
+    return FeatureSet(
+        f"heads/{pair[0]}--{pair[1]}", "heads", pair, space="heads", draws=tuple(draws),
+        excluded=pair[1:],
+    )  # fmt: skip
+
+
+def read(files, generator: str, *splits: str):
+    paths = files[generator]
+    return read_rows(paths[:2], paths[2:], ("train", "val"), "test").of(*splits)
+
+
+def alone(files, generator: str, val: str, heads, grid: str):
+    """The probe by `fit_probe` itself, groups written out by source."""
+    train, own = read(files, generator, "train"), read(files, generator, "val")
+    other = read(files, val, "train", "val")
+    source = {"a": "shared", "b": "own", "c": "shared"}
+
+    def named(rows, name):
+        return [f"{source[name]}:{group}" for group in rows.group]
+
+    trained = set(named(train, generator))
+    scored = [name not in trained for name in named(other, val)]
+    X = [features_of(rows, "heads", heads) for rows in (train, own, other)]
+    tune = TuneRows(X[2], other.label, named(other, val), scored)
+    return fit_probe(
+        X[0], train.label, X[1], own.label, grid=grid,
+        groups=(named(train, generator), named(own, generator)), tune=tune,
+    ), sum(scored)  # fmt: skip
+
+
+@pytest.mark.parametrize(("generator", "val"), [("a", "b"), ("c", "a"), ("a", "c")])
+@pytest.mark.parametrize("grid", ["paper", "fast"])
+def test_heads_are_tuned_on_the_validation_generator(files, tmp_path, generator, val, grid):
+    """On its train and val rows less the groups trained on, as the ranking was scored."""
+    options = ["--grid", grid, *tuned_on(files, "a", "b", "c")]
+    (probe,) = fit(files, tmp_path, [heads_of(("x", val))], generator, *options)
+    expected, n = alone(files, generator, val, HEADS, grid)
+    assert probe.facts["tuned_on"] == val
+    assert probe.facts["n_tune"] == n
+    assert n == (60 if val == "b" else 20)  # with shared photographs only those in val are left
+    assert probe.params["C"] == expected.params["C"]
+    np.testing.assert_allclose(probe.coef, expected.coef)
+    assert probe.facts["val_accuracy"] == expected.val_accuracy
+
+
+def test_without_the_option_it_is_its_own_val(files, tmp_path):
+    (probe,) = fit(files, tmp_path, [heads_of(("a", "b"))], "a")
+    assert probe.facts["tuned_on"] == "a"
+    assert probe.facts["n_tune"] == probe.facts["n_val"] == 20
+    assert probe.facts["thresholds"]["n"] == 60
+
+
+def same(one: StoredProbe, other: StoredProbe) -> None:
+    np.testing.assert_array_equal(one.coef, other.coef)
+    assert (one.threshold, one.params, one.facts) == (other.threshold, other.params, other.facts)
+
+
+def test_test_rows_bear_on_nothing(files, tmp_path):
+    sets = [heads_of(("a", "b")), FeatureSet("all", "all")]
+    before = fit(files, tmp_path, sets, "a", *tuned_on(files, "b"))
+    (tmp_path / "again").mkdir()
+    changed = {name: list(paths) for name, paths in files.items()}
+    import h5py
+
+    for path in {p for paths in changed.values() for p in paths[:2]}:
+        with h5py.File(path, "r+") as handle:
+            for name in ("embedding", "heads"):
+                values = handle[name][:]
+                values[3::4] = 1e3  # every fourth row is a test row
+                handle[name][:] = values
+    for one, other in zip(
+        before, fit(changed, tmp_path, sets, "a", *tuned_on(files, "b")), strict=True
+    ):
+        same(one, other)
+
+
+@pytest.mark.parametrize("family", ["random", "random_heads", "shuffled"])
+def test_draws_fitted_together_are_those_fitted_one_by_one(files, tmp_path, family):
+    rng = np.random.default_rng(0)
+    if family == "random_heads":
+        draws = [[[0, 0], [1, 1]], [[0, 2], [1, 2]], [[1, 0], [1, 2]]]
+        many = heads_of(("a", "b"), draws)
+    elif family == "random":
+        draws = [sorted(int(c) for c in rng.choice(12, 4, replace=False)) for _ in range(3)]
+        many = FeatureSet("random/a--b", "random", ("a", "b"), draws=tuple(draws))
+    else:
+        many = FeatureSet("shuffled", "shuffled", shuffle=True, draws=(None,) * 3)
+    options = ["--grid", "fast", *(tuned_on(files, "b") if family == "random_heads" else [])]
+    together = fit(files, tmp_path, [many], "c", *options)
+    assert len(together) == 3
+    assert all(probe.params["n_iter"] is None for probe in together)  # the batch, not the loop
+    paper = fit(files, tmp_path, [many], "c", "--grid", "paper", *options[2:])
+    for draw, probe in enumerate(together):
+        assert probe.draw == draw
+        assert probe.columns == many.draws[draw]
+        assert paper[draw].params["grid"] == "paper"
+    if family == "shuffled":
+        return  # labels by draw; tests of the batch itself hold these
+    for draw, probe in enumerate(together):
+        (one,) = fit(
+            files,
+            tmp_path,
+            [FeatureSet(**{**many.__dict__, "draws": (many.draws[draw],)})],
+            "c",
+            *options,
+        )
+        assert one.params["C"] == probe.params["C"]
+        np.testing.assert_allclose(one.coef, probe.coef, atol=1e-8)
+        assert one.facts == probe.facts
