@@ -172,7 +172,7 @@ def test_scores_are_scikit_learns():
     assert (areas <= high).all()
     assert (low < high).all()
     one, zero = np.ones(50), np.zeros(7)
-    losses, low, high = greedy_score.log_loss_bounds(logits, real, zero, one, zero, one)
+    losses, low, high = greedy_score.log_loss_bounds(logits, real, one / 50, zero, one, zero, one)
     np.testing.assert_allclose(losses, [log_loss(real, 1 / (1 + np.exp(-z))) for z in logits.T])
     assert (high - low < 1e-13).all()
 
