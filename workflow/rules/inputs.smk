@@ -121,6 +121,8 @@ def family_options(wildcards):
         ]
     if family in ("random", "random_heads"):
         options += ["--draws", config["controls"]["draws"], "--seed", wildcards.seed]
+    if family in SEARCHED:
+        options += ["--alpha", config["search"]["alpha"]]
     if family in FILTERED:
         sources = {g: STUDY.source_of(g) for pair in STUDY.pairs for g in pair}
         options += ["--sources", json.dumps(sources, sort_keys=True)]

@@ -68,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "of the pairs' generators and sources; for fisher, variance and l1",
         nargs="*", required=False, default=[],
     )  # fmt: skip
+    parser.add_argument(
+        "--alpha", choices=["first", "log_loss", "last", "one_se"], default="log_loss",
+        help="where a search stops removing: first or last maximum of its score, least log-loss, or"
+        " the smallest set within one standard error of the best score (default %(default)s)",
+    )  # fmt: skip
     add_sources(parser)
     parser.add_argument("--best", type=count, default=3, help="heads a set (default %(default)s)")
     parser.add_argument(
@@ -104,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
         else:
             found = choose.random_heads(ranked, args.best, args.exclude, args.draws, args.seed)
     else:
-        searched = _searched(args.searches, pairs)
+        searched = _searched(args.searches, pairs, args.alpha)
         if family == "random":
             found = choose.random_components(searched, args.draws, args.seed)
         elif family in {"fisher", "variance", "l1"}:
@@ -122,18 +127,28 @@ def _pair(text: str) -> Pair:
     return first, second
 
 
-def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searched]:
+def _searched(paths: Sequence[str], pairs: Sequence[Pair], alpha: str) -> dict[Pair, Searched]:
     from clipsieve.io.tables import read_table
     from clipsieve.selection.choose import Searched
+    from clipsieve.selection.greedy.stop import kept_at, warnings_of
 
-    notes = {Path(path).stem: read_table(path)[1] for path in paths}
+    searches = {Path(path).stem: read_table(path, ("step", "removed")) for path in paths}
     found = {}
     for a, b in pairs:
         for direction in (f"{a}--{b}", f"{b}--{a}"):
-            if direction not in notes:
+            if direction not in searches:
                 raise UserError(f"--searches: no {direction}.parquet, which pair {a}--{b} needs")
-        both = notes[f"{a}--{b}"], notes[f"{b}--{a}"]
-        found[a, b] = Searched((both[0]["kept"], both[1]["kept"]), both[0]["columns"])
+        there, back = searches[f"{a}--{b}"], searches[f"{b}--{a}"]
+        found[a, b] = Searched(
+            (kept_at(*there, alpha), kept_at(*back, alpha)),
+            there[1]["columns"],
+            alpha=alpha,
+            warnings={
+                direction: said
+                for direction in (f"{a}--{b}", f"{b}--{a}")
+                if (said := warnings_of(searches[direction][1], alpha))
+            },
+        )
     return found
 
 

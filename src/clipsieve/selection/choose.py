@@ -7,7 +7,7 @@ from their evaluation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,10 +26,15 @@ PLAIN = {
 
 @dataclass(frozen=True)
 class Searched:
-    """What the two searches of a pair found: kept columns of each direction, and the total of columns."""
+    """What the two searches of a pair found: kept columns of each direction, and the total of columns.
+
+    `alpha` is the rule that says where they stop; `warnings` are what each direction's search warns of.
+    """
 
     kept: tuple[Sequence[int], Sequence[int]]
     columns: int
+    alpha: str = "first"
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def union(self) -> list[int]:
@@ -63,6 +68,8 @@ def components(family: str, searched: Mapping[Pair, Searched]) -> list[FeatureSe
                 "columns": found.columns,
                 "kept": [len(kept) for kept in found.kept],
                 "union": len(found.union),
+                "alpha": found.alpha,
+                "warnings": {direction: list(said) for direction, said in found.warnings.items()},
             },
         )
         for (a, b), found in searched.items()

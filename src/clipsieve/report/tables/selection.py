@@ -100,7 +100,8 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
         facts,
         notes=[
             "Overlap: the Jaccard index, shared over all; chance: its expectation for two random"
-            " sets of these sizes, to first order (expected shared over expected union)."
+            " sets of these sizes, to first order (expected shared over expected union).",
+            *_warnings(entries, facts),
         ],
         run=run_of(tidy),
         encoders=encoders,
@@ -110,6 +111,17 @@ def selection_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[
 
 
 _SELECTED = {"components", "heads"}
+
+
+def _warnings(entries: Sequence[Mapping[str, Any]], facts: Facts) -> list[str]:
+    """Return a sentence for each search whose outcome says less than its score suggests."""
+    found = {}
+    for entry in entries:
+        for direction, said in ((entry.get("facts") or {}).get("warnings") or {}).items():
+            where = f"{facts.encoder_title(entry['encoder'])}, seed {entry['seed']}"
+            pair = facts.pair_title(direction, " \N{RIGHTWARDS ARROW} ")
+            found[where, direction] = f"{where}, search {pair}: {'; '.join(said)}."
+    return list(found.values())
 
 
 def _search_rows(part: pd.DataFrame, facts: Facts) -> Table:
