@@ -85,7 +85,12 @@ rule select:
         rankings=family_rankings,
         embeddings=family_embeddings,
         splits=family_splits,
-        code=code("selection/choose.py", "selection/filters.py", "selection/greedy/stop.py", "cli/select.py"),
+        code=code(
+            "selection/choose.py",
+            "selection/filters.py",
+            "selection/greedy/stop.py",
+            "cli/select.py",
+        ),
     output:
         "results/{run}/seed{seed}/{encoder}/features/{family}.json",
     log:
