@@ -81,7 +81,7 @@ def consensus_elimination(
     score: str = "auc",
     min_votes: int = 2,
     rounds: int = 4,
-    alpha: str = "last",
+    alpha: str = "log_loss",
     pool: str = "mean",
     source_of: Mapping[str, str] | None = None,
     seed: int = 0,
@@ -112,7 +112,7 @@ def consensus_elimination(
         Searches that must keep a column.
     rounds : int, default 4
         Searches; as many as there are generators where those are fewer.
-    alpha : {"first", "log_loss", "last", "one_se"}, default "last"
+    alpha : {"first", "log_loss", "last", "one_se"}, default "log_loss"
         Where each search stops.
     pool : {"mean", "worst"}, default "mean"
         How the scores of a round's scored generators become one.
