@@ -28,7 +28,7 @@ SPACES = ("embedding", "residual", "heads")
 #: What a selector can be made from, and the pairs that it needs for it.
 READS = {"searches": "unordered", "rankings": "ordered", "rows": "unordered"}
 #: Values of the config that a selector can be told; options of `clipsieve select` have these names.
-SETTINGS = ("best", "exclude", "draws")
+SETTINGS = ("best", "exclude", "draws", "alpha")
 
 _PATH = re.compile(r"clipsieve((?:\.[a-z_0-9]+)+):([a-z_0-9]+)")
 
@@ -241,16 +241,19 @@ FAMILIES = catalogue((
     ),
     Family(
         "components", "components", "method", f"{_CHOOSE}:kept_columns",
-        pairs="unordered", reads=("searches",), explained=True, robustness=True, figure="figure3",
+        pairs="unordered", reads=("searches",),
+        settings={"alpha": "search.alpha"}, explained=True, robustness=True, figure="figure3",
     ),
     Family(
         "components_intercept", "components, with intercept", "method", f"{_CHOOSE}:kept_columns",
-        pairs="unordered", reads=("searches",), fit_intercept=True,
+        pairs="unordered", reads=("searches",),
+        settings={"alpha": "search.alpha"}, fit_intercept=True,
         same_choice_as="components", figure="figure2",
     ),
     Family(
         "residual_components", "residual on components", "method", f"{_CHOOSE}:kept_columns",
-        pairs="unordered", reads=("searches",), space="residual", fit_intercept=True,
+        pairs="unordered", reads=("searches",),
+        settings={"alpha": "search.alpha"}, space="residual", fit_intercept=True,
         same_choice_as="components", figure="figure4",
     ),
     Family(

@@ -4,6 +4,6 @@ They are parameters of the expensive rules, whose code is not compared by conten
 """
 
 EMBED = 1
-SEARCH = 2
+SEARCH = 3
 HEADS = 2
 PROBE = 2

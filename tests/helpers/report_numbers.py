@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from clipsieve.selection.greedy.stop import facts_of_stops
+
 if TYPE_CHECKING:
     from tests.helpers.report_inputs import Made
 
@@ -121,7 +123,9 @@ def searches(made: Made, base: Path, rng: Any, components: int) -> None:
                 **{"certified": "bound", "left": components - steps},
             }
         )
-        note = {"initial_score": 0.69, "kept": [1, 2], "score": "accuracy", "rows": 600}
+        path = np.r_[0.69, score], np.r_[0.31, 1 - score], np.full(components, 0.02)
+        note = {"initial_score": 0.69, "score": "accuracy", "columns": components, "rows": 600}
+        note |= facts_of_stops(*path, score="accuracy", columns=components)
         table = pa.Table.from_pandas(frame, preserve_index=False)
         table = table.replace_schema_metadata({b"clipsieve": json.dumps(note).encode()})
         pq.write_table(table, made.add("searches", base / "searches" / f"{a}--{b}.parquet"))

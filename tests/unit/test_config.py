@@ -39,7 +39,8 @@ def test_defaults_are_filled_at_every_depth():
     resolved = config.resolve(raw(), SCHEMA)
     assert resolved["search"] == {
         "C": 1.0,
-        "score": "accuracy",
+        "score": "balanced_accuracy",
+        "alpha": "log_loss",
         "tie": "log_loss",
         "fit_intercept": False,
     }

@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="inverse L2 strength (default %(default)s)",
     )
     parser.add_argument(
-        "--score", choices=["accuracy", "auc", "log_loss"], default=default("search.score"),
+        "--score", choices=["accuracy", "balanced_accuracy", "auc", "log_loss"],
+        default=default("search.score"),
         help="what a removal is judged by (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.roles import FITTING
     from clipsieve.io.tables import write_table
     from clipsieve.selection import greedy_elimination
+    from clipsieve.selection.greedy.stop import facts_of_stops
 
     train_name, val_name = (Path(p[0]).stem for p in (args.train_embeddings, args.val_embeddings))
     what = f"search {train_name}--{val_name}"
@@ -97,6 +99,7 @@ def run(args: argparse.Namespace) -> None:
         scored.embedding,
         scored.label,
         **options,
+        val_group=scored.group,
         checkpoint=checkpoint,
         threads=args.threads,
         progress=_Progress(what),
@@ -110,7 +113,9 @@ def run(args: argparse.Namespace) -> None:
         "val": val_name,
         "columns": int(train.embedding.shape[1]),
         "initial_score": float(result.initial_score),
-        "kept": [int(column) for column in result.kept],
+        "initial_log_loss": float(result.initial_log_loss),
+        "initial_error": float(result.initial_error),
+        **facts_of_stops(*result.path, score=args.score, columns=int(train.embedding.shape[1])),
         "n_train": len(train),
         "n_val": len(scored),
     }
@@ -120,6 +125,7 @@ def run(args: argparse.Namespace) -> None:
             "step": range(1, steps + 1),
             "removed": result.removed,
             "score": result.scores,
+            "error": result.errors,
             "log_loss": result.log_losses,
             "ties": result.ties,
             "certified": result.certified,
@@ -133,7 +139,9 @@ def run(args: argparse.Namespace) -> None:
 def _digest(rows: Rows) -> str:
     import hashlib
 
-    return hashlib.sha256(rows.embedding.tobytes() + rows.label.tobytes()).hexdigest()
+    return hashlib.sha256(
+        rows.embedding.tobytes() + rows.label.tobytes() + "\n".join(rows.group).encode()
+    ).hexdigest()
 
 
 class _Progress:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
 from clipsieve.cli.options import add_image_sets, add_sources, count, words_by_generator
+from clipsieve.config import default
 from clipsieve.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sources(group)
     group = parser.add_argument_group(
-        "settings", "Each is needed by the families named, and refused by the others."
+        "settings",
+        "Each is for the families named, which need it where it has no default; others refuse it.",
     )
     group.add_argument(
         "--best", type=count, help=f"how many heads make a set; for {_names(setting='best')}"
@@ -81,6 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["validation", "both"],
         help="which generators of an ordered pair take no part in the evaluation; for"
         f" {_names(setting='exclude')}",
+    )
+    group.add_argument(
+        "--alpha",
+        choices=["first", "log_loss", "last", "one_se"],
+        help="where a search stops removing: first or last maximum of its score, least log-loss, or"
+        " the smallest set within one standard error of the best score (default"
+        f" {default('search.alpha')}); for {_names(setting='alpha')}",
     )
     group.add_argument(
         "--draws", type=count, help=f"how many sets are drawn; for {_names(setting='draws')}"
@@ -98,7 +107,8 @@ def run(args: argparse.Namespace) -> None:
     family = families.get(args.family)
     _check_options(args, family)
     pairs = [_pair(text) for text in args.pairs]
-    searched = _searched(args.searches, pairs) if "searches" in family.reads else {}
+    alpha = args.alpha or default("search.alpha")
+    searched = _searched(args.searches, pairs, alpha) if "searches" in family.reads else {}
     ranked = _ranked(args.rankings, pairs) if "rankings" in family.reads else {}
     rows = _pair_rows(args, pairs) if "rows" in family.reads else {}
     settings: dict[str, Any] = {
@@ -133,7 +143,7 @@ def _check_options(args: argparse.Namespace, family: Family) -> None:
     }
     for name, needed in wanted.items():
         value = getattr(args, name)
-        if needed and value in (None, []):
+        if needed and value in (None, []) and name != "alpha":  # that has a default
             raise UserError(f"--{name}: the family {family.name} needs it")
         if not needed and value not in (None, []):
             raise UserError(f"--{name}: the family {family.name} does not use it; leave it out")
@@ -146,19 +156,29 @@ def _pair(text: str) -> Pair:
         raise UserError(f"--pairs: {error}") from None
 
 
-def _searched(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, Searched]:
+def _searched(paths: Sequence[str], pairs: Sequence[Pair], alpha: str) -> dict[Pair, Searched]:
     from clipsieve.io.tables import read_table
     from clipsieve.selection.choose import Searched
+    from clipsieve.selection.greedy.stop import kept_at, warnings_of
 
-    read = [read_table(path)[1] for path in paths]
-    notes = {f"{note.get('train')}--{note.get('val')}": note for note in read}
+    read = [read_table(path, ("step", "removed")) for path in paths]
+    searches = {f"{note.get('train')}--{note.get('val')}": (table, note) for table, note in read}
     found = {}
     for pair in pairs:
         there, back = families.pair_id(*pair), families.pair_id(*pair[::-1])
         for direction in (there, back):
-            if direction not in notes:
+            if direction not in searches:
                 raise UserError(f"--searches: no search {direction}, which pair {there} needs")
-        found[pair] = Searched((notes[there]["kept"], notes[back]["kept"]), notes[there]["columns"])
+        found[pair] = Searched(
+            (kept_at(*searches[there], alpha), kept_at(*searches[back], alpha)),
+            searches[there][1]["columns"],
+            alpha=alpha,
+            warnings={
+                direction: said
+                for direction in (there, back)
+                if (said := warnings_of(searches[direction][1], alpha))
+            },
+        )
     return found
 
 

@@ -24,10 +24,15 @@ Head = tuple[int, int]
 
 @dataclass(frozen=True)
 class Searched:
-    """What the two searches of a pair found: kept columns of each direction, and the total of columns."""
+    """What the two searches of a pair found: kept columns of each direction, and the total of columns.
+
+    `alpha` is the rule that says where they stop; `warnings` are what each direction's search warns of.
+    """
 
     kept: tuple[Sequence[int], Sequence[int]]
     columns: int
+    alpha: str = "first"
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def union(self) -> list[int]:
@@ -138,7 +143,11 @@ def kept_columns(given: Given) -> Chosen:
     """Choose the union of what both searches of the pair kept."""
     union = given.searched.union
     kept = [len(columns) for columns in given.searched.kept]
-    facts = {"columns": given.searched.columns, "kept": kept, "union": len(union)}
+    warnings = {direction: list(said) for direction, said in given.searched.warnings.items()}
+    facts = {
+        **{"columns": given.searched.columns, "kept": kept, "union": len(union)},
+        **{"alpha": given.searched.alpha, "warnings": warnings},
+    }
     return Chosen([union], facts)
 
 

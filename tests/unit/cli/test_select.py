@@ -21,6 +21,19 @@ SOURCES = {"a": "real_one", "bb": "real_one", "ccc": "real_three", "dddd": "real
 KEPT = {"a--bb": [1, 4], "bb--a": [4, 9], "ccc--dddd": [0], "dddd--ccc": [0]}
 
 
+def write_search(path, kept):
+    """A search of 12 columns whose least log-loss leaves `kept`, and whose last maximum leaves one."""
+    removed = [c for c in range(12) if c not in kept] + kept[:-1]
+    stops = {"first": 1, "log_loss": 12 - len(kept), "last": 11, "one_se": 11}
+    train, val = path.stem.split("--")
+    note = {"train": train, "val": val, "columns": 12, "steps": 11, "at_ceiling": 7}
+    note["stops"] = {
+        alpha: {"step": step, "kept": 12 - step, "share": 1 - step / 12}
+        for alpha, step in stops.items()
+    }
+    write_table(pd.DataFrame({"step": range(1, 12), "removed": removed}), path, note)
+
+
 @pytest.fixture
 def files(tmp_path):
     found = {"embeddings": [], "splits": [], "searches": [], "rankings": []}
@@ -32,9 +45,7 @@ def files(tmp_path):
         found["splits"].append(str(splits))
     for direction, kept in KEPT.items():
         path = tmp_path / "searches" / f"{direction}.parquet"
-        train, val = direction.split("--")
-        note = {"train": train, "val": val, "kept": kept, "columns": 12}
-        write_table(pd.DataFrame({"step": [1]}), path, note)
+        write_search(path, kept)
         found["searches"].append(str(path))
     for train, val in [*PAIRS, ("bb", "a")]:
         rank = pd.DataFrame(
@@ -108,7 +119,7 @@ def test_heads_are_the_best_of_the_ranking(tmp_path, files):
     ]
 
 
-SETTINGS = {"best": "2", "draws": "3"}
+SETTINGS = {"best": "2", "draws": "3", "alpha": "log_loss"}
 
 
 def select_everything(tmp_path, files, family, exclude):
@@ -202,3 +213,20 @@ def test_what_is_missing_or_needless_is_named(tmp_path, files, capsys, family, o
     known = {"SEARCH": files["searches"][0], "RANKING": files["rankings"][0]}
     assert select(tmp_path, family, *(known.get(o, o) for o in options)) == 2
     assert said in capsys.readouterr().err
+
+
+def test_alpha_says_where_a_search_stops(tmp_path, files):
+    common = (*pairs(), "--searches", *files["searches"])
+    least = select(tmp_path, "components", *common, "--alpha", "log_loss")
+    assert [item.draws for item in least] == [([1, 4, 9],), ([0],)]
+    last = select(tmp_path, "components", *common, "--alpha", "last")
+    assert [item.draws for item in last] == [([4, 9],), ([0],)]
+    first = select(tmp_path, "components", *common, "--alpha", "first")
+    assert [item.facts["kept"] for item in first] == [[11, 11]] * 2
+    assert first[0].facts["alpha"] == "first"
+    said = first[0].facts["warnings"]
+    assert set(said) == {"a--bb", "bb--a"}
+    assert said["a--bb"][0] == "the score sat at its ceiling for 7 of 11 steps"
+    assert said["a--bb"][1].startswith("92 % of the columns were kept")
+    random = select(tmp_path, "random", *common, "--alpha", "last", "--draws", "2")
+    assert [len(draw) for item in random for draw in item.draws] == [2, 2, 1, 1]

@@ -102,7 +102,7 @@ def test_an_unknown_pair_is_refused(demo):
         build_figure("figure5", {}, facts_of(demo))
 
 
-def test_alpha_is_the_first_maximum_of_each_direction(demo):
+def test_the_four_stopping_points_of_each_direction_are_marked(demo):
     with style():
         figure = build_figure("figure5", demo.inputs, facts_of(demo))
     ax = figure.axes[0]
@@ -111,11 +111,17 @@ def test_alpha_is_the_first_maximum_of_each_direction(demo):
     labels = [t.get_text().replace("\n", " ") for t in ax.get_legend().get_texts()]
     for stem, label in zip((f"{a}--{b}", f"{b}--{a}"), labels, strict=True):
         steps = pd.read_parquet(base / f"{stem}.parquet")
-        scores = list(steps["score"])
-        alpha = int(steps["step"].iloc[scores.index(max(scores))])
-        assert label.endswith(f"(α = {alpha})")
-        dots = [line for line in ax.lines if line.get_marker() == "o"]
-        assert any(d.get_xdata()[0] == alpha and d.get_ydata()[0] == max(scores) for d in dots)
+        scores = [0.69, *steps["score"]]
+        best = max(scores)
+        last = len(scores) - 1 - scores[::-1].index(best)
+        near = max(i for i, score in enumerate(scores) if score >= best - 0.02)
+        expected = {"o": scores.index(best), "s": scores.index(best), "^": last, "D": near}
+        assert label.endswith(f"(α = {'/'.join(map(str, expected.values()))})")
+        for mark, step in expected.items():
+            dots = [line for line in ax.lines if line.get_marker() == mark]
+            assert any(
+                d.get_xdata()[0] == step and d.get_ydata()[0] == scores[step] for d in dots
+            ), mark
 
 
 def test_forest_marks_follow_the_interval_of_the_difference(demo):

@@ -172,7 +172,7 @@ def test_scores_are_scikit_learns():
     assert (areas <= high).all()
     assert (low < high).all()
     one, zero = np.ones(50), np.zeros(7)
-    losses, low, high = greedy_score.log_loss_bounds(logits, real, zero, one, zero, one)
+    losses, low, high = greedy_score.log_loss_bounds(logits, real, one / 50, zero, one, zero, one)
     np.testing.assert_allclose(losses, [log_loss(real, 1 / (1 + np.exp(-z))) for z in logits.T])
     assert (high - low < 1e-13).all()
 
@@ -183,7 +183,8 @@ def test_log_loss_bounds_hold(seed, error):
     rng = np.random.default_rng(seed)
     logits, length = rng.standard_normal((20, 3)) * 2, rng.random(20)
     real = rng.integers(0, 2, 20).astype(bool)
-    args = (real, np.full(3, error), length, np.zeros(3), length)
+    share = np.full(20, 1 / 20)
+    args = (real, share, np.full(3, error), length, np.zeros(3), length)
     _, low, high = greedy_score.log_loss_bounds(logits, *args)
     moved = logits + error * length[:, None] * rng.uniform(-1, 1, logits.shape)
     after = np.logaddexp(0, np.where(real[:, None], -moved, moved)).mean(axis=0)

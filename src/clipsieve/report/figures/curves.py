@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 def search_curves(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw the score of every search against the components removed, a panel a pair.
 
-    Both directions of a pair stand in one panel; the first maximum (alpha) is marked. Several
-    seeds are several thin lines of one colour.
+    Both directions of a pair stand in one panel; the four stopping points (alpha) are marked.
+    Several seeds are several thin lines of one colour.
     """
     table = inputs["searches"]
     table = table.assign(direction=table["train"] + "--" + table["val"])
@@ -61,11 +61,21 @@ def search_curves(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
         block[0].set_title(facts.encoder_title(encoder), fontweight="bold", pad=10 + 11 * above)
     seeds = table["seed"].nunique()
     return figure, (
-        "Dots mark α, the first maximum: the components left there are kept, those of both"
-        " directions together."
+        "Marks are the places to stop (α): "
+        + ", ".join(f"{sign} {what}" for sign, what in zip("●■▲◆", _STOPS.values(), strict=True))
+        + ". The components left at the one chosen are kept, those of both directions together."
         + (f" {seeds} seeds, a line each." if seeds > 1 else "")
         + f"\n{kind_note(facts, encoders)}"
     )
+
+
+_STOPS = {
+    "first": "first maximum",
+    "log_loss": "least log-loss",
+    "last": "last maximum",
+    "one_se": "smallest set within one standard error of the best",
+}
+_MARKS = dict(zip(_STOPS, "os^D", strict=True))
 
 
 def _pairs(stems: Sequence[str]) -> list[list[str]]:
@@ -81,7 +91,7 @@ def _pair_panel(
     table: pd.DataFrame,
     encoder: str,
     directions: Sequence[str],
-    notes: Mapping[tuple[str, int, str], Mapping[str, object]],
+    notes: Mapping[tuple[str, int, str], Mapping[str, Any]],
     facts: Facts,
 ) -> None:
     for colour, stem in zip(COLOURS, directions, strict=False):
@@ -89,15 +99,17 @@ def _pair_panel(
         lines = []
         for seed, steps in table[table["direction"] == stem].groupby("seed"):
             steps = steps.sort_values("step")
-            note = notes.get((encoder, int(str(seed)), stem), {})
+            note = notes[encoder, int(str(seed)), stem]
             x, y = steps["step"].to_numpy(), steps["score"].to_numpy(dtype=float)
-            best = int(y.argmax())
-            if isinstance(note.get("initial_score"), int | float):
-                x, y = np.r_[0, x], np.r_[float(str(note["initial_score"])), y]
-                best += 1
+            x, y = np.r_[0, x], np.r_[float(note["initial_score"]), y]
             lines += ax.plot(x, y, color=colour, lw=1.1)
-            ax.plot(x[best], y[best], "o", color=colour, ms=5, mec="white", mew=0.6, zorder=4)
-            alphas.append(f"{int(x[best])}")
+            stops = {alpha: int(note["stops"][alpha]["step"]) for alpha in _STOPS}
+            for alpha, step in stops.items():
+                ax.plot(
+                    x[step], y[step], _MARKS[alpha],
+                    color=colour, ms=5, mec="white", mew=0.6, zorder=4,
+                )  # fmt: skip
+            alphas.append("/".join(str(step) for step in stops.values()))
         if lines:
             title = " → ".join(short_title(facts, g, 60) for g in families.generators_of(stem))
             wrapped = textwrap.fill(f"{title} (α = {', '.join(alphas)})", 58)

@@ -96,10 +96,22 @@ def selection_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]
         sections,
         notes=[
             "Overlap: the Jaccard index, shared over all; chance: its exact mean for two random"
-            " sets of these sizes."
+            " sets of these sizes.",
+            *_warnings(entries, facts),
         ],
     )
     return page, with_kinds(tidy, facts)
+
+
+def _warnings(entries: Sequence[Mapping[str, Any]], facts: Facts) -> list[str]:
+    """Return a sentence for each search whose outcome says less than its score suggests."""
+    found = {}
+    for entry in entries:
+        for direction, said in ((entry.get("facts") or {}).get("warnings") or {}).items():
+            where = f"{facts.encoder_title(entry['encoder'])}, seed {entry['seed']}"
+            pair = facts.pair_title(direction, " \N{RIGHTWARDS ARROW} ")
+            found[where, direction] = f"{where}, search {pair}: {'; '.join(said)}."
+    return list(found.values())
 
 
 def _search_rows(part: pd.DataFrame, facts: Facts) -> Table:

@@ -21,7 +21,7 @@ import numpy as np
 from clipsieve.errors import UserError
 from clipsieve.selection.greedy.problem import Floats
 
-FORMAT = "clipsieve-search-1"
+FORMAT = "clipsieve-search-2"
 
 
 def pack(values: Floats) -> str:

@@ -27,6 +27,15 @@ def curvature(margin: Floats) -> tuple[Floats, Floats]:
     return wrong, small * scale * scale
 
 
+def curvature_of(problem: Problem, margin: Floats) -> tuple[Floats, Floats]:
+    """Return `curvature` times the rows' weights, for margins [n] or [n, k]."""
+    wrong, weight = curvature(margin)
+    if problem.sample_weight is None:
+        return wrong, weight
+    rows = problem.sample_weight if margin.ndim == 1 else problem.sample_weight[:, None]
+    return wrong * rows, weight * rows
+
+
 def taylor_gap(t: Floats) -> Floats:
     """Return `e^t - 1 - t` for t >= 0 without cancellation."""
     return np.where(t < 1e-3, t * t * (0.5 + t * (1 / 6 + t / 24 * 1.01)), np.expm1(t) - t)
@@ -146,7 +155,9 @@ def rounding_of(problem: Problem, metric: Metric, w: Floats, wrong: Floats) -> f
 def objective(problem: Problem, w: Floats, margin: Floats) -> float:
     """Return the probe's loss, inf or nan for coefficients beyond double precision."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * (problem.lam @ (w * w)))
+        losses = np.logaddexp(0.0, -margin)
+        total = losses.sum() if problem.sample_weight is None else problem.sample_weight @ losses
+        return float(total + 0.5 * (problem.lam @ (w * w)))
 
 
 def lag_of(metric: Metric, weight: Floats) -> float:
@@ -167,7 +178,7 @@ def approach(problem: Problem, w: Floats, metric: Metric) -> Floats:
     best = w
     margin = blas.dgemv(1.0, problem.x, w)
     for _ in range(6):
-        wrong, _weight = curvature(margin)
+        wrong, _weight = curvature_of(problem, margin)
         gradient = problem.lam * w - blas.dgemv(1.0, problem.x, wrong, trans=1)
         step = blas.dgemv(1.0, metric.inverse, gradient)
         size = float(gradient @ step)
@@ -191,7 +202,7 @@ def fit(problem: Problem, w: Floats, *, accuracy: float = 1e-10, max_lag: float 
     """
     x, lam = problem.x, problem.lam
     margin = blas.dgemv(1.0, x, w)
-    wrong, weight = curvature(margin)
+    wrong, weight = curvature_of(problem, margin)
     value = objective(problem, w, margin)
     metric = Metric.at(problem, weight)
     before = np.inf
@@ -233,10 +244,10 @@ def fit(problem: Problem, w: Floats, *, accuracy: float = 1e-10, max_lag: float 
             if lag == 0.0:  # a start where every row is saturated leads nowhere: Newton from 0 does
                 restarted, w = True, np.zeros_like(w)
                 margin = np.zeros_like(margin)
-                wrong, weight = curvature(margin)
+                wrong, weight = curvature_of(problem, margin)
                 value = objective(problem, w, margin)
             metric, before = Metric.at(problem, weight), np.inf
             continue
         w, margin, value, before = attempt, tried, tried_value, size
-        wrong, weight = curvature(margin)
+        wrong, weight = curvature_of(problem, margin)
     return Fit(w, margin, wrong, weight, metric, size + rounding, rounding)

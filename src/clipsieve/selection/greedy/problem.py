@@ -1,7 +1,8 @@
 """The two sets of rows in working order: columns that are still in the probe come first.
 
 Training rows are multiplied by their sign (+1 for label 1, -1 for label 0), so the probe's loss is
-`sum_i log(1 + exp(-x_i . w)) + 1/2 sum_k penalty_k w_k^2` with `penalty = 1/C` (0 for the intercept).
+`sum_i c_i log(1 + exp(-x_i . w)) + 1/2 sum_k penalty_k w_k^2` with `penalty = 1/C` (0 for the intercept)
+and c_i the rows' weights (1 by default).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from clipsieve.selection.greedy.score import Floats, Ints
+from clipsieve.selection.greedy.scoring import Scoring
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Problem:
     val_scale: float
     first: int  # 1 with an intercept, else 0
     width: int  # columns in use, intercept included
+    scoring: Scoring  # what a removal is judged by
+    sample_weight: Floats | None = None  # [n] multiple of each training row's log-loss; None: 1
 
     @classmethod
     def build(
@@ -47,6 +50,8 @@ class Problem:
         *,
         C: float,
         fit_intercept: bool,
+        scoring: Scoring | None = None,
+        sample_weight: Floats | None = None,
     ) -> Problem:
         """Copy the caller's arrays into working order."""
         first = int(fit_intercept)
@@ -75,6 +80,8 @@ class Problem:
             val_scale=val_scale,
             first=first,
             width=width,
+            scoring=scoring or Scoring.of("accuracy", y_val),
+            sample_weight=sample_weight,
         )
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
-from clipsieve.selection.greedy.newton import Fit, curvature
+from clipsieve.selection.greedy.newton import Fit, curvature_of
 from clipsieve.selection.greedy.problem import Floats, Ints, Problem
 
 PASSES = 100  # a candidate that has not converged by then is left as it is
@@ -48,7 +48,9 @@ def refit(
     least = np.full(len(own), np.inf)
     waited = np.zeros(len(own), dtype=np.int64)
     for number in range(PASSES):
-        gradient, step = gradient_at(problem, incumbent, own[left], u, curvature(margin)[0])
+        gradient, step = gradient_at(
+            problem, incumbent, own[left], u, curvature_of(problem, margin)[0]
+        )
         square = np.maximum(np.einsum("ij,ij->j", gradient, step), 0.0)
         smaller = square < 0.9 * least
         waited = np.where(smaller, 0, waited + 1)
@@ -82,7 +84,7 @@ def refit(
         u = np.asfortranarray(u - length * direction)
         margin = margin - length * along
     margin = blas.dgemm(1.0, x, found)
-    gradient, step = gradient_at(problem, incumbent, own, found, curvature(margin)[0])
+    gradient, step = gradient_at(problem, incumbent, own, found, curvature_of(problem, margin)[0])
     size = np.sqrt(np.maximum(np.einsum("ij,ij->j", gradient, step), 0.0))
     return found, margin, size
 
@@ -116,7 +118,7 @@ def line_search(
     low, high = t.copy(), np.full(len(t), np.inf)
     first = None
     for _ in range(12):
-        wrong, weight = curvature(margin - t * along)
+        wrong, weight = curvature_of(problem, margin - t * along)
         slope = np.einsum("ij,ij->j", wrong, along) - pull + t * stiff
         bend = np.einsum("ij,ij->j", weight, np.square(along)) + stiff
         if first is None:

@@ -43,7 +43,8 @@ class Candidates:
     length: Floats  # [m] ||v||_A
     norm: Floats  # [m] ||v||
     row_length: Floats  # [n] ||x||_A
-    tangent: tuple[float, Floats]  # of the mean log-loss at the incumbent, see `greedy_score`
+    tangent: tuple[float, Floats]  # of the log-loss at the incumbent, see `greedy_score`
+    judged: list[tuple[float, Floats]]  # the same of each of `Scoring.judged`, for that score alone
     kept: dict[int, Refined] = field(default_factory=dict)  # by candidate index
     doubtful: set[int] = field(default_factory=set)  # those that nothing could certify
     passes: int = 0
@@ -121,6 +122,8 @@ def screen(problem: Problem, incumbent: Fit) -> Candidates:
         )  # also where single precision overflowed
         error = error_bound(gradient, float(row_length.max(initial=0.0)), shrink)
     blur = SAFETY * EPS * float(np.linalg.norm(w)) + gamma * spread * np.abs(w)
+    scoring = problem.scoring
+    judged = scoring.judged if scoring.score == "log_loss" else ()
     return Candidates(
         position=np.arange(first, width),
         logits=logits,
@@ -130,15 +133,16 @@ def screen(problem: Problem, incumbent: Fit) -> Candidates:
         length=length,
         norm=problem.val_norm,
         row_length=row_length,
-        tangent=tangent_of(problem, incumbent),
+        tangent=tangent_of(problem, incumbent, scoring.share),
+        judged=[tangent_of(problem, incumbent, share) for share in judged],
     )
 
 
-def tangent_of(problem: Problem, incumbent: Fit) -> tuple[float, Floats]:
-    """Return ||gradient||_A of the scoring rows' mean log-loss at the incumbent, and its `wrong`."""
+def tangent_of(problem: Problem, incumbent: Fit, share: Floats) -> tuple[float, Floats]:
+    """Return ||gradient||_A of a log-loss of the scoring rows at the incumbent, and its `wrong`."""
     logits = blas.dgemv(1.0, problem.v, incumbent.w)
     wrong = greedy_score.wrongness(logits[:, None], problem.val_real)[0][:, 0]
-    signed = np.where(problem.val_real, -wrong, wrong) / len(wrong)
+    signed = np.where(problem.val_real, -wrong, wrong) * share
     gradient = blas.dgemv(1.0, problem.v, signed, trans=1)
     size = float(gradient @ blas.dgemv(1.0, incumbent.metric.inverse, gradient))
     return 1.000001 * float(np.sqrt(max(size, 0.0))), wrong

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
@@ -20,12 +20,13 @@ from clipsieve.errors import UserError
 from clipsieve.io.files import hash_of
 from clipsieve.selection.greedy import checkpoint as greedy_checkpoint
 from clipsieve.selection.greedy.newton import approach, fit
-from clipsieve.selection.greedy.problem import Floats, Problem
-from clipsieve.selection.greedy.step import Step, decide, score_of
+from clipsieve.selection.greedy.problem import Floats, Ints, Problem
+from clipsieve.selection.greedy.scoring import POOLS, SCORES, Scoring, scored_sets
+from clipsieve.selection.greedy.step import State, Step, decide, state_of
+from clipsieve.selection.greedy.stop import ALPHAS, stopping_steps
 from clipsieve.threads import limited
 
 VERSION = 1  # raised when a search would give another list
-SCORES = ("accuracy", "auc", "log_loss")
 TIES = ("log_loss", "first")
 RECORDED = (
     "column",
@@ -35,6 +36,7 @@ RECORDED = (
     "certified",
     "refined",
     "log_loss",
+    "error",
 )  # of a step, in the side file
 
 Progress = Callable[[int, int, float, float], None]
@@ -49,10 +51,10 @@ class GreedyResult:
     removed : int64 [steps]
         Columns of X in the order they left.
     scores : float64 [steps]
-        Score on the scoring rows after each removal: accuracy or AUC in [0, 1], or minus the mean
-        log-loss in nats.
-    initial_score : float
-        Score with all columns.
+        Score on the scoring rows after each removal: accuracy, balanced accuracy or AUC in [0, 1],
+        or minus the mean log-loss in nats; of several scored generators their mean or worst.
+    initial_score, initial_log_loss, initial_error : float
+        Score, log-loss and standard error of the score with all columns.
     kept : int64, sorted
         Columns left at the first maximum of `scores`.
     ties : int64 [steps]
@@ -65,7 +67,11 @@ class GreedyResult:
         How the step was proved: "bound" (error bounds alone), "refined" (some candidates were
         refitted further), "tie_rule" (equal at machine precision; the lowest index went).
     log_losses : float64 [steps]
-        Mean log-loss in nats on the scoring rows after each removal.
+        Mean log-loss in nats on the scoring rows after each removal (the mean over scored generators
+        of theirs), of the converged refit: its gradient is at most 1e-10 of the coefficients in the
+        Hessian's norm.
+    errors : float64 [steps]
+        Standard error of each score over groups of scoring rows.
     refinements : int64 [steps]
         Refinements of a candidate that the proof took.
     params : dict
@@ -77,14 +83,37 @@ class GreedyResult:
     removed: NDArray[np.int64]
     scores: NDArray[np.float64]
     initial_score: float
+    initial_log_loss: float
+    initial_error: float
     kept: NDArray[np.int64]
     ties: NDArray[np.int64]
     ties_exact: NDArray[np.bool_]
     certified: NDArray[np.str_]
     log_losses: NDArray[np.float64]
+    errors: NDArray[np.float64]
     refinements: NDArray[np.int64]
     params: dict[str, Any]
     params_hash: str
+
+    @property
+    def path(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Scores, log-losses and errors [steps + 1], with all columns (step 0) first."""
+        return (
+            np.r_[self.initial_score, self.scores],
+            np.r_[self.initial_log_loss, self.log_losses],
+            np.r_[self.initial_error, self.errors],
+        )
+
+    def kept_at(self, alpha: str) -> NDArray[np.int64]:
+        """Return the columns kept under a stopping rule of `clipsieve.selection.greedy.stop`, sorted.
+
+        `alpha` is `first` (which `kept` is), `log_loss`, `last` or `one_se`.
+        """
+        if alpha not in ALPHAS:
+            raise UserError(f"alpha: {alpha!r} is not one of {', '.join(ALPHAS)}")
+        step = stopping_steps(*self.path)[alpha]
+        width = int(self.params["n_columns"])
+        return np.setdiff1d(np.arange(width, dtype=np.int64), self.removed[:step])
 
 
 def greedy_elimination(
@@ -102,6 +131,11 @@ def greedy_elimination(
     stop_at: int = 1,
     threads: int | None = None,
     count_ties: bool = False,
+    sample_weight: ArrayLike | None = None,
+    val_group: ArrayLike | None = None,
+    val_domain: ArrayLike | None = None,
+    source_of: Mapping[str, str] | None = None,
+    pool: str = "mean",
 ) -> GreedyResult:
     """Remove columns one by one, each time the one without which the probe scores best.
 
@@ -113,7 +147,8 @@ def greedy_elimination(
     X_train, X_val : float [n, D] and [m, D]
         Training rows of the one generator and scoring rows of the other, any scale.
     y_train, y_val : [n] and [m]
-        Labels: 0 generated, 1 real. Both must occur in `y_train`, and in `y_val` for AUC.
+        Labels: 0 generated, 1 real. Both must occur in `y_train`, and in `y_val` for AUC and
+        balanced accuracy.
     C : float, default 1.0
         Inverse penalty, as in scikit-learn: C times the summed log-loss plus half the squared norm.
     tie : {"log_loss", "first"}, default "log_loss"
@@ -126,8 +161,9 @@ def greedy_elimination(
         keeps a second process out.
     progress : callable, optional
         Called after each step with (steps done, steps in all, seconds elapsed, seconds left).
-    score : {"accuracy", "auc", "log_loss"}, default "accuracy"
-        What a removal should make best.
+    score : {"accuracy", "balanced_accuracy", "auc", "log_loss"}, default "accuracy"
+        What a removal should make best. Balanced accuracy is the mean of the two labels' shares of
+        right rows; with as many rows of either label it is accuracy.
     stop_at : int, default 1
         Columns left when the search ends.
     threads : int, optional
@@ -135,6 +171,19 @@ def greedy_elimination(
     count_ties : bool, default False
         Count the ties of every step to the last one, also where that takes more than 32 refinements
         that the choice does not need. The list is the same.
+    sample_weight : float [n], optional
+        Multiple of each training row's log-loss, at least 0; 1 by default. `equal_weights` makes
+        those that let each generator, each source and both labels count alike.
+    val_group : [m], optional
+        Group of each scoring row, for `errors`; each row its own by default.
+    val_domain : [m], optional
+        Names of several scored generators: a generated row's generator, a real row's source. The
+        score is then taken for each generator apart, on its rows and the real rows of its source
+        (all real rows without `source_of`), and pooled. None: one score over all rows.
+    source_of : mapping, optional
+        Source of each scored generator, as `val_domain` names it.
+    pool : {"mean", "worst"}, default "mean"
+        The mean over the scored generators, or the worst of them.
 
     Returns
     -------
@@ -145,21 +194,37 @@ def greedy_elimination(
     UserError
         Shapes, labels, options or values that make no search, or a checkpoint of another one.
     """
-    if score not in SCORES:
-        raise UserError(f"score: {score!r} is not one of {', '.join(SCORES)}")
-    if tie not in TIES:
-        raise UserError(f"tie: {tie!r} is not one of {', '.join(TIES)}")
+    for name, value, allowed in (
+        ("score", score, SCORES),
+        ("tie", tie, TIES),
+        ("pool", pool, POOLS),
+    ):
+        if value not in allowed:
+            raise UserError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
     if not (np.isfinite(C) and C > 0):
         raise UserError(f"C: {C!r} is not a positive number")
     train, train_real = checked(X_train, y_train, "train")
     val, val_real = checked(X_val, y_val, "val")
+    weights = checked_weights(sample_weight, len(train))
+    if weights is not None:
+        train, train_real, weights = (
+            train[weights > 0],
+            train_real[weights > 0],
+            weights[weights > 0],
+        )
     width = train.shape[1]
     if val.shape[1] != width:
         raise UserError(f"X_val: has {val.shape[1]} columns, X_train has {width}")
     if len(np.unique(train_real)) < 2:
-        raise UserError("y_train: holds one label only; both 0 and 1 are needed")
-    if score == "auc" and len(np.unique(val_real)) < 2:
-        raise UserError("y_val: holds one label only; score 'auc' needs both 0 and 1")
+        raise UserError("y_train: holds one label only; both 0 and 1 are needed, with a weight")
+    scoring = Scoring.of(score, val_real, scored_sets(val_real, val_domain, source_of), pool)
+    for name, rows in zip(scoring.names, scoring.rows, strict=True):
+        if scoring.both_labels and len(np.unique(val_real[rows])) < 2:
+            whose = f" of {name}" if name else ""
+            raise UserError(
+                f"y_val: holds one label only{whose}; score {score!r} needs both 0 and 1"
+            )
+    group = numbered(val_group, len(val))
     if not (isinstance(stop_at, int | np.integer) and 1 <= stop_at <= width):
         raise UserError(f"stop_at: {stop_at!r} is not a whole number from 1 to {width} (columns)")
 
@@ -170,38 +235,59 @@ def greedy_elimination(
         "fit_intercept": bool(fit_intercept),
         "score": score,
         "count_ties": bool(count_ties),
+        "pool": pool,
+        "scored": list(scoring.names) if val_domain is not None else None,
+        "weighted": weights is not None,
         "n_train": len(train),
         "n_val": len(val),
         "n_columns": width,
-        "data_sha256": data_hash(train, train_real, val, val_real),
+        "data_sha256": data_hash(
+            train,
+            train_real,
+            val,
+            val_real,
+            group,
+            *scoring.rows,
+            *([] if weights is None else [weights]),
+        ),
     }
     key = hash_of(params)  # a longer search goes on from a shorter one: `stop_at` is not part of it
     params["stop_at"] = int(stop_at)
     problem = Problem.build(
-        train, train_real, val, val_real, C=float(C), fit_intercept=fit_intercept
+        train,
+        train_real,
+        val,
+        val_real,
+        C=float(C),
+        fit_intercept=fit_intercept,
+        scoring=scoring,
+        sample_weight=weights,
     )
     del train, val
     total = width - int(stop_at)
-    options = {"score": score, "tie": tie, "count_ties": bool(count_ties)}
+    options: dict[str, Any] = {"tie": tie, "count_ties": bool(count_ties)}
     with limited(threads, products_of_scipy=True):
         if checkpoint is None:
-            initial, steps = search(problem, options, total, None, progress)
+            initial, steps = search(problem, group, options, total, None, progress)
         else:
             with greedy_checkpoint.opened(checkpoint, key) as side:
-                initial, steps = search(problem, options, total, side, progress)
-    units = score_units(score, val_real)
+                initial, steps = search(problem, group, options, total, side, progress)
+    units = scoring.units
     removed = np.array([s.column for s in steps], dtype=np.int64)
     scores = np.array([s.score / units for s in steps], dtype=np.float64)
     best = int(np.argmax(scores)) + 1 if total else 0
     return GreedyResult(
         removed=removed,
         scores=scores,
-        initial_score=initial / units,
+        initial_score=initial.score / units,
+        initial_log_loss=initial.log_loss,
+        initial_error=initial.error,
         kept=np.setdiff1d(np.arange(width, dtype=np.int64), removed[:best]),
         ties=np.array([s.ties for s in steps], dtype=np.int64),
         ties_exact=np.array([s.ties_exact for s in steps], dtype=bool),
         certified=np.array([s.certified for s in steps], dtype="U8"),
         log_losses=np.array([s.log_loss for s in steps], dtype=np.float64),
+        errors=np.array([s.error for s in steps], dtype=np.float64),
         refinements=np.array([s.refined for s in steps], dtype=np.int64),
         params=params,
         params_hash=hash_of(params),
@@ -210,18 +296,19 @@ def greedy_elimination(
 
 def search(
     problem: Problem,
+    group: Ints,
     options: dict[str, Any],
     total: int,
     side: greedy_checkpoint.Checkpoint | None,
     progress: Progress | None,
-) -> tuple[float, list[Step]]:
-    """Run `total` steps, the first ones from the side file; return the initial score and the steps."""
+) -> tuple[State, list[Step]]:
+    """Run `total` steps, the first ones from the side file; return the initial state and the steps."""
     begun = time.perf_counter()
     steps: list[Step] = []
     w = np.zeros(problem.width)
-    initial: float | None = None
+    initial: State | None = None
     for record in side.steps[:total] if side else []:
-        initial = float(record["initial"])
+        initial = State(**record["initial"])
         steps.append(replayed(record))
         problem.remove(problem.position(steps[-1].column), np.zeros(problem.width))
         w = steps[-1].w
@@ -230,16 +317,17 @@ def search(
     resumed = len(steps)
     incumbent = fit(problem, w)
     if initial is None:
-        initial = score_of(problem, incumbent, options["score"])
+        initial = state_of(problem, incumbent, group)
     while len(steps) < total:
         step = decide(problem, incumbent, **options)
         position = problem.position(step.column)
         start = problem.remove(position, step.w)
         w = approach(problem, start, incumbent.metric.without(position))
         incumbent = fit(problem, w)
-        step.log_loss = -score_of(problem, incumbent, "log_loss")
-        if options["score"] == "log_loss":
-            step.score = -step.log_loss
+        state = state_of(problem, incumbent, group)
+        step.log_loss, step.error = state.log_loss, state.error
+        if problem.scoring.score == "log_loss":
+            step.score = state.score
         steps.append(step)
         if side is not None:
             side.add(recorded(len(steps) - 1, step, initial, w))
@@ -250,10 +338,10 @@ def search(
     return initial, steps
 
 
-def recorded(number: int, step: Step, initial: float, w: Floats) -> dict[str, Any]:
+def recorded(number: int, step: Step, initial: State, w: Floats) -> dict[str, Any]:
     """Return a step as a record of the side file."""
     record = {name: getattr(step, name) for name in RECORDED}
-    return record | {"step": number, "initial": initial, "w": greedy_checkpoint.pack(w)}
+    return record | {"step": number, "initial": asdict(initial), "w": greedy_checkpoint.pack(w)}
 
 
 def replayed(record: dict[str, Any]) -> Step:
@@ -283,6 +371,28 @@ def checked(X: ArrayLike, y: ArrayLike, name: str) -> tuple[NDArray[Any], NDArra
     return rows, labels.astype(bool)
 
 
+def checked_weights(sample_weight: ArrayLike | None, rows: int) -> Floats | None:
+    """Return the weights of the training rows as float64, None where there are none."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (rows,):
+        raise UserError(f"sample_weight: shape {weights.shape} is not [{rows}], one weight a row")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise UserError("sample_weight: holds a negative or infinite weight, or none above 0")
+    return weights
+
+
+def numbered(group: ArrayLike | None, rows: int) -> Ints:
+    """Return groups as numbers from 0; each row its own where none are given."""
+    if group is None:
+        return np.arange(rows, dtype=np.int64)
+    names = np.asarray(group)
+    if names.shape != (rows,):
+        raise UserError(f"val_group: shape {names.shape} is not [{rows}], one group a row")
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
 def data_hash(*arrays: NDArray[Any]) -> str:
     """Return the sha256 of arrays' shapes and values, as float64 or booleans."""
     digest = hashlib.sha256()
@@ -290,12 +400,3 @@ def data_hash(*arrays: NDArray[Any]) -> str:
         digest.update(f"{array.shape}{array.dtype.kind}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def score_units(score: str, real: NDArray[np.bool_]) -> float:
-    """Return what a score of the step functions is divided by: rows, half pairs or nothing."""
-    if score == "accuracy":
-        return float(len(real))
-    if score == "auc":
-        return 2.0 * float(real.sum()) * float((~real).sum())
-    return 1.0

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from clipsieve.selection.greedy import score as greedy_score
-from clipsieve.selection.greedy.newton import EPS, SAFETY, Fit, curvature, error_bound, fit
+from clipsieve.selection.greedy.errors import standard_error
+from clipsieve.selection.greedy.newton import EPS, SAFETY, Fit, curvature_of, error_bound, fit
 from clipsieve.selection.greedy.problem import Floats, Ints, Problem
 from clipsieve.selection.greedy.refit import refit
 from clipsieve.selection.greedy.screen import BLOCK, Candidates, Refined, moved, screen
@@ -36,7 +37,9 @@ class Step:
     certified: str  # "bound", "refined" or "tie_rule"
     w: Floats  # the winner's coefficients, its own position included (0 there)
     refined: int  # how many refinements of a candidate the step took
-    log_loss: float = np.nan  # on the scoring rows, known once the winner's refit is the incumbent
+    # on the scoring rows, known once the winner's refit is the incumbent
+    log_loss: float = np.nan
+    error: float = np.nan  # standard error of the score
 
 
 def refine(problem: Problem, incumbent: Fit, candidates: Candidates, which: Ints) -> None:
@@ -68,7 +71,7 @@ def refine_block(problem: Problem, incumbent: Fit, candidates: Candidates, which
         u[:, fresh] = moved(incumbent, j)
         move = np.asfortranarray(a[:, j] * (incumbent.w[j] / a[j, j]))
         margin[:, fresh] = incumbent.margin[:, None] - blas.dgemm(1.0, x, move)
-        wrong[:, fresh] = curvature(margin[:, fresh])[0]
+        wrong[:, fresh] = curvature_of(problem, margin[:, fresh])[0]
 
     columns = np.arange(k)
     gradient = blas.dgemm(-1.0, x, wrong, trans_a=1)
@@ -81,7 +84,7 @@ def refine_block(problem: Problem, incumbent: Fit, candidates: Candidates, which
     move = blas.dgemm(1.0, x, step)
     u -= step
     margin -= move
-    new_wrong, weight = curvature(margin)
+    new_wrong, weight = curvature_of(problem, margin)
     deviation = metric.weight[:, None] * move
     deviation += wrong
     deviation -= new_wrong
@@ -123,7 +126,7 @@ def together(
     """Refit candidates far from the incumbent, from `u` [d, k]; by itself one that ends uncertified."""
     metric, noise = incumbent.metric, incumbent.rounding
     u, margin, size = refit(problem, incumbent, candidates.position[which], u, noise)
-    wrong, weight = curvature(margin)
+    wrong, weight = curvature_of(problem, margin)
     length = float(candidates.row_length.max(initial=0.0))
     error = error_bound(size + noise, length, metric.least_ratio(weight))
     candidates.logits[:, which] = blas.dgemm(1.0, problem.v, u)
@@ -175,43 +178,49 @@ def lengths(rows: Floats, a: Floats) -> Floats:
 
 
 def loss_bounds(
-    problem: Problem, candidates: Candidates, which: Ints
+    problem: Problem,
+    candidates: Candidates,
+    which: Ints,
+    share: Floats,
+    tangent: tuple[float, Floats],
 ) -> tuple[Floats, Floats, Floats]:
     """Return the log-loss of candidates `which` as they stand, and bounds on the refits'."""
     return greedy_score.log_loss_bounds(
         candidates.logits[:, which],
         problem.val_real,
+        share,
         candidates.error[which],
         candidates.length,
         candidates.blur[which],
         candidates.norm,
-        candidates.tangent,
+        tangent,
     )
 
 
 def score_bounds(
-    problem: Problem, candidates: Candidates, which: Ints, score: str
+    problem: Problem, candidates: Candidates, which: Ints
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Return each candidate's least and greatest score, and whether no rounding had to be ruled on.
 
     Of a candidate that no pass can better, logits within their rounding of each other (AUC) or of 0
     (accuracy) count as equal, which closes the interval.
     """
+    scoring = problem.scoring
     proved = np.array([int(j) not in candidates.doubtful for j in which])
-    if score == "log_loss":
-        _, low, high = loss_bounds(problem, candidates, which)
+    if scoring.score == "log_loss":
+        parts = [
+            loss_bounds(problem, candidates, which, share, tangent)
+            for share, tangent in zip(scoring.judged, candidates.judged, strict=True)
+        ]
+        low, high = (np.max([part[side] for part in parts], axis=0) for side in (1, 2))
         return -high, -low, proved
-    logits, real = candidates.logits[:, which], problem.val_real
-    bounds, at_precision = {
-        "accuracy": (greedy_score.accuracy_bounds, greedy_score.accuracy_at_precision),
-        "auc": (greedy_score.auc_bounds, greedy_score.auc_at_precision),
-    }[score]
+    logits = candidates.logits[:, which]
     half = candidates.half(which)
-    low, high = bounds(logits, half, real)
+    low, high = scoring.bounds(logits, half)
     open_ = np.flatnonzero((low < high) & candidates.final[which])
     if len(open_):
         proved[open_] = False
-        low[open_] = at_precision(logits[:, open_], half[:, open_], real)
+        low[open_] = scoring.at_precision(logits[:, open_], half[:, open_])
         high[open_] = low[open_]
     return low, high, proved
 
@@ -226,12 +235,12 @@ def front(which: Ints, rank: Floats, whole: bool) -> Ints:
 class Standing:
     """Where the candidates of a step stand: score intervals, renewed as candidates are refined."""
 
-    def __init__(self, problem: Problem, incumbent: Fit, score: str) -> None:
-        self.problem, self.incumbent, self.score = problem, incumbent, score
+    def __init__(self, problem: Problem, incumbent: Fit) -> None:
+        self.problem, self.incumbent, self.score = problem, incumbent, problem.scoring.score
         self.candidates = screen(problem, incumbent)
         self.names = problem.names[self.candidates.position]
         every = np.arange(len(self.names))
-        self.low, self.high, self.proved = score_bounds(problem, self.candidates, every, score)
+        self.low, self.high, self.proved = score_bounds(problem, self.candidates, every)
         self.losses = np.full((3, len(every)), np.nan)  # as `loss_bounds`; nan where not known
 
     @property
@@ -243,7 +252,7 @@ class Standing:
         """Refine candidates and renew their intervals."""
         refine(self.problem, self.incumbent, self.candidates, which)
         self.low[which], self.high[which], self.proved[which] = score_bounds(
-            self.problem, self.candidates, which, self.score
+            self.problem, self.candidates, which
         )
         self.losses[:, which] = np.nan
 
@@ -286,7 +295,13 @@ class Standing:
         """Return `loss_bounds` of candidates `which`, [3, len(which)], computed where not yet known."""
         unknown = which[np.isnan(self.losses[0, which])]
         if len(unknown):
-            self.losses[:, unknown] = loss_bounds(self.problem, self.candidates, unknown)
+            self.losses[:, unknown] = loss_bounds(
+                self.problem,
+                self.candidates,
+                unknown,
+                self.problem.scoring.share,
+                self.candidates.tangent,
+            )
         return self.losses[:, which]
 
     def lowest_column(self) -> Ints:
@@ -299,11 +314,10 @@ class Standing:
             self.refine(open_)
 
 
-def decide(
-    problem: Problem, incumbent: Fit, *, score: str, tie: str, count_ties: bool = False
-) -> Step:
+def decide(problem: Problem, incumbent: Fit, *, tie: str, count_ties: bool = False) -> Step:
     """Find the column whose removal scores best; among equals, by the tie rule."""
-    standing = Standing(problem, incumbent, score)
+    score = problem.scoring.score
+    standing = Standing(problem, incumbent)
     candidates = standing.candidates
     standing.settle_best()
     if score == "log_loss":
@@ -346,16 +360,26 @@ def winner_of(candidates: Candidates, incumbent: Fit, winner: int) -> Floats:
     return moved(incumbent, candidates.position[[winner]])[:, 0]
 
 
-def score_of(problem: Problem, incumbent: Fit, score: str) -> float:
-    """Return the score of the incumbent itself, in the units of `greedy_score`."""
-    logits = blas.dgemv(1.0, problem.v, incumbent.w)[:, None]
-    blur = np.array([SAFETY * EPS * float(np.linalg.norm(incumbent.w))])
-    norm, real = problem.val_norm, problem.val_real
-    if score == "log_loss":
-        loss = greedy_score.log_loss_bounds(logits, real, np.zeros(1), norm, blur, norm)[0]
-        return -float(loss[0])
-    at_precision = {
-        "accuracy": greedy_score.accuracy_at_precision,
-        "auc": greedy_score.auc_at_precision,
-    }[score]
-    return float(at_precision(logits, norm[:, None] * blur, real)[0])
+@dataclass(frozen=True)
+class State:
+    """How a probe itself does on the scoring rows."""
+
+    score: float  # in the units of `greedy_score`
+    log_loss: float
+    error: float  # standard error of the score over groups, as a score
+
+
+def state_of(problem: Problem, incumbent: Fit, group: Ints) -> State:
+    """Return the score, the log-loss and the score's standard error of the incumbent."""
+    scoring = problem.scoring
+    logits = blas.dgemv(1.0, problem.v, incumbent.w)
+    losses = greedy_score.wrongness(logits[:, None], scoring.real)[1][:, 0]
+    if scoring.score == "log_loss":
+        score = -max(float(share @ losses) for share in scoring.judged)
+    else:
+        blur = SAFETY * EPS * float(np.linalg.norm(incumbent.w))
+        half = (problem.val_norm * blur)[:, None]
+        score = float(scoring.at_precision(logits[:, None], half)[0])
+    return State(
+        score, float(scoring.share @ losses), standard_error(scoring, logits, losses, group)
+    )
