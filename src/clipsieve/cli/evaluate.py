@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ from clipsieve.errors import UserError
 HELP = "metrics, intervals, comparisons and controls from scores"
 
 log = logging.getLogger("clipsieve")
+
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="both directions of every searched pair, named a--b.parquet; for the optimism",
     )
     add_generator_facts(parser)
+    add(
+        "--released",
+        default="{}",
+        metavar="JSON",
+        help="release date (2022-08-22, 2022-08 or 2022) of generators, as a JSON object or @FILE;"
+        " for the mean over cells trained on an earlier generator than the one tested",
+    )
+    add(
+        "--test-share",
+        type=float,
+        default=0.3,
+        help="share of the images in the test split; several seeds overlap by it (default %(default)s)",
+    )
     add_bootstrap(parser)
     add("--flips", type=int, default=20_000, help="sign flips of a test (default %(default)s)")
     add("--seed", type=int, default=0, help="seed of resamples and flips (default %(default)s)")
@@ -71,6 +87,14 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.tables import write_table
 
     check_bootstrap(args)
+    if not 0 < args.test_share < 1:
+        raise UserError(f"--test-share: {args.test_share}; a share between 0 and 1 is wanted")
+    released = words_by_generator(args.released, "--released")
+    for name, date in released.items():
+        if not _DATE.fullmatch(date):
+            raise UserError(
+                f"--released: {name}: {date!r} is not a date like 2022-08-22 or 2022-08"
+            )
     started = time.monotonic()
     families = words_by_generator(args.families, "--families")
     sources = words_by_generator(args.sources, "--sources") if args.sources else None
@@ -94,6 +118,8 @@ def run(args: argparse.Namespace) -> None:
             flips=args.flips,
             seed=args.seed,
             threads=args.threads,
+            released=released,
+            test_share=args.test_share,
         ),
         progress=_progress(),
     )

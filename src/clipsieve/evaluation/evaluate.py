@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from clipsieve.evaluation.cells import cell_table
 from clipsieve.evaluation.comparisons import Comparer
 from clipsieve.evaluation.matrix import Layout, Matrix, layout_of, transfer_matrix
 from clipsieve.evaluation.metrics import METRICS
-from clipsieve.evaluation.significance import SignFlips, holm
+from clipsieve.evaluation.significance import SignFlips, holm_by_metric
 from clipsieve.io.roles import require_excluded
 from clipsieve.io.scores import AllScores, Scores
 
@@ -31,7 +31,7 @@ log = logging.getLogger("clipsieve")
 
 CONTROL_COLUMNS = [
     *("feature_set", "control", "metric", "value", "control_mean", "control_sd", "draws", "rank"),
-    *("p", "difference", "difference_low", "difference_high", "n_cells", "n"),
+    *("p", "p_holm", "difference", "difference_low", "difference_high", "n_cells", "n"),
 ]
 OPTIMISM_COLUMNS = [
     *("feature_set", "score_on_search_pair", "score_on_the_rest", "baseline_on_search_pair"),
@@ -58,6 +58,10 @@ class Options:
         Seed of resamples and signs.
     threads
         Feature sets worked on at once.
+    released
+        Release date of generators (``2022-08-22`` or ``2022-08``).
+    test_share
+        Share of the images in the test split, for what several seeds say together.
     """
 
     resamples: int = 2000
@@ -66,6 +70,8 @@ class Options:
     flips: int = 20_000
     seed: int = 0
     threads: int = 1
+    released: Mapping[str, str] = field(default_factory=dict)
+    test_share: float = 0.3
 
 
 @dataclass
@@ -137,6 +143,7 @@ def evaluate(
         table.insert(0, "run", run)
         table.insert(1, "encoder", scores.encoder)
         table.insert(2, "seed", scores.seed)
+    found[1]["test_share"] = chosen.test_share
     return Tables(*found)
 
 
@@ -195,7 +202,13 @@ class _Evaluation:
         return scores.feature_set, self._average(matrix), cells
 
     def _average(self, matrix: Matrix) -> means.Means:
-        masks = means.cell_groups(matrix.train, matrix.test, self.families)
+        masks = means.cell_groups(
+            matrix.train,
+            matrix.test,
+            self.families,
+            sources=self.layout.source,
+            released=self.options.released,
+        )
         return means.mean_over_cells(matrix, masks, self.layout)
 
     def baseline_of(self, feature_set: str, mine: means.Means) -> means.Means | None:
@@ -229,9 +242,8 @@ class _Evaluation:
             return self.comparer.mean_rows(name, mine, self.baseline_of(name, mine[0]))
 
         table = pd.DataFrame([row for part in pool.map(rows, by_set) for row in part])
-        table["p_holm"] = table.groupby("metric", sort=False)["p"].transform(
-            lambda p: holm(p.to_numpy(dtype=float))
-        )
+        table["p_holm"] = holm_by_metric(table, "p")
+        table["generators_p_holm"] = holm_by_metric(table, "generators_p")
         return table
 
     def control_table(self, by_set: Mapping[str, list[means.Means]]) -> pd.DataFrame:
@@ -250,7 +262,9 @@ class _Evaluation:
                 rows += self.comparer.control_rows(
                     name, mine[0], control, drawn, alike=len(grids) < 2
                 )
-        return pd.DataFrame(rows, columns=CONTROL_COLUMNS)
+        table = pd.DataFrame(rows, columns=CONTROL_COLUMNS)
+        table["p_holm"] = holm_by_metric(table, "p")
+        return table
 
     def optimism_table(
         self,
