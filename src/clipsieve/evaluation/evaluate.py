@@ -143,6 +143,7 @@ def evaluate(
         table.insert(0, "run", run)
         table.insert(1, "encoder", scores.encoder)
         table.insert(2, "seed", scores.seed)
+    found[1]["confidence"] = chosen.confidence
     found[1]["test_share"] = chosen.test_share
     return Tables(*found)
 

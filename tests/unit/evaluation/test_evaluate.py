@@ -266,6 +266,13 @@ def test_selected_sets_are_ranked_among_their_draws(run) -> None:
     assert row["control_sd"] == pytest.approx(by_draw.std())
     assert row["rank"] == 1 + (by_draw >= value).sum()
     assert row["p"] == pytest.approx(row["rank"] / 10)
+    for metric, part in controls.groupby("metric"):
+        ranked = part.dropna(subset="p").sort_values("p", kind="stable")
+        expected = 0.0
+        for k, one in enumerate(ranked.itertuples()):
+            expected = max(expected, min(1.0, (len(ranked) - k) * one.p))
+            assert one.p_holm == pytest.approx(expected), metric
+    assert row["p_holm"] >= row["p"]
     # one draw: paired sign-flip test instead of a rank of two
     single = controls[(controls["control"] == "fisher/a--c") & (controls["metric"] == "accuracy")]
     assert single["p"].iloc[0] < 0.05

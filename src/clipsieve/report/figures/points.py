@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipsieve.errors import UserError
+from clipsieve.evaluation.seeds import over_seeds as seeds_together
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.figures.plot import (
@@ -31,7 +32,6 @@ from clipsieve.report.frames import (
 )
 from clipsieve.report.html.page import number
 from clipsieve.report.reading import confidence_of, read_tables
-from clipsieve.report.tables.transfer import envelope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +106,8 @@ def _geometry_handles() -> list[Any]:
 def forest(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> Figure:
     """Draw mean accuracy and difference to the baseline of each feature set, with intervals."""
     table = read_tables("means", inputs["means"])
-    table = table[(table["cells"] == "all") & (table["metric"] == "accuracy")]
-    shown = envelope(table, ["encoder", "feature_set"])
+    shown = seeds_together(table)
+    shown = shown[(shown["cells"] == "all") & (shown["metric"] == "accuracy")]
     encoders = facts.order_encoders(shown["encoder"])
     if not encoders:
         raise UserError("forest: no mean accuracy over all cells in --means")

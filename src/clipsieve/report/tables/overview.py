@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipsieve.evaluation.seeds import over_seeds as seeds_together
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import (
@@ -20,7 +21,7 @@ from clipsieve.report.frames import (
 from clipsieve.report.html.page import Page, Section, number
 from clipsieve.report.reading import read_tables
 from clipsieve.report.tables.audits import leaks_in_words, shortcut_alert, split_table
-from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_note
+from clipsieve.report.tables.transfer import mean_rows, same_cells_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
     """Build the overview; its table is the mean accuracy over all pairs of every feature set."""
     means = read_tables("means", inputs["means"]).drop(columns="file_stem")
+    shown = seeds_together(means)
+    shown = shown[(shown["metric"] == "accuracy") & (shown["cells"] == "all")]
     means = means[(means["metric"] == "accuracy") & (means["cells"] == "all")]
     manifest = read_tables("manifest", inputs["manifest"])
     alerts = []
@@ -40,7 +43,6 @@ def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
         if len(leaks):
             alerts.append(f"{leaks_in_words(len(leaks))} in two splits: see the leakage audit.")
     seeds = sorted(set(means["seed"]))
-    shown = envelope(means, ["encoder", "feature_set"])
     chosen = shown[~shown["feature_set"].map(family_of).isin(CONTROLS)]
     sections = []
     sentences = []

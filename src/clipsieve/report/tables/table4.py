@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.evaluation.seeds import over_seeds as seeds_together
 from clipsieve.report import registry
 from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title
 from clipsieve.report.frames import (
@@ -30,7 +31,7 @@ from clipsieve.report.html.page import (
 )
 from clipsieve.report.published import ROUNDING, published
 from clipsieve.report.reading import read_tables
-from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_note
+from clipsieve.report.tables.transfer import mean_rows, same_cells_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,7 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
     import pandas as pd
 
     table = read_tables("means", inputs["means"])
+    together = seeds_together(table)
     table = table[table["metric"] == "accuracy"]
     table = table.assign(method=table["feature_set"].map(family_of))
     seeds = sorted(set(table["seed"]))
@@ -71,7 +73,11 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
     tidy["pair"] = tidy["feature_set"].map(pair_of)
     tidy = _beside_published(tidy, facts)
 
-    shown_left = envelope(left, ["encoder", "feature_set"])
+    shown_left = together[
+        (together["metric"] == "accuracy")
+        & (together["cells"] == "all")
+        & together["feature_set"].isin(left["feature_set"])
+    ]
     sections = [_as_in_the_paper(shown_left, facts)] if len(shown_left) else []
     for encoder in facts.order_encoders(table["encoder"]):
         mine = shown_left[shown_left["encoder"] == encoder]
@@ -114,7 +120,8 @@ def table4(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd
 
 def _right(table: pd.DataFrame) -> pd.DataFrame:
     """Average each method's means over its pairs; the baseline stands on all its own cells."""
-    chosen = table[(table["cells"] != "all") & table["method"].isin(["all", *_METHODS])]
+    by_family = table["cells"].str.fullmatch(r"within_.+|(?!past_to_future).+_to_.+")
+    chosen = table[by_family & table["method"].isin(["all", *_METHODS])]
     keys = ["run", "encoder", "seed", "method", "cells", "metric"]
     groups = chosen.groupby(keys, sort=False)
     result = groups[["value", "baseline", "difference", "n_cells"]].mean()
