@@ -72,7 +72,7 @@ rule transfer:
 
 
 rule evaluate:
-    """Metrics of every cell, means with paired intervals, ranks among controls, the search's optimism."""
+    """Metrics of every cell, means with intervals over photographs and generators, ranks among controls."""
     input:
         scores=of_families("scores", "parquet"),
         features=of_families("features", "json"),
@@ -83,6 +83,8 @@ rule evaluate:
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
         controls="results/{run}/seed{seed}/{encoder}/controls.parquet",
         optimism="results/{run}/seed{seed}/{encoder}/optimism.parquet",
+        pairs="results/{run}/seed{seed}/{encoder}/pairs.parquet",
+        ranking="results/{run}/seed{seed}/{encoder}/ranking.parquet",
     log:
         "results/{run}/logs/evaluate/seed{seed}/{encoder}.log",
     benchmark:
@@ -96,6 +98,8 @@ rule evaluate:
     params:
         families=FAMILY_OF,
         sources=SOURCE_OF,
+        released=RELEASE_OF,
+        test_share=lookup("splits/test", within=config),
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
@@ -107,6 +111,8 @@ rule evaluate:
         " --searches {input.searches:q}"
         " --families {params.families:q}"
         " --sources {params.sources:q}"
+        " --released {params.released:q}"
+        " --test-share {params.test_share}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"
@@ -115,6 +121,8 @@ rule evaluate:
         " --means {output.means:q}"
         " --controls {output.controls:q}"
         " --optimism {output.optimism:q}"
+        " --pairs {output.pairs:q}"
+        " --ranking {output.ranking:q}"
         " 2> {log:q}"
 
 

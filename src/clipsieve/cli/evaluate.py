@@ -1,12 +1,14 @@
 """Every number of an encoder and seed, from the scores of finished probes: nothing is refitted.
 
-Metrics of every cell of every transfer matrix with intervals; means over all cells, within and
-between families, with the paired difference to the baseline over the same cells, its p value and
-Holm's correction; ranks of the selected sets among their controls; the optimism of the search.
+Metrics of every cell of every transfer matrix with intervals; means over all cells, by families,
+sources and time, with the paired difference to the baseline over the same cells, its p value and
+Holm's correction; ranks of the selected sets among their controls; the optimism of the search; each
+family over all search pairs; ranks of feature sets over test generators.
 
-Intervals come from resamples of groups (photographs, prompts), the same for every cell and feature
-set. They say how far the test images bound the score of these probes; the spread over seeds, in the
-leaderboard, says what other training images would have changed.
+Intervals over photographs come from resamples of groups (photographs, prompts), the same for every
+cell and feature set: what other test images would have given for these probes and generators.
+Intervals over generators, beside them, say what other generators would have given. The spread over
+seeds, in the leaderboard, says what other training images would have changed.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ HELP = "metrics, intervals, comparisons and controls from scores"
 
 log = logging.getLogger("clipsieve")
 
+_TABLES = ("cells", "means", "controls", "optimism", "pairs", "ranking")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
@@ -44,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --features features/*.json --searches searches/*.parquet \\\n"
         '    --families \'{"biggan": "gan", "sd": "diffusion"}\' \\\n'
         "    --cells cells.parquet --means means.parquet \\\n"
-        "    --controls controls.parquet --optimism optimism.parquet"
+        "    --controls controls.parquet --optimism optimism.parquet \\\n"
+        "    --pairs pairs.parquet --ranking ranking.parquet"
     )
     add = parser.add_argument
     add_row_names(parser, "run", required=True)
@@ -75,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--flips", type=int, default=20_000, help="sign flips of a test (default %(default)s)")
     add("--seed", type=int, default=0, help="seed of resamples and flips (default %(default)s)")
     add_threads(parser, "feature sets at once")
-    for name in ("cells", "means", "controls", "optimism"):
+    for name in _TABLES:
         add(f"--{name}", required=True, metavar="PARQUET", help=f"table of {name} to write")
 
 
@@ -131,7 +135,7 @@ def run(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "holm": "over the rows of each metric that have a p value",
     }
-    for name in ("cells", "means", "controls", "optimism"):
+    for name in _TABLES:
         write_table(getattr(tables, name), getattr(args, name), note)
     log.info("evaluate: done in %.1f s", time.monotonic() - started)
 

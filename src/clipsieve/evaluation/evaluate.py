@@ -1,4 +1,4 @@
-"""From scores to the four tables of an encoder and seed: cells, means, controls, optimism."""
+"""From scores to the tables of an encoder and seed, one for each field of `Tables`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from clipsieve.evaluation.cells import cell_table
 from clipsieve.evaluation.comparisons import Comparer
 from clipsieve.evaluation.matrix import Layout, Matrix, layout_of, transfer_matrix
 from clipsieve.evaluation.metrics import METRICS
+from clipsieve.evaluation.pairs import pair_table
+from clipsieve.evaluation.ranking import ranking_table
 from clipsieve.evaluation.significance import SignFlips, holm_by_metric
 from clipsieve.io.roles import require_excluded
 from clipsieve.io.scores import AllScores, Scores
@@ -82,6 +84,8 @@ class Tables:
     means: pd.DataFrame
     controls: pd.DataFrame
     optimism: pd.DataFrame
+    pairs: pd.DataFrame
+    ranking: pd.DataFrame
 
 
 def evaluate(
@@ -138,6 +142,8 @@ def evaluate(
             work.mean_table(by_set, pool),
             work.control_table(by_set),
             work.optimism_table(by_set, searches or {}),
+            pair_table(work.comparer, by_set, work.baselines_of(by_set), work.grid),
+            ranking_table(by_set),
         )
     for table in found:
         table.insert(0, "run", run)
@@ -174,6 +180,7 @@ class _Evaluation:
             for name in ("all", "all_intercept")
             if name in first
         }
+        self._averaged: dict[tuple[str, tuple[str, ...], tuple[str, ...]], means.Means] = {}
         flips = SignFlips(self.layout.strata, options.flips, options.seed)
         self.comparer = Comparer(self.layout, flips, options.interval, options.confidence)
 
@@ -222,17 +229,27 @@ class _Evaluation:
             matrix = self.baselines["all_intercept"]
         train = sorted({train for train, _ in mine.cells[0]})
         test = [name for name in matrix.test if name in mine.tested[0]]
-        part = means.restricted(matrix, train, test)
-        if part is None:
-            raise UserError(
-                f"evaluation: {feature_set} has cells that its baseline {matrix.feature_set} lacks"
-            )
-        found = self._average(part)
+        key = (matrix.feature_set, tuple(train), tuple(test))
+        found = self._averaged.get(key)
+        if found is None:
+            part = means.restricted(matrix, train, test)
+            if part is None:
+                raise UserError(
+                    f"evaluation: {feature_set} has cells that its baseline"
+                    f" {matrix.feature_set} lacks"
+                )
+            found = self._averaged[key] = self._average(part)
         if found.cells != mine.cells:
             raise UserError(
                 f"evaluation: {feature_set} and {matrix.feature_set} are of different cells"
             )
         return found
+
+    def baselines_of(
+        self, by_set: Mapping[str, list[means.Means]]
+    ) -> dict[str, means.Means | None]:
+        """Means of each set's baseline over its own cells."""
+        return {name: self.baseline_of(name, mine[0]) for name, mine in by_set.items()}
 
     def mean_table(self, by_set: Mapping[str, list[means.Means]], pool: Executor) -> pd.DataFrame:
         """Build the table of means, Holm's rule applied over each metric."""

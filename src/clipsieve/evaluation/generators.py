@@ -10,7 +10,7 @@ can show, is added from the bootstrap.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -44,12 +44,31 @@ class Deletions:
         Its degrees of freedom.
     twice
         How many times that variance the jackknife has too much.
+    roles
+        Generators of each role, in the order of `of_role`.
     """
 
     of_role: tuple[Array, ...]
     residual: Array
     residual_freedom: int
     twice: float
+    roles: tuple[tuple[str, ...], ...]
+
+    def of_means(self, names: Sequence[str], without: Array, average: Array) -> Deletions:
+        """Maps for a mean over other values that are made of these cells.
+
+        Parameters
+        ----------
+        names
+            Every generator.
+        without
+            The mean without each of them, as a map of the values [len(names), V].
+        average
+            Each cell as an average of the values [C, V].
+        """
+        at = {name: k for k, name in enumerate(names)}
+        own = tuple(_centred(without[[at[name] for name in role]]) for role in self.roles)
+        return replace(self, of_role=own, residual=self.residual @ average)
 
     @property
     def freedom(self) -> NDArray[np.int64]:
@@ -81,14 +100,19 @@ def deletions(cells: tuple[Cell, ...]) -> Deletions | None:
         kept = np.array([[name not in cell for cell in cells] for name in names], dtype=float)
         if not kept.any(axis=1).all():
             return None
-        without = kept / kept.sum(axis=1, keepdims=True)
-        scale = np.sqrt((len(names) - 1) / len(names))
-        of_role.append(scale * (without - without.mean(axis=0)))
+        of_role.append(_centred(kept / kept.sum(axis=1, keepdims=True)))
     residual, freedom = _residual(cells)
     if freedom < 1:
         return None
     twice = sum(float(np.square(one).sum()) for one in of_role) - 1 / n_cells
-    return Deletions(tuple(of_role), residual, freedom, twice)
+    return Deletions(tuple(of_role), residual, freedom, twice, tuple(map(tuple, roles)))
+
+
+def _centred(without: Array) -> Array:
+    """Means without each generator, as maps, less their average and scaled for the jackknife."""
+    n = len(without)
+    result: Array = np.sqrt((n - 1) / n) * (without - without.mean(axis=0))
+    return result
 
 
 def _roles(cells: Sequence[Cell]) -> list[list[str]] | None:

@@ -98,7 +98,7 @@ def evaluate(folder: Path, *more: str) -> int:
 
     outputs = [
         part
-        for name in ("cells", "means", "controls", "optimism")
+        for name in ("cells", "means", "controls", "optimism", "pairs", "ranking")
         for part in (f"--{name}", str(folder / f"{name}.parquet"))
     ]
     return main(
