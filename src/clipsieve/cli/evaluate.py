@@ -61,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PARQUET",
         help="both directions of every searched pair, named a--b.parquet; for the optimism",
     )
+    add(
+        "--own-pair",
+        nargs="*",
+        default=[],
+        metavar="PARQUET",
+        help="scores of selected sets on the test images of the pair that they were selected on;"
+        " read for the optimism alone",
+    )
     add_generator_facts(parser)
     add(
         "--released",
@@ -115,6 +123,7 @@ def run(args: argparse.Namespace) -> None:
         families,
         run=args.run,
         searches=_searches(args.searches),
+        own_pair=read_scores(args.own_pair, sources) if args.own_pair else None,
         options=Options(
             resamples=args.resamples,
             interval=args.interval,

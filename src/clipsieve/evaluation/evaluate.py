@@ -37,7 +37,8 @@ CONTROL_COLUMNS = [
 ]
 OPTIMISM_COLUMNS = [
     *("feature_set", "score_on_search_pair", "score_on_the_rest", "baseline_on_search_pair"),
-    *("baseline_on_the_rest", "optimism", "gain_on_the_rest_low", "gain_on_the_rest_high"),
+    *("baseline_on_the_rest", "score_on_pair_test", "baseline_on_pair_test", "optimism"),
+    *("winners_curse", "shift", "gain_on_the_rest_low", "gain_on_the_rest_high"),
     *("n_cells", "metric"),
 ]
 
@@ -95,6 +96,7 @@ def evaluate(
     *,
     run: str = "",
     searches: Mapping[str, controls.SearchResult] | None = None,
+    own_pair: AllScores | None = None,
     options: Options | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tables:
@@ -112,6 +114,9 @@ def evaluate(
         For the column.
     searches
         Result of each searched direction, ``a--b``.
+    own_pair
+        Scores of selected sets on the test images of the pair that they were selected on; only the
+        table of optimism reads them.
     options
         Of intervals and tests.
     progress
@@ -141,7 +146,7 @@ def evaluate(
             pd.concat(cells, ignore_index=True),
             work.mean_table(by_set, pool),
             work.control_table(by_set),
-            work.optimism_table(by_set, searches or {}),
+            work.optimism_table(by_set, searches or {}, _own_pair(own_pair)),
             pair_table(work.comparer, by_set, work.baselines_of(by_set), work.grid),
             ranking_table(by_set),
         )
@@ -152,6 +157,25 @@ def evaluate(
     found[1]["confidence"] = chosen.confidence
     found[1]["test_share"] = chosen.test_share
     return Tables(*found)
+
+
+def _own_pair(scores: AllScores | None) -> dict[str, Matrix]:
+    """Matrices of selected sets on the pairs that they were selected on; one draw each."""
+    if scores is None:
+        return {}
+    layout = layout_of(scores.images, resamples=1, seed=0)
+    return {one.feature_set: transfer_matrix(one, layout, replicate=False) for one in scores.scores}
+
+
+def _across(matrix: Matrix | None, pair: str, m: int) -> float:
+    """Mean of a metric over both cells of a pair ``a--b``; NaN where one of them is not there."""
+    first, _, second = pair.partition("--")
+    values = []
+    for train, test in ((first, second), (second, first)):
+        if matrix is None or train not in matrix.train or test not in matrix.test:
+            return float("nan")
+        values.append(matrix.values[m, matrix.train.index(train), matrix.test.index(test)])
+    return float(np.mean(values))
 
 
 class _Evaluation:
@@ -288,6 +312,7 @@ class _Evaluation:
         self,
         by_set: Mapping[str, list[means.Means]],
         searches: Mapping[str, controls.SearchResult],
+        own_pair: Mapping[str, Matrix],
     ) -> pd.DataFrame:
         """Build the table of the searches' optimism."""
         import pandas as pd
@@ -305,7 +330,14 @@ class _Evaluation:
                 log.info("optimism: %s was searched by %s, no metric", pair, there.metric)
                 continue
             m = METRICS.index(there.metric)
-            found = controls.optimism((there, back), mine[0].values[m, 0], baseline.values[m, 0])
+            base = self.baselines[baseline.matrix.feature_set]
+            found = controls.optimism(
+                (there, back),
+                mine[0].values[m, 0],
+                baseline.values[m, 0],
+                pair_test=_across(own_pair.get(name), pair, m),
+                baseline_pair_test=_across(base, pair, m),
+            )
             low, high = self.comparer.difference_interval(mine[0], baseline, there.metric)
             rows.append(
                 {

@@ -348,6 +348,50 @@ def test_optimism_is_the_gain_that_stays_on_the_pair(run) -> None:
     assert row["baseline_on_the_rest"] == pytest.approx(mine["baseline"])
     assert row["optimism"] == pytest.approx(0.2 - mine["difference"])
     assert row["n_cells"] == 6
+    assert np.isnan(row["winners_curse"])
+
+
+def test_optimism_divides_into_winners_curse_and_shift(run, tmp_path) -> None:
+    """Probes of the pair on the pair's own test images, which no other table may read."""
+    folder, scores = run
+    own = score_rows("components/a--c", 1, 0.75, ("b", "d", "e"))
+    write_table(own, tmp_path / "own.parquet")
+    for name in ("features", "searches", "scores"):
+        (tmp_path / name).symlink_to(folder / name)
+    assert evaluate(tmp_path, "--own-pair", str(tmp_path / "own.parquet")) == 0
+
+    def across(rows: pd.DataFrame) -> float:
+        found = []
+        for train, test in (PAIR, PAIR[::-1]):
+            cell = cell_rows(rows, 0, train, test)
+            found.append(((cell["logit"] >= 0) == (cell["label"] == 1)).mean())
+        return float(np.mean(found))
+
+    row = read_table(tmp_path / "optimism.parquet")[0].iloc[0]
+    assert row["score_on_pair_test"] == pytest.approx(across(own))
+    assert row["baseline_on_pair_test"] == pytest.approx(across(scores["all"]))
+    gain = across(own) - across(scores["all"])
+    assert row["winners_curse"] == pytest.approx(0.2 - gain)
+    assert row["winners_curse"] + row["shift"] == pytest.approx(row["optimism"])
+    for name in ("cells", "means", "controls", "pairs", "ranking"):
+        before, after = (read_table(f / f"{name}.parquet")[0] for f in (folder, tmp_path))
+        pd.testing.assert_frame_equal(before, after)
+
+
+def test_ranks_over_generators_are_of_the_cells_that_all_compared_sets_have(run) -> None:
+    folder, _ = run
+    ranking, _ = read_table(folder / "ranking.parquet")
+    cells, _ = read_table(folder / "cells.parquet")
+    mine = ranking[ranking["metric"] == "auc"].set_index("feature_set")["average_rank"]
+    off = cells[(cells["metric"] == "auc") & (cells["train"] != cells["test"])]
+    off = off[~off["train"].isin(PAIR) & ~off["test"].isin(PAIR)]
+    by_test = off.groupby(["test", "feature_set"])["value"].mean().unstack()
+    expected = by_test.rank(axis=1, ascending=False).mean()
+    pd.testing.assert_series_equal(mine.sort_index(), expected.sort_index(), check_names=False)
+    assert set(ranking["comparison"]) == {"a--c"}
+    assert set(ranking["generators"]) == {3}
+    pairs, _ = read_table(folder / "pairs.parquet")
+    assert pairs.empty  # one pair
 
 
 def test_a_second_run_gives_the_same_bytes(run, tmp_path: Path) -> None:
