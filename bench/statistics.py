@@ -87,7 +87,8 @@ def write_scores(folder: Path, images: int, generators: list[str], draws: int, s
         total += len(table)
         write_table(table, folder / f"scores/{family}.parquet")
         (folder / "features").mkdir(exist_ok=True)
-        (folder / f"features/{family}.json").write_text(json.dumps(entries))
+        known = [{k: v for k, v in item.items() if k != "draws"} for item in entries]
+        (folder / f"features/{family}.json").write_text(json.dumps(known))
     (folder / "families.json").write_text(
         json.dumps({name: "gan" if k < 7 else "diffusion" for k, name in enumerate(generators)})
     )
