@@ -247,7 +247,7 @@ def _shown(maps: Deletions, replicates: NDArray[np.floating]) -> Array:
 
 
 def t_interval(
-    value: Array, error: Array, freedom: Array, confidence: float
+    value: Array, error: Array, freedom: Array, confidence: float | Array
 ) -> tuple[Array, Array, Array]:
     """Interval and two-sided p value (of 0) by Student's t: low, high, p, each of `value`'s shape."""
     from scipy.special import stdtr, stdtrit

@@ -45,7 +45,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     UserError
-        Several seeds, and the column `test_share` or `confidence` is missing or has two values.
+        Several seeds, and the column `test_share` or `confidence` is missing or differs between them.
 
     Notes
     -----
@@ -72,7 +72,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     several = (result["seeds"] > 1).to_numpy()
     if not several.any():
         return result.reset_index()
-    confidence, share = (_only(table, name) for name in ("confidence", "test_share"))
+    confidence, share = (_of_each(table, keys, name) for name in ("confidence", "test_share"))
     for value, low, high, p in (
         ("value", "low", "high", ""),
         ("difference", "difference_low", "difference_high", "p"),
@@ -109,8 +109,8 @@ def _corrected(
     deviation: np.ndarray,
     seeds: np.ndarray,
     own: np.ndarray,
-    confidence: float,
-    share: float,
+    confidence: np.ndarray,
+    share: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Low, high and p of means over seeds; `own` is the mean half width of the seeds' intervals."""
     from scipy.special import ndtr, ndtri
@@ -120,7 +120,7 @@ def _corrected(
     low, high, p = t_interval(mean, error, freedom, confidence)
     least = own * np.sqrt((1 - share) / seeds + share)
     reach = np.fmax((high - low) / 2, least)
-    normal = least / float(ndtri((1 + confidence) / 2))
+    normal = least / ndtri((1 + confidence) / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.fmax(p, np.where(normal > 0, 2 * ndtr(-np.abs(mean) / normal), np.nan))
     return mean - reach, mean + reach, p
@@ -131,7 +131,7 @@ def _generators(
     table: pd.DataFrame,
     keys: Sequence[str],
     several: np.ndarray,
-    confidence: float,
+    confidence: np.ndarray,
 ) -> None:
     """Set, in place, the interval over generators of rows of several seeds."""
     squares = table.assign(_square=table["generators_se"] ** 2)
@@ -155,11 +155,12 @@ def _least_favourable(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def _only(table: pd.DataFrame, column: str) -> float:
+def _of_each(table: pd.DataFrame, keys: Sequence[str], column: str) -> np.ndarray:
+    """Value of a column that all seeds of a row share, one for each row."""
     if column not in table.columns:
         raise UserError(f"means: column {column} is missing; several seeds need it")
-    values = table[column].dropna().unique()
-    if len(values) != 1:
-        found = ", ".join(f"{value:g}" for value in sorted(values)) or "none"
-        raise UserError(f"means: one {column} is needed for all seeds, not {found}")
-    return float(values[0])
+    groups = table.groupby(list(keys), sort=False, dropna=False)[column]
+    if (groups.nunique() > 1).any():
+        found = ", ".join(f"{value:g}" for value in sorted(table[column].dropna().unique()))
+        raise UserError(f"means: seeds of one run have more than one {column}: {found}")
+    return groups.first().to_numpy(dtype=float)

@@ -66,6 +66,12 @@ def test_one_seed_is_left_as_it_is_and_holm_runs_over_the_rows_of_several() -> N
     assert both["p_holm"].min() == pytest.approx(2 * least)
     with pytest.raises(UserError, match="test_share"):
         over_seeds(rows([0.1, 0.2]).drop(columns="test_share"))
+    with pytest.raises(UserError, match=r"more than one test_share: 0\.2, 0\.3"):
+        over_seeds(rows([0.1, 0.2]).assign(test_share=[0.2, 0.3]))
+    # two runs may differ
+    runs = pd.concat([rows([0.1, 0.2]), rows([0.1, 0.2]).assign(run="q", test_share=0.2)])
+    first, second = over_seeds(runs)["difference_high"]
+    assert first > second
 
 
 @pytest.mark.parametrize("seeds", [2, 5])
