@@ -75,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="{}",
         metavar="JSON",
         help="release date (2022-08-22, 2022-08 or 2022) of generators, as a JSON object or @FILE;"
-        " for the mean over cells trained on an earlier generator than the one tested",
+        " for the mean over cells trained on an earlier generator than the one tested"
+        " (default: none known)",
     )
     add(
         "--test-share",
