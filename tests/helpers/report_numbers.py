@@ -77,6 +77,7 @@ def means(made: Made, cells: pd.DataFrame) -> pd.DataFrame:
     table["difference_low"] = table["difference"] - 0.011
     table["difference_high"] = table["difference"] + 0.012
     table["p"], table["p_holm"] = (pd.Series(v, table.index).mask(own) for v in (0.004, 0.031))
+    table["confidence"], table["test_share"] = 0.95, 0.3
     return table.assign(run=first["run"], encoder=first["encoder"], seed=first["seed"])
 
 
@@ -93,7 +94,13 @@ def controls(made: Made, base: Path, means: pd.DataFrame, rng: Any) -> None:
                 {
                     **{"feature_set": f"components/{a}--{b}", "control": f"random/{a}--{b}"},
                     **{"metric": metric, "value": value, "control_mean": value - 0.03},
-                    **{"control_sd": 0.011, "draws": 100, "rank": 2, "p": 2 / 101},
+                    **{
+                        "control_sd": 0.011,
+                        "draws": 100,
+                        "rank": 2,
+                        "p": 2 / 101,
+                        "p_holm": 4 / 101,
+                    },
                 }
             )
         optimism.append(

@@ -23,6 +23,13 @@ ENCODER_FACTS = json.dumps(
     }
 )
 FAMILY_OF = json.dumps({g: config["generators"][g]["family"] for g in STUDY.generators})
+RELEASE_OF = json.dumps(
+    {
+        g: config["generators"][g]["released"]
+        for g in STUDY.generators
+        if config["generators"][g]["released"]
+    }
+)
 SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 
 

@@ -82,7 +82,7 @@ rule transfer:
 
 
 rule evaluate:
-    """Metrics of every cell, means with paired intervals, ranks among controls, the search's optimism."""
+    """Metrics of every cell, means with intervals over photographs and generators, ranks among controls."""
     input:
         scores=scores_of(),
         features=of_families("features", "json"),
@@ -92,6 +92,8 @@ rule evaluate:
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
         controls="results/{run}/seed{seed}/{encoder}/controls.parquet",
         optimism="results/{run}/seed{seed}/{encoder}/optimism.parquet",
+        pairs="results/{run}/seed{seed}/{encoder}/pairs.parquet",
+        ranking="results/{run}/seed{seed}/{encoder}/ranking.parquet",
     log:
         "results/{run}/logs/evaluate/seed{seed}/{encoder}.log",
     benchmark:
@@ -103,6 +105,8 @@ rule evaluate:
         mem_mb=grow(8000),
         runtime=grow(60),
     params:
+        released=RELEASE_OF,
+        test_share=lookup("splits/test", within=config),
         resamples=lookup("evaluation/resamples", within=config),
         interval=lookup("evaluation/interval", within=config),
         confidence=lookup("evaluation/confidence", within=config),
@@ -112,6 +116,8 @@ rule evaluate:
         " --scores {input.scores:q}"
         " --features {input.features:q}"
         " --searches {input.searches:q}"
+        " --released {params.released:q}"
+        " --test-share {params.test_share}"
         " --resamples {params.resamples}"
         " --interval {params.interval}"
         " --confidence {params.confidence}"
@@ -120,6 +126,8 @@ rule evaluate:
         " --means {output.means:q}"
         " --controls {output.controls:q}"
         " --optimism {output.optimism:q}"
+        " --pairs {output.pairs:q}"
+        " --ranking {output.ranking:q}"
         " 2> {log:q}"
 
 

@@ -1,18 +1,21 @@
 """Every number of an encoder and seed, from the scores of finished probes: nothing is refitted.
 
-Metrics of every cell of every transfer matrix with intervals; means over all cells, within and
-between families, with the paired difference to the baseline over the same cells, its p value and
-Holm's correction; ranks of the selected sets among their controls; the optimism of the search.
+Metrics of every cell of every transfer matrix with intervals; means over all cells, by families,
+sources and time, with the paired difference to the baseline over the same cells, its p value and
+Holm's correction; ranks of the selected sets among their controls; the optimism of the search; each
+family over all search pairs; ranks of feature sets over test generators.
 
-Intervals come from resamples of groups (photographs, prompts), the same for every cell and feature
-set. They say how far the test images bound the score of these probes; the spread over seeds, in the
-leaderboard, says what other training images would have changed.
+Intervals over photographs come from resamples of groups (photographs, prompts), the same for every
+cell and feature set: what other test images would have given for these probes and generators.
+Intervals over generators, beside them, say what other generators would have given. The spread over
+seeds, in the leaderboard, says what other training images would have changed.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,13 +24,18 @@ from clipsieve.cli.options import (
     add_bootstrap,
     add_threads,
     check_bootstrap,
+    words_by_generator,
 )
 from clipsieve.cli.progress import Pace
+from clipsieve.config import default
 from clipsieve.errors import UserError
 
 HELP = "metrics, intervals, comparisons and controls from scores"
 
 log = logging.getLogger("clipsieve")
+
+_TABLES = ("cells", "means", "controls", "optimism", "pairs", "ranking")
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example:\n  clipsieve evaluate --scores scores/*.h5 \\\n"
         "    --features features/*.json --searches searches/*.parquet \\\n"
         "    --cells cells.parquet --means means.parquet \\\n"
-        "    --controls controls.parquet --optimism optimism.parquet"
+        "    --controls controls.parquet --optimism optimism.parquet \\\n"
+        "    --pairs pairs.parquet --ranking ranking.parquet"
     )
     add = parser.add_argument
     add("--scores", nargs="+", required=True, metavar="H5", help="every family's scores")
@@ -48,11 +57,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PARQUET",
         help="both directions of every searched pair, named a--b.parquet; for the optimism",
     )
+    add(
+        "--own-pair",
+        nargs="*",
+        default=[],
+        metavar="PARQUET",
+        help="scores of selected sets on the test images of the pair that they were selected on;"
+        " read for the optimism alone",
+    )
+    add(
+        "--released",
+        default="{}",
+        metavar="JSON",
+        help="release date (2022-08-22, 2022-08 or 2022) of generators, as a JSON object or @FILE;"
+        " for the mean over cells trained on an earlier generator than the one tested"
+        " (default: none known)",
+    )
+    add(
+        "--test-share",
+        type=float,
+        default=default("splits.test"),
+        help="share of the images in the test split; several seeds overlap by it (default %(default)s)",
+    )
     add_bootstrap(parser)
     add("--flips", type=int, default=20_000, help="sign flips of a test (default %(default)s)")
     add("--seed", type=int, default=0, help="seed of resamples and flips (default %(default)s)")
     add_threads(parser, "feature sets at once")
-    for name in ("cells", "means", "controls", "optimism"):
+    for name in _TABLES:
         add(f"--{name}", required=True, metavar="PARQUET", help=f"table of {name} to write")
 
 
@@ -64,6 +95,14 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.tables import write_table
 
     check_bootstrap(args)
+    if not 0 < args.test_share < 1:
+        raise UserError(f"--test-share: {args.test_share}; a share between 0 and 1 is wanted")
+    released = words_by_generator(args.released, "--released")
+    for name, date in released.items():
+        if not _DATE.fullmatch(date):
+            raise UserError(
+                f"--released: {name}: {date!r} is not a date like 2022-08-22 or 2022-08"
+            )
     started = time.monotonic()
     scores = read_scores(args.scores)
     log.info(
@@ -76,6 +115,7 @@ def run(args: argparse.Namespace) -> None:
         scores,
         {item.feature_set: item for path in args.features for item in read_feature_sets(path)},
         searches=_searches(args.searches),
+        own_pair=read_scores(args.own_pair) if args.own_pair else None,
         options=Options(
             resamples=args.resamples,
             interval=args.interval,
@@ -83,6 +123,8 @@ def run(args: argparse.Namespace) -> None:
             flips=args.flips,
             seed=args.seed,
             threads=args.threads,
+            released=released,
+            test_share=args.test_share,
         ),
         progress=_progress(),
     )
@@ -94,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "holm": "over the rows of each metric that have a p value",
     }
-    for name in ("cells", "means", "controls", "optimism"):
+    for name in _TABLES:
         write_table(getattr(tables, name), getattr(args, name), note)
     log.info("evaluate: done in %.1f s", time.monotonic() - started)
 

@@ -1,8 +1,10 @@
 """Encoders and feature sets side by side, over all cells of the transfer matrix and all seeds.
 
-Several runs can stand beside each other (say, the same images aligned). With several seeds: mean,
-spread and an interval of both the test images and the seeds; and how alike the selections are
-(Jaccard index of kept components or heads) against chance.
+Each selection leaves out other generators, so rows are ranked not by their means but by the
+baseline's mean over all cells plus the paired difference to it over the set's own cells. AUC and
+balanced accuracy come first. Several runs can stand beside each other (say, the same images
+aligned). With several seeds: mean, spread and the corrected resampled t interval; and how alike the
+selections are (Jaccard index of kept components or heads) against chance.
 """
 
 from __future__ import annotations
@@ -78,7 +80,6 @@ def run(args: argparse.Namespace) -> None:
     table = leaderboard(
         pd.concat([frame for frame, _ in parts], ignore_index=True),
         _selections(args.features, args.rankings),
-        confidence=confidence,
     ).assign(confidence=confidence)
     with replacing(args.output) as temporary:
         table.to_csv(temporary, index=False)

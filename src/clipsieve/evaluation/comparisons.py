@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.evaluation import bootstrap
+from clipsieve.evaluation.generators import Spread, deletions, generator_spread, t_interval
 from clipsieve.evaluation.intervals import difference_intervals, metric_intervals, too_few
-from clipsieve.evaluation.means import Means
-from clipsieve.evaluation.metric_records import RECORDS
+from clipsieve.evaluation.means import WITH_DIAGONAL, Means
+from clipsieve.evaluation.metric_records import RECORDS, signs_of
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.ranks import rank_among
 from clipsieve.evaluation.significance import SignFlips, bootstrap_p
@@ -58,7 +60,14 @@ class Comparer:
         rows = []
         for k, cells in enumerate(first.names):
             low, high = self._intervals(first, k, values[:, k])
-            compared = self._difference(first, baseline, k, single=len(draws) == 1)
+            single = len(draws) == 1
+            compared = self._difference(first, baseline, k, single=single)
+            compared |= self._over_generators(first, baseline, k, single=single)
+            own = self._over_generators(first, None, k, single=single)
+            better = better_on(draws, baseline, k)
+            if cells == WITH_DIAGONAL:
+                # Trained on what it is tested on: no claim to test, and none to correct for.
+                compared["p"] = compared["generators_p"] = np.full(len(METRICS), np.nan)
             for m, metric in enumerate(METRICS):
                 rows.append(
                     {
@@ -78,6 +87,10 @@ class Comparer:
                         if baseline is None
                         else values[m, k] - baseline.values[m, k],
                         **{name: column[m] for name, column in compared.items()},
+                        "better": np.nan if better is None else better[m],
+                        "n_generators": len(first.tested[k]),
+                        "value_generators_low": np.clip(own["generators_low"][m], 0, 1),
+                        "value_generators_high": np.clip(own["generators_high"][m], 0, 1),
                     }
                 )
         return rows
@@ -144,7 +157,6 @@ class Comparer:
         self, mine: Means, other: Means | None, k: int, *, single: bool
     ) -> dict[str, Array]:
         """Interval and p of the difference to another feature set, each [M]; NaN without one."""
-        names = ("difference_low", "difference_high", "p")
         if (
             other is None
             or not single
@@ -153,11 +165,41 @@ class Comparer:
             or other.replicates is None
             or other.influence is None
         ):
-            return {name: np.full(len(METRICS), np.nan) for name in names}
-        difference = mine.values[:, k] - other.values[:, k]
-        replicates = mine.replicates[:, k] - other.replicates[:, k]
-        influence = mine.influence[:, k] - other.influence[:, k]
-        freedom = self._freedom(mine.groups[k])
+            nothing = np.full(len(METRICS), np.nan)
+            return dict.fromkeys(("difference_low", "difference_high", "p"), nothing)
+        return self.over_photographs(
+            mine.values[:, k] - other.values[:, k],
+            mine.replicates[:, k] - other.replicates[:, k],
+            mine.influence[:, k] - other.influence[:, k],
+            mine.groups[k],
+            too_few(mine.class_groups[k]),
+        )
+
+    def over_photographs(
+        self,
+        difference: Array,
+        replicates: NDArray[np.floating],
+        influence: Array,
+        groups: NDArray[np.int64],
+        unknown: Sequence[int],
+    ) -> dict[str, Array]:
+        """Interval and p of paired differences over new photographs.
+
+        Parameters
+        ----------
+        difference, replicates, influence
+            Shapes [M], [M, B] and [M, G].
+        groups
+            Groups that have images in it.
+        unknown
+            Positions of metrics that these groups say nothing of.
+
+        Returns
+        -------
+        dict
+            ``difference_low``, ``difference_high`` and ``p``, each [M].
+        """
+        freedom = self._freedom(groups)
         low, high = difference_intervals(
             difference,
             replicates,
@@ -166,11 +208,62 @@ class Comparer:
             influence=influence,
             freedom=freedom,
         )
-        p = self.flips.p_values(difference, influence, mine.groups[k])
+        p = self.flips.p_values(difference, influence, groups)
         p = np.where(np.isnan(p), bootstrap_p(difference, replicates, freedom), p)
-        for m in too_few(mine.class_groups[k]):
+        for m in unknown:
             low[m] = high[m] = p[m] = np.nan
-        return dict(zip(names, (low, high, p), strict=True))
+        return {"difference_low": low, "difference_high": high, "p": p}
+
+    def _over_generators(
+        self, mine: Means, other: Means | None, k: int, *, single: bool
+    ) -> dict[str, Array]:
+        """Interval over new generators, of a mean or of its difference to another feature set.
+
+        Each of ``generators_low``, ``generators_high``, ``generators_p``, ``generators_se`` and
+        ``generators_freedom`` [M]; NaN where generators are too few, and of controls drawn many
+        times, whose photographs are not resampled.
+        """
+        cells, values, drawn = mine.cell_values(k)
+        maps = deletions(cells)
+        total = mine.replicates
+        if maps is None or not single or drawn is None or total is None:
+            return dict.fromkeys(GENERATOR_COLUMNS, np.full(len(METRICS), np.nan))
+        mean, total = mine.values[:, k], total[:, k]
+        if other is not None:
+            _, theirs, also_drawn = other.cell_values(k)
+            if also_drawn is None or other.replicates is None:
+                raise ValueError(f"{other.matrix.feature_set} has no replicates")
+            values, drawn = values - theirs, drawn - also_drawn
+            mean, total = mean - other.values[:, k], total - other.replicates[:, k]
+        spread = generator_spread(maps, values, drawn, total.var(axis=-1, ddof=1, dtype=np.float64))
+        found = over_new(mean, spread, self.confidence)
+        for m in too_few(mine.class_groups[k]):
+            for column in found.values():
+                column[m] = np.nan
+        return found
+
+
+GENERATOR_COLUMNS = (
+    *("generators_low", "generators_high", "generators_p", "generators_se"),
+    "generators_freedom",
+)
+
+
+def over_new(value: Array, spread: Spread, confidence: float) -> dict[str, Array]:
+    """Columns of the interval over new generators."""
+    error = spread.error()
+    low, high, p = t_interval(value, error, spread.freedom, confidence)
+    return dict(zip(GENERATOR_COLUMNS, (low, high, p, error, spread.freedom.copy()), strict=True))
+
+
+def better_on(draws: Sequence[Means], baseline: Means | None, k: int) -> Array | None:
+    """Number of test generators on which the mean over draws is better than the baseline, [M]."""
+    if baseline is None:
+        return None
+    gain = np.mean([one.by_test[k] for one in draws], axis=0) - baseline.by_test[k]
+    sign = signs_of(METRICS)
+    result: Array = (sign[:, None] * gain > 1e-12).sum(axis=1)
+    return result
 
 
 def _worst(draws: list[Means], m: int, k: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From scores to the four tables of an encoder and seed: cells, means, controls, optimism."""
+"""From scores to the tables of an encoder and seed, one for each field of `Tables`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from clipsieve.evaluation.comparisons import Comparer
 from clipsieve.evaluation.matrix import Layout, Matrix, layout_of, transfer_matrix
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
-from clipsieve.evaluation.significance import SignFlips, holm
+from clipsieve.evaluation.pairs import pair_table
+from clipsieve.evaluation.ranking import ranking_table
+from clipsieve.evaluation.significance import SignFlips, holm_by_metric
 from clipsieve.io.roles import require_excluded
 from clipsieve.io.scores import AllScores, Scores
 
@@ -33,11 +35,12 @@ log = logging.getLogger("clipsieve")
 
 CONTROL_COLUMNS = [
     *("feature_set", "control", "metric", "value", "control_mean", "control_sd", "draws", "rank"),
-    *("p", "difference", "difference_low", "difference_high", "n_cells", "n"),
+    *("p", "p_holm", "difference", "difference_low", "difference_high", "n_cells", "n"),
 ]
 OPTIMISM_COLUMNS = [
     *("feature_set", "score_on_search_pair", "score_on_the_rest", "baseline_on_search_pair"),
-    *("baseline_on_the_rest", "optimism", "gain_on_the_rest_low", "gain_on_the_rest_high"),
+    *("baseline_on_the_rest", "score_on_pair_test", "baseline_on_pair_test", "optimism"),
+    *("winners_curse", "shift", "gain_on_the_rest_low", "gain_on_the_rest_high"),
     *("n_cells", "metric"),
 ]
 
@@ -60,6 +63,10 @@ class Options:
         Seed of resamples and signs.
     threads
         Feature sets worked on at once.
+    released
+        Release date of generators (``2022-08-22`` or ``2022-08``).
+    test_share
+        Share of the images in the test split, for what several seeds say together.
     """
 
     resamples: int = 2000
@@ -68,6 +75,8 @@ class Options:
     flips: int = 20_000
     seed: int = 0
     threads: int = 1
+    released: Mapping[str, str] = field(default_factory=dict)
+    test_share: float = 0.3
 
 
 @dataclass
@@ -78,6 +87,8 @@ class Tables:
     means: pd.DataFrame
     controls: pd.DataFrame
     optimism: pd.DataFrame
+    pairs: pd.DataFrame
+    ranking: pd.DataFrame
 
 
 def evaluate(
@@ -85,6 +96,7 @@ def evaluate(
     features: Mapping[str, FeatureSet],
     *,
     searches: Mapping[str, controls.SearchResult] | None = None,
+    own_pair: AllScores | None = None,
     options: Options | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tables:
@@ -98,6 +110,9 @@ def evaluate(
         Feature sets by id.
     searches
         Result of each searched direction, ``a--b``.
+    own_pair
+        Scores of selected sets on the test images of the pair that they were selected on; only the
+        table of optimism reads them.
     options
         Of intervals and tests.
     progress
@@ -127,13 +142,36 @@ def evaluate(
             pd.concat(cells, ignore_index=True),
             work.mean_table(by_set, pool),
             work.control_table(by_set),
-            work.optimism_table(by_set, searches or {}),
+            work.optimism_table(by_set, searches or {}, _own_pair(own_pair)),
+            pair_table(work.comparer, by_set, work.baselines_of(by_set), work.grid),
+            ranking_table(by_set),
         )
     for table in found:
         table.insert(0, "run", scores.run)
         table.insert(1, "encoder", scores.encoder)
         table.insert(2, "seed", scores.seed)
+    found[1]["confidence"] = chosen.confidence
+    found[1]["test_share"] = chosen.test_share
     return Tables(*found)
+
+
+def _own_pair(scores: AllScores | None) -> dict[str, Matrix]:
+    """Matrices of selected sets on the pairs that they were selected on; one draw each."""
+    if scores is None:
+        return {}
+    layout = layout_of(scores.images, resamples=1, seed=0)
+    return {one.feature_set: transfer_matrix(one, layout, replicate=False) for one in scores.scores}
+
+
+def _across(matrix: Matrix | None, pair: str, m: int) -> float:
+    """Mean of a metric over both cells of a pair ``a--b``; NaN where one of them is not there."""
+    first, _, second = pair.partition("--")
+    values = []
+    for train, test in ((first, second), (second, first)):
+        if matrix is None or train not in matrix.train or test not in matrix.test:
+            return float("nan")
+        values.append(matrix.values[m, matrix.train.index(train), matrix.test.index(test)])
+    return float(np.mean(values))
 
 
 class _Evaluation:
@@ -164,6 +202,7 @@ class _Evaluation:
             for name in (baseline, feature_families.BASELINE_INTERCEPT)
             if name in first
         }
+        self._averaged: dict[tuple[str, tuple[str, ...], tuple[str, ...]], means.Means] = {}
         flips = SignFlips(self.layout.strata, options.flips, options.seed)
         self.comparer = Comparer(self.layout, flips, options.interval, options.confidence)
 
@@ -193,7 +232,13 @@ class _Evaluation:
         return scores.feature_set, self._average(matrix), cells
 
     def _average(self, matrix: Matrix) -> means.Means:
-        masks = means.cell_groups(matrix.train, matrix.test, self.families)
+        masks = means.cell_groups(
+            matrix.train,
+            matrix.test,
+            self.families,
+            sources=self.layout.source,
+            released=self.options.released,
+        )
         return means.mean_over_cells(matrix, masks, self.layout)
 
     def baseline_of(self, feature_set: str, mine: means.Means) -> means.Means | None:
@@ -205,17 +250,27 @@ class _Evaluation:
             matrix = self.baselines.get(feature_families.BASELINE_INTERCEPT, matrix)
         train = sorted({train for train, _ in mine.cells[0]})
         test = [name for name in matrix.test if name in mine.tested[0]]
-        part = means.restricted(matrix, train, test)
-        if part is None:
-            raise UserError(
-                f"evaluation: {feature_set} has cells that its baseline {matrix.feature_set} lacks"
-            )
-        found = self._average(part)
+        key = (matrix.feature_set, tuple(train), tuple(test))
+        found = self._averaged.get(key)
+        if found is None:
+            part = means.restricted(matrix, train, test)
+            if part is None:
+                raise UserError(
+                    f"evaluation: {feature_set} has cells that its baseline"
+                    f" {matrix.feature_set} lacks"
+                )
+            found = self._averaged[key] = self._average(part)
         if found.cells != mine.cells:
             raise UserError(
                 f"evaluation: {feature_set} and {matrix.feature_set} are of different cells"
             )
         return found
+
+    def baselines_of(
+        self, by_set: Mapping[str, list[means.Means]]
+    ) -> dict[str, means.Means | None]:
+        """Means of each set's baseline over its own cells."""
+        return {name: self.baseline_of(name, mine[0]) for name, mine in by_set.items()}
 
     def mean_table(self, by_set: Mapping[str, list[means.Means]], pool: Executor) -> pd.DataFrame:
         """Build the table of means, Holm's rule applied over each metric."""
@@ -226,9 +281,8 @@ class _Evaluation:
             return self.comparer.mean_rows(name, mine, self.baseline_of(name, mine[0]))
 
         table = pd.DataFrame([row for part in pool.map(rows, by_set) for row in part])
-        table["p_holm"] = table.groupby("metric", sort=False)["p"].transform(
-            lambda p: holm(p.to_numpy(dtype=float))
-        )
+        table["p_holm"] = holm_by_metric(table, "p")
+        table["generators_p_holm"] = holm_by_metric(table, "generators_p")
         return table
 
     def control_table(self, by_set: Mapping[str, list[means.Means]]) -> pd.DataFrame:
@@ -247,12 +301,15 @@ class _Evaluation:
                 rows += self.comparer.control_rows(
                     name, mine[0], control, drawn, alike=len(grids) < 2
                 )
-        return pd.DataFrame(rows, columns=CONTROL_COLUMNS)
+        table = pd.DataFrame(rows, columns=CONTROL_COLUMNS)
+        table["p_holm"] = holm_by_metric(table, "p")
+        return table
 
     def optimism_table(
         self,
         by_set: Mapping[str, list[means.Means]],
         searches: Mapping[str, controls.SearchResult],
+        own_pair: Mapping[str, Matrix],
     ) -> pd.DataFrame:
         """Build the table of the searches' optimism."""
         import pandas as pd
@@ -272,10 +329,15 @@ class _Evaluation:
                 log.info("optimism: %s was searched by %s, no metric", pair, there.metric)
                 continue
             m = METRICS.index(there.metric)
+            base = self.baselines[baseline.matrix.feature_set]
             # a search maximises: of a metric of which less is better, it reports the negative
             sign = 1 if RECORDS[there.metric].higher_is_better else -1
             found = controls.optimism(
-                (there, back), sign * mine[0].values[m, 0], sign * baseline.values[m, 0]
+                (there, back),
+                sign * mine[0].values[m, 0],
+                sign * baseline.values[m, 0],
+                pair_test=sign * _across(own_pair.get(name), pair, m),
+                baseline_pair_test=sign * _across(base, pair, m),
             )
             ends = self.comparer.difference_interval(mine[0], baseline, there.metric)
             low, high = sorted(sign * end for end in ends)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsieve.evaluation.metric_records import RECORDS
+from clipsieve.evaluation.metric_records import signs_of
 from clipsieve.evaluation.metrics import METRICS
+from clipsieve.evaluation.seeds import over_seeds
 from clipsieve.evaluation.stability import stability
 
 if TYPE_CHECKING:
@@ -18,106 +19,84 @@ if TYPE_CHECKING:
 # (run, encoder, feature set) -> seed -> what was selected, and out of how many.
 Selections = Mapping[tuple[str, str, str], Mapping[int, tuple[Sequence[Hashable], int]]]
 
+# The metrics that lead: an answer that is always the same has 0.5 of both, whatever the classes' sizes.
+_LEADING = ("auc", "balanced_accuracy")
+RANKED = (*_LEADING, *(name for name in METRICS if name not in _LEADING))
+# What decides the order where a constant answer could have the best value.
+_PROPER = ("log_loss", "brier", "auc")
+_COLUMNS = (
+    *("run", "encoder", "feature_set", "metric", "rank", "value_on_all_cells", "value", "low"),
+    *("high", "value_generators_low", "value_generators_high", "seeds", "sd_over_seeds", "worst"),
+    *("worst_test", "baseline", "difference", "difference_low", "difference_high", "p", "p_holm"),
+    *("generators_low", "generators_high", "generators_p", "generators_p_holm", "better"),
+    *("n_generators", "n_cells", "n", "selected", "selected_from", "jaccard"),
+    *("jaccard_by_chance", "jaccard_p", "selected_by_all_seeds"),
+)
 
-def leaderboard(
-    means: pd.DataFrame, selections: Selections, *, confidence: float = 0.95
-) -> pd.DataFrame:
-    """Sum up tables of means over seeds.
+
+def leaderboard(means: pd.DataFrame, selections: Selections) -> pd.DataFrame:
+    """Sum up tables of means over seeds, the best feature set of each metric first.
 
     Parameters
     ----------
     means
-        Tables of means of every encoder and seed (docs/formats.md); the rows over all cells count.
+        Whole tables of means of every encoder and seed (docs/formats.md).
     selections
         What was selected, by run, encoder, feature set and seed; those with two seeds or more are judged.
-    confidence
-        Coverage of the intervals in `means`, and of those made here.
 
     Returns
     -------
     DataFrame
-        One row a metric, encoder and feature set, the best accuracy first.
-    """
-    import pandas as pd
-
-    rows = []
-    whole = means[means["cells"] == "all"]
-    keys = ["run", "encoder", "feature_set", "metric"]
-    for key, part in whole.groupby(keys, sort=False, dropna=False):
-        low, high = over_seeds(part["value"], part["low"], part["high"], confidence)
-        less, more = over_seeds(
-            part["difference"], part["difference_low"], part["difference_high"], confidence
-        )
-        by_worst = part.groupby("worst_test")["worst"].mean()
-        named = by_worst.idxmin() if RECORDS[str(key[3])].higher_is_better else by_worst.idxmax()
-        rows.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                "value": part["value"].mean(),
-                "low": low,
-                "high": high,
-                "seeds": len(part),
-                "sd_over_seeds": part["value"].std(ddof=1) if len(part) > 1 else np.nan,
-                "worst": part["worst"].mean(),
-                "worst_test": named,
-                "baseline": part["baseline"].mean(),
-                "difference": part["difference"].mean(),
-                "difference_low": less,
-                "difference_high": more,
-                "p_holm": part["p_holm"].iloc[0] if len(part) == 1 else np.nan,
-                "n_cells": int(part["n_cells"].iloc[0]),
-                "n": int(part["n"].iloc[0]),
-                **_stability(selections.get((str(key[0]), str(key[1]), str(key[2])), {})),
-            }
-        )
-    table = pd.DataFrame(rows)
-    order = table["metric"].map({name: k for k, name in enumerate(METRICS)})
-    sign = table["metric"].map(
-        {name: -1 if m.higher_is_better else 1 for name, m in RECORDS.items()}
-    )
-    return (
-        table.assign(_order=order, _value=sign * table["value"])
-        .sort_values(["_order", "_value", "encoder", "feature_set"], kind="stable")
-        .drop(columns=["_order", "_value"])
-        .reset_index(drop=True)
-    )
-
-
-def over_seeds(
-    value: pd.Series, low: pd.Series, high: pd.Series, confidence: float
-) -> tuple[float, float]:
-    """Interval of a mean over seeds: test images and the spread of seeds taken together.
-
-    Parameters
-    ----------
-    value, low, high
-        Of each seed.
-    confidence
-        Coverage.
+        One row a metric, encoder and feature set, over all cells off the diagonal.
 
     Notes
     -----
-    One seed: its own interval. More: Rubin's rule, ``W + (1 + 1/m) B`` with W the mean of the
-    seeds' variances (from the widths of their intervals) and B the variance of the values, and
-    Student's t with his degrees of freedom. The seeds' test images overlap, so this errs wide.
+    Each selection leaves out other generators, so means are over different cells and cannot be
+    ranked as they stand. Rows are ranked by ``value_on_all_cells``: the baseline's mean over all
+    cells of the run and encoder, plus the paired difference to it over the set's own cells. Within
+    an encoder that is the order of the differences. AUC and balanced accuracy come first:
+    with classes of unequal size accuracy rewards an answer that never changes. The calibration
+    error does too, so its rows are in the order of the log-loss, the Brier score or, without both,
+    of the AUC.
     """
-    from scipy.special import ndtri, stdtrit
+    import pandas as pd
 
-    m = len(value)
-    if m == 1:
-        return float(low.iloc[0]), float(high.iloc[0])
-    z = float(ndtri((1 + confidence) / 2))
-    within = float((((high - low) / (2 * z)) ** 2).mean())
-    between = (1 + 1 / m) * float(value.var(ddof=1))
-    if not np.isfinite(within + between):
-        return float("nan"), float("nan")
-    if between == 0:
-        reach = z * np.sqrt(within)
-    else:
-        freedom = (m - 1) * (1 + within / between) ** 2
-        reach = float(stdtrit(freedom, (1 + confidence) / 2)) * np.sqrt(within + between)
-    mean = float(value.mean())
-    return mean - float(reach), mean + float(reach)
+    together = over_seeds(means)
+    whole = together[together["cells"] == "all"].drop(columns="cells")
+    order = [name for name in RANKED if name in set(whole["metric"])]
+    order += [name for name in dict.fromkeys(whole["metric"]) if name not in order]
+    whole = whole.assign(value_on_all_cells=_on_all_cells(whole))
+    better = signs_of(whole["metric"]) * whole["value_on_all_cells"]
+    own = ["run", "encoder", "feature_set"]
+    proper = next((m for m in _PROPER if m in order), None)
+    if proper is not None:
+        instead = whole.assign(_order=better)[whole["metric"] == proper].set_index(own)["_order"]
+        places = pd.MultiIndex.from_frame(whole[own])
+        better = np.where(whole["metric"] == "ece", instead.reindex(places).to_numpy(), better)
+    stable = pd.DataFrame(
+        [
+            _stability(selections.get((str(run), str(encoder), str(name)), {}))
+            for run, encoder, name in whole[own].itertuples(index=False)
+        ],
+        index=whole.index,
+    )
+    table = pd.concat([whole, stable], axis=1).rename(columns={"value_sd": "sd_over_seeds"})
+    table = table.assign(_metric=table["metric"].map(order.index), _order=-better)
+    table = table.sort_values(["_metric", "_order", "encoder", "feature_set"], kind="stable")
+    table.insert(4, "rank", table.groupby("metric", sort=False).cumcount() + 1)
+    known = [name for name in _COLUMNS if name in table.columns]
+    return table[known].reset_index(drop=True)
+
+
+def _on_all_cells(whole: pd.DataFrame) -> pd.Series:
+    """Baseline's mean over all cells plus the paired difference over a set's own cells."""
+    keys = ["run", "encoder", "metric"]
+    base = whole[whole["feature_set"] == "all"].set_index(keys)["value"]
+    at = whole.set_index(keys).index
+    expected = base.reindex(at).to_numpy(dtype=float) + whole["difference"].to_numpy(dtype=float)
+    result = whole["value"].where(whole["difference"].isna(), expected)
+    # A run whose baseline is not here has means only.
+    return result.fillna(whole["value"])
 
 
 def _stability(by_seed: Mapping[int, tuple[Sequence[Hashable], int]]) -> dict[str, Any]:

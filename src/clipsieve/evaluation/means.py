@@ -1,8 +1,8 @@
-"""Means over cells of the transfer matrix: all, within and between families, each with replicates."""
+"""Means over cells of the transfer matrix: all, by families, sources and time, with replicates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,19 @@ from clipsieve.evaluation.bootstrap import centred
 from clipsieve.evaluation.matrix import Layout, Matrix
 from clipsieve.evaluation.metrics import METRICS
 
+# The one group of cells that holds the diagonal: it says nothing of generators not trained on.
+WITH_DIAGONAL = "all_with_diagonal"
+# Replicates of single cells that are kept: what they are averaged for needs no more.
+_KEPT = 200
+
 
 def cell_groups(
-    train: list[str], test: list[str], families: Mapping[str, str]
+    train: list[str],
+    test: list[str],
+    families: Mapping[str, str],
+    *,
+    sources: Mapping[str, str] | None = None,
+    released: Mapping[str, str] | None = None,
 ) -> dict[str, NDArray[np.bool_]]:
     """Name the groups of cells that are averaged.
 
@@ -25,12 +35,19 @@ def cell_groups(
         Generators of the rows [P] and columns [J].
     families
         Family of each generator.
+    sources
+        Source of each generator, for the groups by source.
+    released
+        Release date of generators, ``2022-08-22`` or ``2022-08``, for the group by time.
 
     Returns
     -------
     dict
-        ``all`` (every cell off the diagonal), ``within_<family>`` and ``<family>_to_<family>``:
-        masks [P, J]. Groups without a cell are left out.
+        Masks [P, J]; groups without a cell are left out. ``all``: every cell off the diagonal;
+        ``within_<family>`` and ``<family>_to_<family>``; ``same_source`` and ``other_source``, where
+        there are several sources: generators that share real photographs, and those that do not;
+        ``past_to_future``: trained on a generator released before the one tested;
+        ``all_with_diagonal``: every cell.
 
     Raises
     ------
@@ -50,7 +67,30 @@ def cell_groups(
     for f, g in pairs:
         name = f"within_{f}" if f == g else f"{f}_to_{g}"
         groups[name] = off_diagonal & np.outer(row_family == f, column_family == g)
+    if sources is not None and len({sources[name] for name in (*train, *test)}) > 1:
+        same = _compared(train, test, lambda i, j: sources[i] == sources[j])
+        groups |= {"same_source": off_diagonal & same, "other_source": off_diagonal & ~same}
+    if released:
+        groups["past_to_future"] = _compared(
+            train, test, lambda i, j: _before(released.get(i, ""), released.get(j, ""))
+        )
+    if not off_diagonal.all():
+        groups[WITH_DIAGONAL] = np.ones_like(off_diagonal)
+    if not off_diagonal.any():
+        return {}
     return {name: mask for name, mask in groups.items() if mask.any()}
+
+
+def _compared(
+    train: list[str], test: list[str], holds: Callable[[str, str], bool]
+) -> NDArray[np.bool_]:
+    return np.array([[holds(i, j) for j in test] for i in train], dtype=bool)
+
+
+def _before(first: str, second: str) -> bool:
+    """Whether a date is before another, by what both of them say (year, month, day)."""
+    known = min(len(first), len(second))
+    return first[:known] < second[:known]
 
 
 @dataclass
@@ -82,6 +122,8 @@ class Means:
         Generators that the cells are tested on [T], by group of cells.
     by_test
         Mean over the cells of each of them, float64 [M, T], by group of cells.
+    matrix
+        The cells themselves, with their first 200 replicates (None without any).
     """
 
     names: list[str]
@@ -94,6 +136,21 @@ class Means:
     n: list[int]
     tested: list[list[str]]
     by_test: list[NDArray[np.float64]]
+    matrix: Matrix
+
+    def cell_values(
+        self, k: int
+    ) -> tuple[tuple[tuple[str, str], ...], NDArray[np.float64], NDArray[np.float32] | None]:
+        """Cells of group k in the order of their names, their values [M, C], replicates [M, C, B]."""
+        cells = tuple(sorted(self.cells[k]))
+        rows = [self.matrix.train.index(train) for train, _ in cells]
+        columns = [self.matrix.test.index(test) for _, test in cells]
+        drawn = self.matrix.replicates
+        return (
+            cells,
+            self.matrix.values[:, rows, columns],
+            None if drawn is None else drawn[:, rows, columns],
+        )
 
 
 def mean_over_cells(
@@ -131,7 +188,11 @@ def mean_over_cells(
         for groups, own, part in matrix.influence:
             total[:, :, groups] += np.einsum("kpj,mpjg->mkg", average[:, :, own], part)
         influence = centred(total, layout.strata)
-    result = Means(names, [], values, replicates, influence, [], [], [], [], [])
+    kept = None if matrix.replicates is None else matrix.replicates[..., :_KEPT].copy()
+    cells = Matrix(
+        matrix.feature_set, matrix.draw, matrix.train, matrix.test, matrix.values, kept, []
+    )
+    result = Means(names, [], values, replicates, influence, [], [], [], [], [], cells)
     for mask in masks.values():
         rows, columns = np.nonzero(mask)
         result.cells.append(

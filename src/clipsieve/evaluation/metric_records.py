@@ -9,7 +9,7 @@ imported while a record has none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -240,3 +240,14 @@ _ALL = (
 
 #: Every metric by name, in the order of files and pages.
 RECORDS = {metric.name: metric for metric in _ALL}
+
+
+def signs_of(metrics: Iterable[str]) -> NDArray[np.int64]:
+    """Return 1 for each metric of which more is better, and -1 for the others.
+
+    Examples
+    --------
+    >>> signs_of(["auc", "brier"]).tolist()
+    [1, -1]
+    """
+    return np.array([1 if RECORDS[name].higher_is_better else -1 for name in metrics], np.int64)

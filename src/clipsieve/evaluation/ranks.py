@@ -52,7 +52,12 @@ class SearchResult:
 
 
 def optimism(
-    searches: tuple[SearchResult, SearchResult], rest: float, baseline_rest: float
+    searches: tuple[SearchResult, SearchResult],
+    rest: float,
+    baseline_rest: float,
+    *,
+    pair_test: float = float("nan"),
+    baseline_pair_test: float = float("nan"),
 ) -> dict[str, float]:
     """Hold the gain on the pair that was searched against the gain on all other generators.
 
@@ -62,12 +67,19 @@ def optimism(
         Both directions of the pair.
     rest, baseline_rest
         Mean score of the selected set and of the baseline over the other generators' cells.
+    pair_test, baseline_pair_test
+        Mean score of both on the pair's own test images, from one generator of the pair to the
+        other; NaN where the selected set was not tested on them.
 
     Returns
     -------
     dict
         Columns of docs/formats.md; ``optimism`` is the gain on the pair minus the gain on the rest.
+        It is the sum of two: ``winners_curse``, the gain on the images that the search saw minus the
+        gain on new images of the same pair, and ``shift``, the gain on these minus the gain on
+        other generators.
     """
+    on_test = pair_test - baseline_pair_test
     on_pair = (searches[0].best + searches[1].best) / 2
     baseline = (searches[0].initial + searches[1].initial) / 2
     return {
@@ -75,5 +87,9 @@ def optimism(
         "score_on_the_rest": rest,
         "baseline_on_search_pair": baseline,
         "baseline_on_the_rest": baseline_rest,
+        "score_on_pair_test": pair_test,
+        "baseline_on_pair_test": baseline_pair_test,
         "optimism": (on_pair - baseline) - (rest - baseline_rest),
+        "winners_curse": (on_pair - baseline) - on_test,
+        "shift": on_test - (rest - baseline_rest),
     }

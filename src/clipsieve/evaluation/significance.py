@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.evaluation.bootstrap import Strata
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.floating]
 
@@ -105,3 +111,10 @@ def holm(p: Array) -> Array:
     factors = np.arange(len(order), 0, -1)
     result[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
     return result
+
+
+def holm_by_metric(table: pd.DataFrame, column: str, *, within: Sequence[str] = ()) -> pd.Series:
+    """Holm's correction of a column of p values over the rows that share a metric (and `within`)."""
+    return table.groupby([*within, "metric"], sort=False)[column].transform(
+        lambda p: holm(p.to_numpy(dtype=float))
+    )

@@ -28,7 +28,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "controls": (
         *("feature_set", "control", "metric", "value", "control_mean", "control_sd"),
-        *("draws", "rank", "p"),
+        *("draws", "rank", "p", "p_holm"),
     ),
     "optimism": (
         *("feature_set", "score_on_search_pair", "score_on_the_rest"),

@@ -20,6 +20,7 @@ from tests.helpers.score_files import write_score_table
 FAMILIES = {"a": "gan", "b": "gan", "c": "diffusion", "d": "diffusion", "e": "gan"}
 SOURCES = {"a": "s", "b": "s", "c": "s", "d": "t", "e": "t"}
 PHOTOGRAPHS = {"s": 40, "t": 25}
+RELEASED = {"a": "2019-12", "b": "2020-06-11", "c": "2020-06", "d": "2022"}
 PAIR = ("a", "c")
 
 
@@ -107,13 +108,14 @@ def evaluate(folder: Path, *more: str) -> int:
 
     outputs = [
         part
-        for name in ("cells", "means", "controls", "optimism")
+        for name in ("cells", "means", "controls", "optimism", "pairs", "ranking")
         for part in (f"--{name}", str(folder / f"{name}.parquet"))
     ]
     return main(
         [
             *("evaluate", "--scores", *files("scores/*.h5")),
             *("--features", *files("features/*.json"), "--searches", *files("searches/*.parquet")),
+            *("--released", json.dumps(RELEASED), "--test-share", "0.3"),
             *("--resamples", "1500", "--threads", "2", *outputs, *more),
         ]
     )
@@ -167,7 +169,8 @@ def test_means_are_over_the_cells_they_name(run) -> None:
     cells, _ = read_table(folder / "cells.parquet")
     means, _ = read_table(folder / "means.parquet")
     assert set(means["cells"]) == {
-        *("all", "within_gan", "within_diffusion", "gan_to_diffusion", "diffusion_to_gan")
+        *("all", "within_gan", "within_diffusion", "gan_to_diffusion", "diffusion_to_gan"),
+        *("same_source", "other_source", "past_to_future", "all_with_diagonal"),
     }
     off = cells[cells["train"] != cells["test"]]
     for row in means[means["metric"] == "auc"].itertuples():
@@ -176,7 +179,21 @@ def test_means_are_over_the_cells_they_name(run) -> None:
             f = g = row.cells.removeprefix("within_")
         else:
             f, _, g = row.cells.partition("_to_")
-        if row.cells != "all":
+        if row.cells == "all_with_diagonal":
+            whole = cells[(cells["feature_set"] == row.feature_set) & (cells["metric"] == "auc")]
+            assert row.value == pytest.approx(whole["value"].mean(), abs=1e-12)
+            assert np.isnan(row.p)
+            assert np.isnan(row.generators_p)
+            continue
+        if row.cells.endswith("_source"):
+            same = mine["train"].map(SOURCES) == mine["test"].map(SOURCES)
+            mine = mine[same == (row.cells == "same_source")]
+        elif row.cells == "past_to_future":
+            # c is of a month that holds the day of b: neither is before the other
+            known = {("a", "b"), ("a", "c"), ("a", "d"), ("b", "d"), ("c", "d")}
+            pairs = zip(mine["train"], mine["test"], strict=True)
+            mine = mine[[pair in known for pair in pairs]]
+        elif row.cells != "all":
             mine = mine[(mine["train_family"] == f) & (mine["test_family"] == g)]
         assert row.value == pytest.approx(mine["value"].mean(), abs=1e-12)
         assert row.n_cells == len(mine[["train", "test"]].drop_duplicates())
@@ -258,6 +275,13 @@ def test_selected_sets_are_ranked_among_their_draws(run) -> None:
     assert row["control_sd"] == pytest.approx(by_draw.std())
     assert row["rank"] == 1 + (by_draw >= value).sum()
     assert row["p"] == pytest.approx(row["rank"] / 10)
+    for metric, part in controls.groupby("metric"):
+        ranked = part.dropna(subset="p").sort_values("p", kind="stable")
+        expected = 0.0
+        for k, one in enumerate(ranked.itertuples()):
+            expected = max(expected, min(1.0, (len(ranked) - k) * one.p))
+            assert one.p_holm == pytest.approx(expected), metric
+    assert row["p_holm"] >= row["p"]
     # one draw: paired sign-flip test instead of a rank of two
     single = controls[(controls["control"] == "fisher/a--c") & (controls["metric"] == "accuracy")]
     assert single["p"].iloc[0] < 0.05
@@ -335,6 +359,50 @@ def test_optimism_is_the_gain_that_stays_on_the_pair(run) -> None:
     assert row["baseline_on_the_rest"] == pytest.approx(mine["baseline"])
     assert row["optimism"] == pytest.approx(0.2 - mine["difference"])
     assert row["n_cells"] == 6
+    assert np.isnan(row["winners_curse"])
+
+
+def test_optimism_divides_into_winners_curse_and_shift(run, tmp_path) -> None:
+    """Probes of the pair on the pair's own test images, which no other table may read."""
+    folder, scores = run
+    own = score_rows("components/a--c", 1, 0.75, ("b", "d", "e"))
+    write_table(own, tmp_path / "own.parquet")
+    for name in ("features", "searches", "scores"):
+        (tmp_path / name).symlink_to(folder / name)
+    assert evaluate(tmp_path, "--own-pair", str(tmp_path / "own.parquet")) == 0
+
+    def across(rows: pd.DataFrame) -> float:
+        found = []
+        for train, test in (PAIR, PAIR[::-1]):
+            cell = cell_rows(rows, 0, train, test)
+            found.append(((cell["logit"] >= 0) == (cell["label"] == 1)).mean())
+        return float(np.mean(found))
+
+    row = read_table(tmp_path / "optimism.parquet")[0].iloc[0]
+    assert row["score_on_pair_test"] == pytest.approx(across(own))
+    assert row["baseline_on_pair_test"] == pytest.approx(across(scores["all"]))
+    gain = across(own) - across(scores["all"])
+    assert row["winners_curse"] == pytest.approx(0.2 - gain)
+    assert row["winners_curse"] + row["shift"] == pytest.approx(row["optimism"])
+    for name in ("cells", "means", "controls", "pairs", "ranking"):
+        before, after = (read_table(f / f"{name}.parquet")[0] for f in (folder, tmp_path))
+        pd.testing.assert_frame_equal(before, after)
+
+
+def test_ranks_over_generators_are_of_the_cells_that_all_compared_sets_have(run) -> None:
+    folder, _ = run
+    ranking, _ = read_table(folder / "ranking.parquet")
+    cells, _ = read_table(folder / "cells.parquet")
+    mine = ranking[ranking["metric"] == "auc"].set_index("feature_set")["average_rank"]
+    off = cells[(cells["metric"] == "auc") & (cells["train"] != cells["test"])]
+    off = off[~off["train"].isin(PAIR) & ~off["test"].isin(PAIR)]
+    by_test = off.groupby(["test", "feature_set"])["value"].mean().unstack()
+    expected = by_test.rank(axis=1, ascending=False).mean()
+    pd.testing.assert_series_equal(mine.sort_index(), expected.sort_index(), check_names=False)
+    assert set(ranking["comparison"]) == {"a--c"}
+    assert set(ranking["generators"]) == {3}
+    pairs, _ = read_table(folder / "pairs.parquet")
+    assert pairs.empty  # one pair
 
 
 def test_optimism_of_a_search_for_the_least_log_loss_is_of_minus_the_log_loss(

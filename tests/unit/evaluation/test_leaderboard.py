@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clipsieve.cli import main
-from clipsieve.evaluation.leaderboard import over_seeds
+from clipsieve.evaluation.leaderboard import leaderboard
 from clipsieve.evaluation.stability import expected_jaccard, jaccard, stability
 from clipsieve.io.tables import write_table
 
@@ -40,20 +40,6 @@ def test_equal_selections_are_not_chance_and_disjoint_ones_may_be() -> None:
     assert stability([range(5), range(5, 10)], 100).p == 1
 
 
-def test_seeds_add_their_spread_to_the_interval() -> None:
-    value = pd.Series([0.80, 0.82, 0.78])
-    low, high = over_seeds(value, value - 0.0196, value + 0.0196, 0.95)
-    within = (0.0196 / stats.norm.ppf(0.975)) ** 2
-    between = 4 / 3 * 0.0004
-    freedom = 2 * (1 + within / between) ** 2
-    reach = stats.t.ppf(0.975, freedom) * np.sqrt(within + between)
-    assert (low, high) == pytest.approx((0.8 - reach, 0.8 + reach))
-    one = pd.Series([0.8])
-    assert over_seeds(one, one - 0.01, one + 0.03, 0.95) == pytest.approx((0.79, 0.83))
-    none = pd.Series([0.8, 0.7])
-    assert np.isnan(over_seeds(none, none * np.nan, none * np.nan, 0.95)).all()
-
-
 def means(seed: int, encoder: str, values: dict[str, float]) -> pd.DataFrame:
     rows = [
         {
@@ -76,6 +62,8 @@ def means(seed: int, encoder: str, values: dict[str, float]) -> pd.DataFrame:
             "difference_high": value - 0.69,
             "p": 0.01,
             "p_holm": 0.02,
+            "confidence": 0.95,
+            "test_share": 0.3,
         }
         for name, value in values.items()
         for cells in ("all", "within_gan")
@@ -114,8 +102,10 @@ def test_the_verb_gathers_encoders_and_seeds(tmp_path: Path) -> None:
     assert (table["confidence"] == 0.95).all()
     best = table.iloc[0]
     assert (best["metric"], best["encoder"], best["feature_set"]) == (
-        *("accuracy", "l14", "components/a--b"),
+        *("auc", "l14", "components/a--b"),
     )
+    assert list(dict.fromkeys(table["metric"])) == ["auc", "accuracy"]
+    assert best["rank"] == 1
     assert best["value"] == pytest.approx(0.86)
     assert best["seeds"] == 2
     assert best["sd_over_seeds"] == pytest.approx(np.std([0.85, 0.87], ddof=1))
@@ -133,3 +123,40 @@ def test_features_out_of_their_place_are_refused(tmp_path: Path, capsys) -> None
     call += ["--features", str(tmp_path / "components.json"), "--output", str(tmp_path / "l.csv")]
     assert main(call) == 2
     assert "not in a folder seed<seed>" in capsys.readouterr().err
+
+
+def board(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    """Leaderboard of rows of feature set, metric, value and baseline over the set's own cells."""
+    parts = []
+    for name, metric, value, baseline in rows:
+        part = means(0, "b16", {name: value}).query("cells == 'all' and metric == 'auc'")
+        difference = np.nan if name == "all" else value - baseline
+        parts.append(part.assign(metric=metric, baseline=baseline, difference=difference))
+    return leaderboard(pd.concat(parts, ignore_index=True), {})
+
+
+def test_rows_are_ranked_by_what_they_gain_over_their_own_cells() -> None:
+    """A set that was left with the easy generators has the larger mean and no gain."""
+    table = board(
+        ("all", "auc", 0.80, np.nan),
+        ("components/easy", "auc", 0.92, 0.93),
+        ("components/hard", "auc", 0.78, 0.70),
+    )
+    assert table["feature_set"].tolist() == ["components/hard", "all", "components/easy"]
+    np.testing.assert_allclose(table["value_on_all_cells"], [0.88, 0.80, 0.79])
+    assert table["rank"].tolist() == [1, 2, 3]
+
+
+def test_a_constant_answer_leads_nothing() -> None:
+    """With three generated images a photograph it is right on 0.75 and perfectly calibrated."""
+    rows = []
+    for name, values in {
+        "all": {"accuracy": 0.72, "balanced_accuracy": 0.7, "auc": 0.8, "ece": 0.1},
+        "residual": {"accuracy": 0.75, "balanced_accuracy": 0.5, "auc": 0.5, "ece": 0.0},
+    }.items():
+        base = {"accuracy": 0.72, "balanced_accuracy": 0.7, "auc": 0.8, "ece": 0.1}
+        rows += [(name, metric, value, base[metric]) for metric, value in values.items()]
+    table = board(*rows)
+    assert list(dict.fromkeys(table["metric"]))[:2] == ["auc", "balanced_accuracy"]
+    first = table.groupby("metric", sort=False)["feature_set"].first()
+    assert first[["auc", "balanced_accuracy", "ece"]].tolist() == ["all"] * 3

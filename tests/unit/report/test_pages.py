@@ -293,6 +293,20 @@ def test_controls_page_shows_rank_and_gain(demo):
     text, _ = read_page(html)
     assert "2 of 101" in text
     assert "+0.180" in text  # optimism: (0.9 - 0.7) - (0.77 - 0.75)
+    assert 'class="num good"' in html
+
+
+def test_a_rank_is_coloured_by_its_corrected_p(demo, tmp_path):
+    inputs = dict(demo.inputs)
+    inputs["controls"] = []
+    for k, path in enumerate(demo.inputs["controls"]):
+        copy = tmp_path / f"demo/seed{k // 2}/{path.parent.name}/controls.parquet"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        pd.read_parquet(path).assign(p=0.01, p_holm=0.21).to_parquet(copy)
+        inputs["controls"].append(copy)
+    html = build_table("controls", inputs, facts_of(demo))[1]
+    assert "0.21" in html
+    assert 'class="num good"' not in html
 
 
 def test_a_leaderboard_of_two_runs_names_them_and_their_coverage(demo, tmp_path):

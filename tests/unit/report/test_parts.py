@@ -22,6 +22,7 @@ from clipsieve.report.html.page import (
     Page,
     Section,
     Table,
+    difference_cell,
     interval,
     number,
     p_value,
@@ -233,3 +234,16 @@ def test_a_new_table_is_a_record_and_a_function(tmp_path, monkeypatch):
     assert "run r" in text
     assert "tiny" in text
     assert "seed 4" in text
+
+
+def test_a_difference_says_what_other_generators_could_have_given():
+    row = {
+        **{"difference": 0.03, "difference_low": 0.01, "difference_high": 0.05, "p_holm": 0.01},
+        **{"generators_low": -0.02, "generators_high": 0.08, "generators_p": 0.21},
+        **{"better": 9, "n_generators": 12},
+    }
+    cell = difference_cell(row)
+    assert cell.tip == (
+        "over new generators \N{MINUS SIGN}0.020 to +0.080, p 0.21; better on 9 of 12 test generators"
+    )
+    assert difference_cell({**row, "generators_low": None, "better": None}).tip == ""

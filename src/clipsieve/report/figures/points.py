@@ -9,6 +9,7 @@ import numpy as np
 
 from clipsieve import families
 from clipsieve.errors import UserError
+from clipsieve.evaluation.seeds import over_seeds as seeds_together
 from clipsieve.report.facts import Facts
 from clipsieve.report.figures.plot import (
     COLOURS,
@@ -22,7 +23,6 @@ from clipsieve.report.figures.plot import (
 from clipsieve.report.frames import order_feature_sets, over_seeds, rows_of, verdict
 from clipsieve.report.html.page import number
 from clipsieve.report.reading import Inputs
-from clipsieve.report.tables.transfer import envelope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +108,8 @@ def _geometry_handles() -> list[Any]:
 def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw mean accuracy and difference to the baseline of each feature set, with intervals."""
     table = inputs["means"]
-    table = table[(table["cells"] == "all") & (table["metric"] == "accuracy")]
-    shown = envelope(table, ["encoder", "feature_set"])
+    shown = seeds_together(table)
+    shown = shown[(shown["cells"] == "all") & (shown["metric"] == "accuracy")]
     encoders = facts.order_encoders(shown["encoder"])
     if not encoders:
         raise UserError("forest: no mean accuracy over all cells in --means")

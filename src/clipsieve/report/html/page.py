@@ -206,8 +206,23 @@ def difference_cell(row: Mapping[str, Any], *, low_is_good: bool = False) -> Cel
     return Cell(
         number(row["difference"], sign=True),
         sub=interval(row.get("difference_low"), row.get("difference_high"), sign=True),
+        tip=_over_generators(row),
         css=("num", "num good", "num warn")[told],
     )
+
+
+def _over_generators(row: Mapping[str, Any]) -> str:
+    """Say what other generators could have given, where a row knows it."""
+    parts = []
+    if is_known(row.get("generators_low")):
+        bounds = interval(row["generators_low"], row["generators_high"], sign=True)
+        parts.append(f"over new generators {bounds}, p {p_value(row['generators_p'])}")
+    if is_known(row.get("better")):
+        parts.append(
+            f"better on {number(row['better'], 1).removesuffix('.0')}"
+            f" of {integer(row['n_generators'])} test generators"
+        )
+    return "; ".join(parts)
 
 
 def worst_cell(facts: Facts, row: Mapping[str, Any]) -> Cell:

@@ -68,7 +68,10 @@ def controls_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
         notes=[
             "p: the share of draws that score at least as well, (1 + those) / (1 + draws). A control"
             " of one draw has no rank; its Δ has an interval instead. Where the selection's probes and"
-            " the control's were tuned on different grids there is no p."
+            " the control's were tuned on different grids there is no p.",
+            "p (Holm) is corrected over all rows of the metric that have a p, of one encoder and"
+            " seed; a rank is coloured where it is at most 0.05. Of k such ranks among d draws none"
+            " can have a corrected p below k / (1 + d).",
         ],
     )
     columns = ("run", "encoder", "seed", "feature_set", "control", "metric", "value")
@@ -81,7 +84,9 @@ def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
     records = sorted(rows_of(part), key=lambda r: (ordered.index(r["feature_set"]), r["seed"]))
     for row in records:
         drawn = row["draws"] > 1
-        p = float(row["p"]) if row["p"] is not None else float("nan")
+        p, corrected = (
+            float(row[name]) if row[name] is not None else float("nan") for name in ("p", "p_holm")
+        )
         z = (
             (row["value"] - row["control_mean"]) / row["control_sd"]
             if drawn and row["control_sd"] > 0
@@ -104,9 +109,10 @@ def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
             Cell(number(z, 1) if z == z else "", css="num"),
             Cell(
                 f"{integer(row['rank'])} of {integer(row['draws'] + 1)}" if drawn else "",
-                css="num good" if p <= 0.05 else "num",
+                css="num good" if corrected <= 0.05 else "num",
             ),
             Cell(p_value(p) if drawn else "", css="num"),
+            Cell(p_value(corrected) if drawn else "", css="num"),
         ]
         if seeds > 1:
             cells.insert(0, Cell(str(row["seed"]), css="num quiet"))
@@ -119,7 +125,8 @@ def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
         ("Δ", "num", "selected less control"),
         ("z", "num", "in standard deviations of the draws"),
         ("rank", "num", "1 is best"),
-        ("p", "num", ""),
+        ("p", "num", "rank / (1 + draws)"),
+        ("p\N{NO-BREAK SPACE}(Holm)", "num", "corrected over all ranks of the metric"),
     ]
     if seeds > 1:
         columns.insert(0, ("seed", "num", ""))

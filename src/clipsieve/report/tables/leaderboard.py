@@ -33,10 +33,7 @@ def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFram
     table = inputs["leaderboard"]
     sections: list[Section] = []
     for metric in dict.fromkeys(table["metric"]):
-        # the file's own order breaks ties
-        part = table[table["metric"] == metric].sort_values(
-            "value", ascending=not RECORDS[str(metric)].higher_is_better, kind="stable"
-        )
+        part = table[table["metric"] == metric]  # the file is in the order of rank
         title = f"Mean {metric_title(str(metric))} on generators not trained on"
         sections.append(
             Section(
@@ -51,9 +48,11 @@ def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFram
         sections,
         notes=[
             "Rows with overlapping intervals are not told apart by this run. Feature sets that were"
-            " selected on a pair are means over other cells than those that were not: compare them"
-            " by Δ, the difference to all columns over the same cells, not by place.",
-            "With several seeds, intervals cover the test images and the seeds together; overlap is"
+            " selected on a pair are means over other cells than those that were not, so rows stand"
+            " in the order of Δ, the difference to all columns over the same cells (between encoders:"
+            " of the mean of all columns over all cells plus Δ). The calibration error is in the"
+            " order of a proper score, since an answer that never changes can be calibrated.",
+            "With several seeds, intervals are the corrected resampled t of all seeds; overlap is"
             " the Jaccard index of what was selected under two seeds, beside that of random choices.",
         ],
     )

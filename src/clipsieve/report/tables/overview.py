@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clipsieve import families
+from clipsieve.evaluation.seeds import over_seeds as seeds_together
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import leading, rows_of, verdict, with_kinds
 from clipsieve.report.html.page import Content, Section, number
 from clipsieve.report.reading import Inputs
 from clipsieve.report.tables.audits import leaks_in_words, shortcut_alert, split_table
-from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_note
+from clipsieve.report.tables.transfer import mean_rows, same_cells_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 def overview_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the overview; its table is the mean accuracy over all pairs of every feature set."""
     means = inputs["means"]
+    shown = seeds_together(means)
+    shown = shown[(shown["metric"] == "accuracy") & (shown["cells"] == "all")]
     means = means[(means["metric"] == "accuracy") & (means["cells"] == "all")]
     manifest = inputs["manifest"]
     alerts = []
@@ -30,7 +33,6 @@ def overview_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
         if len(leaks):
             alerts.append(f"{leaks_in_words(len(leaks))} in two splits: see the leakage audit.")
     seeds = sorted(set(means["seed"]))
-    shown = envelope(means, ["encoder", "feature_set"])
     chosen = shown[shown["feature_set"].map(families.family_of).isin(families.METHODS)]
     sections = []
     sentences = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
+from clipsieve.evaluation.seeds import over_seeds as seeds_together
 from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title
 from clipsieve.report.frames import leading, over_seeds, rows_of, verdict, with_kinds
 from clipsieve.report.html.page import (
@@ -19,7 +20,7 @@ from clipsieve.report.html.page import (
 )
 from clipsieve.report.published import ROUNDING, published
 from clipsieve.report.reading import Inputs
-from clipsieve.report.tables.transfer import envelope, mean_rows, same_cells_note
+from clipsieve.report.tables.transfer import mean_rows, same_cells_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,7 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     import pandas as pd
 
     table = inputs["means"]
+    together = seeds_together(table)
     table = table[table["metric"] == "accuracy"]
     table = table.assign(method=table["feature_set"].map(families.family_of))
     seeds = sorted(set(table["seed"]))
@@ -63,7 +65,11 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     tidy["pair"] = tidy["feature_set"].map(families.pair_of)
     tidy = _beside_published(tidy, facts)
 
-    shown_left = envelope(left, ["encoder", "feature_set"])
+    shown_left = together[
+        (together["metric"] == "accuracy")
+        & (together["cells"] == "all")
+        & together["feature_set"].isin(left["feature_set"])
+    ]
     sections = [_as_in_the_paper(shown_left, facts)] if len(shown_left) else []
     for encoder in facts.order_encoders(table["encoder"]):
         mine = shown_left[shown_left["encoder"] == encoder]
@@ -101,7 +107,8 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
 
 def _right(table: pd.DataFrame) -> pd.DataFrame:
     """Average each method's means over its pairs; the baseline stands on all its own cells."""
-    chosen = table[(table["cells"] != "all") & table["method"].isin([families.BASELINE, *_METHODS])]
+    by_family = table["cells"].str.fullmatch(r"within_.+|(?!past_to_future).+_to_.+")
+    chosen = table[by_family & table["method"].isin([families.BASELINE, *_METHODS])]
     keys = ["run", "encoder", "seed", "method", "cells", "metric"]
     groups = chosen.groupby(keys, sort=False)
     result = groups[["value", "baseline", "difference", "n_cells"]].mean()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
 from clipsieve.evaluation.metrics import METRICS
+from clipsieve.evaluation.seeds import over_seeds as seeds_together
 from clipsieve.report.facts import Facts, cells_title, metric_title
 from clipsieve.report.frames import (
     leading,
@@ -55,34 +56,18 @@ def same_cells_note(seeds: int) -> list[str]:
     ]
     if seeds > 1:
         notes.append(
-            f"Averages over {seeds} seeds; sd is the spread over seeds. Intervals shown for several"
-            " seeds reach from the lowest to the highest bound of any seed, p is the largest and"
-            " worst the lowest of any seed. The CSV file holds each seed."
+            f"Averages over {seeds} seeds; sd is the spread over seeds. Intervals and p are the"
+            " corrected resampled t of all seeds together (their test images overlap); worst is"
+            " that of the least favourable seed. The CSV file holds each seed."
         )
     return notes
-
-
-def envelope(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Average means over seeds; bounds, p and worst are the least favourable of any seed."""
-    import pandas as pd
-
-    values = ["value", "n_cells", "n", "baseline", "difference"]
-    result = over_seeds(table, keys, values)
-    groups = table.groupby(list(keys), sort=False, dropna=False)
-    for column, how in {
-        **dict.fromkeys(("low", "difference_low", "worst"), "min"),
-        **dict.fromkeys(("high", "difference_high", "p", "p_holm"), "max"),
-    }.items():
-        result[column] = groups[column].agg(how).to_numpy()
-    lowest = table.sort_values("worst").groupby(list(keys), sort=False, dropna=False)["worst_test"]
-    return result.merge(pd.DataFrame(lowest.first()).reset_index(), on=list(keys), how="left")
 
 
 def means_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of means: every feature set, cell group and metric, with intervals."""
     table = inputs["means"]
     seeds = sorted(set(table["seed"]))
-    shown = envelope(table, ["encoder", "feature_set", "cells", "metric"])
+    shown = seeds_together(table)
     sections = []
     for encoder in facts.order_encoders(table["encoder"]):
         mine = shown[shown["encoder"] == encoder]
