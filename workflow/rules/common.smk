@@ -147,6 +147,15 @@ def source_images(wildcards):
     return f"results/{RUN}/images/{source}.parquet"
 
 
+def sets_of_one_source(wildcards):
+    """Tables of the files as they were, of a set's source and all its generators, where align compares them."""
+    if config["align"]["method"] in ("crop", "resize"):
+        return []
+    source = STUDY.source_of(wildcards.image_set)
+    sets = [s for s in STUDY.image_sets if STUDY.source_of(s) == source]
+    return [f"results/{RUN}/{SCANNED}/{s}.parquet" for s in sets]
+
+
 # ---- encoders ---------------------------------------------------------------------------------
 
 

@@ -78,6 +78,7 @@ rule scan:
         data_root=DATA,
         fingerprint=fingerprint,
         options=scan_options,
+        version=versions.SCAN,
     shell:
         "clipsieve scan"
         " --image-set {wildcards.image_set}"
@@ -94,7 +95,8 @@ if config["align"]:
     rule align:
         """Re-encode an image set to the run's one size and format; its files stand below results/{run}/aligned."""
         input:
-            f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
+            images=f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
+            peers=sets_of_one_source,
         output:
             "results/{run}/images/{image_set}.parquet",
         log:
@@ -112,13 +114,17 @@ if config["align"]:
         params:
             data_root=DATA,
             files=data_root("aligned"),
+            method=config["align"]["method"],
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
+            version=versions.SCAN,
         shell:
             "clipsieve align"
-            " --images {input:q}"
+            " --images {input.images:q}"
+            " --peers {input.peers:q}"
             " --data-root {params.data_root:q}"
+            " --method {params.method}"
             " --size {params.size}"
             " --format {params.format}"
             " --quality {params.quality}"

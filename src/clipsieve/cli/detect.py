@@ -176,7 +176,7 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
                     image = decode(
                         aligned(
                             image, size=align["size"], file_format=align["format"],
-                            quality=align["quality"],
+                            quality=align["quality"], scale=align.get("scale"),
                         )
                     )  # fmt: skip
                 # Only what the encoder sees is kept: a folder of large photographs fits in memory.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 #: A picture, its row of the table -> the new file's bytes, suffix, and why it can't be used, if so.
+#: It may raise `ImageProblem` where there is no new file.
 Change = Callable[["Image.Image", "dict[str, Any]"], tuple[bytes, str, str | None]]
 
 
@@ -33,7 +34,8 @@ def rewrite(
     """Write a changed copy of every usable image and return the copies' image table.
 
     A copy has the path of its original with another suffix, the same `image_id`, label and group
-    (so splits keep holding), and its own file facts. Originals with a problem keep their row.
+    (so splits keep holding), and its own file facts. Originals with a problem keep their row, and so
+    do those of which `change` makes no file (`ImageProblem`), with its reason.
 
     Parameters
     ----------
@@ -67,13 +69,15 @@ def rewrite(
             picture = decode(data_root / row["path"])
         except ImageProblem as damage:
             raise UserError(f"{data_root / row['path']}: {damage.reason}") from None
-        data, suffix, problem = change(picture, row)
+        try:
+            data, suffix, problem = change(picture, row)
+        except ImageProblem as refused:
+            return {**row, "problem": refused.reason}
         path = str(PurePosixPath(row["path"]).with_suffix(suffix))
         with replacing(output_root / path) as temporary:
             temporary.write_bytes(data)
         facts = facts_of_bytes(data)
-        new = {name: getattr(facts, name) for name in _FACTS}
-        return {**row, **new, "path": path, "problem": problem or facts.problem}
+        return {**row, **facts.as_row(), "path": path, "problem": problem or facts.problem}
 
     rows = []
     _refuse_clashes(good)
@@ -86,19 +90,6 @@ def rewrite(
     left = table[table["problem"].notna()].reindex(columns=list(COLUMNS)).astype(COLUMNS)
     both = pd.concat([written, left]) if len(left) else written
     return both.sort_values("path").reset_index(drop=True)
-
-
-_FACTS = (
-    "sha256",
-    "bytes",
-    "format",
-    "width",
-    "height",
-    "mode",
-    "jpeg_quality",
-    "perceptual_hash",
-    "is_constant",
-)
 
 
 def _refuse_clashes(table: pd.DataFrame) -> None:
