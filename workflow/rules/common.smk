@@ -34,6 +34,11 @@ FAMILIES = list(
 )
 # an aligned run keeps the tables of the files as they were beside those of the aligned ones
 SCANNED = "scanned" if config["align"] else "images"
+ORIGINALS = (
+    [f"results/{RUN}/scanned/{s}.parquet" for s in STUDY.image_sets]
+    if config["align"]
+    else []
+)
 SEARCHED = clipsieve_config.UNORDERED + clipsieve_config.UNORDERED_CONTROLS
 FILTERED = ("fisher", "variance", "l1")
 

@@ -230,9 +230,10 @@ rule audit_leakage:
 
 
 rule audit_shortcuts:
-    """Ask how far file facts alone tell generated images from real ones."""
+    """Ask how far file facts and spectra alone tell generated images from real ones, before align and after."""
     input:
         manifest="results/{run}/manifest.parquet",
+        originals=ORIGINALS,
         code=code("audits/shortcuts.py", "cli/audit_shortcuts.py"),
     output:
         "results/{run}/seed{seed}/shortcuts.parquet",
@@ -252,6 +253,7 @@ rule audit_shortcuts:
     shell:
         "clipsieve audit-shortcuts"
         " --manifest {input.manifest:q}"
+        " --originals {input.originals:q}"
         " --seed {wildcards.seed}"
         " --resamples {params.resamples}"
         " --confidence {params.confidence}"
