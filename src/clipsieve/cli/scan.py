@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
             " generated images (0) have a generator, real ones (1) have none"
         )
     prefix = _prefix(args.folder, args.data_root, args.image_set)
-    chosen = layouts.read_members(
+    found = layouts.read_set(
         args.folder,
         metadata=args.metadata or None,
         label=args.label,
@@ -109,6 +109,11 @@ def run(args: argparse.Namespace) -> None:
         group_pattern=args.group_pattern or None,
         real_values=[value.strip() for value in args.real_values.split(",") if value.strip()],
     )
+    chosen = found.members
+    for line in found.notes:
+        log.info("%s: %s", args.image_set, line)
+    for line in found.warnings:
+        log.warning("%s: %s", args.image_set, line)
     if not chosen:
         kind = "generated" if args.label == 0 else "real"
         raise UserError(
