@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.audits.leakage import KINDS
 from clipsieve.audits.shortcuts import SEPARATING_AUC
 from clipsieve.report import registry
 from clipsieve.report.facts import Facts
@@ -260,9 +261,21 @@ def _detectors(cells: pd.DataFrame | None, facts: Facts) -> dict[str, dict[str, 
     return found
 
 
-def leaks_in_words(count: int) -> str:
-    """Return `1 pair of images stands` or `5 pairs of images stand`."""
-    return "1 pair of images stands" if count == 1 else f"{count} pairs of images stand"
+def leaks_in_words(leaks: pd.DataFrame) -> str:
+    """Say how many pairs of images stand in two splits and in both classes.
+
+    ``1 pair of images stands in two splits``, ``5 pairs of images stand in both classes``.
+    """
+    classes = leaks["kind"].astype(str).str.endswith("_classes")
+    said = []
+    for count, where in (
+        (int((~classes).sum()), "two splits"),
+        (int(classes.sum()), "both classes"),
+    ):
+        if count:
+            pairs = "1 pair of images stands" if count == 1 else f"{count} pairs of images stand"
+            said.append(f"{pairs} in {where}")
+    return " and ".join(said)
 
 
 def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Page, pd.DataFrame]:
@@ -270,14 +283,9 @@ def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Pa
     table = read_tables("leakage", inputs["leakage"]).drop(columns="file_stem")
     manifest = read_tables("manifest", inputs["manifest"])
     seeds = sorted(set(table["seed"])) or [0]
-    kinds = {
-        "group": "one group in two splits",
-        "identical": "one file in two splits",
-        "near_duplicate": "near-duplicates in two splits",
-    }
     counts = [
         [Cell(title), Cell(integer((table["kind"] == kind).sum()), css="num strong")]
-        for kind, title in kinds.items()
+        for kind, title in KINDS.items()
     ]
     sections = [
         Section(
@@ -288,7 +296,7 @@ def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Pa
     if len(table):
         rows = [
             [
-                Cell(kinds.get(r["kind"], r["kind"])),
+                Cell(KINDS.get(r["kind"], r["kind"])),
                 Cell(str(r["first"]), sub=str(r["first_split"]), css="code wrap"),
                 Cell(str(r["second"]), sub=str(r["second_split"]), css="code wrap"),
                 Cell(f"{r['distance']:g}" if is_known(r["distance"]) else "", css="num"),
@@ -307,12 +315,13 @@ def leakage_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[Pa
     sections.append(Section("Images in each split", tables=[split_table(manifest, facts)]))
     alerts = []
     if len(table):
-        alerts.append(f"{leaks_in_words(len(table))} in two splits: test scores are too good.")
+        alerts.append(f"{leaks_in_words(table)}: test scores mean less than they say.")
     page = Page(
         registry.TITLES["leakage"],
         [
             "No photograph, file or near-duplicate may stand in two splits, within a generator or"
-            " across generators." + ("" if len(table) else " None does in this run.")
+            " across generators, and no file may be called both real and generated."
+            + ("" if len(table) else " None does in this run.")
         ],
         sections,
         facts,

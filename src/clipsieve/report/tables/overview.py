@@ -38,7 +38,7 @@ def overview_page(inputs: Mapping[str, Sequence[Path]], facts: Facts) -> tuple[P
     if inputs["leakage"]:
         leaks = read_tables("leakage", inputs["leakage"])
         if len(leaks):
-            alerts.append(f"{leaks_in_words(len(leaks))} in two splits: see the leakage audit.")
+            alerts.append(f"{leaks_in_words(leaks)}: see the leakage audit.")
     seeds = sorted(set(means["seed"]))
     shown = envelope(means, ["encoder", "feature_set"])
     chosen = shown[~shown["feature_set"].map(family_of).isin(CONTROLS)]
