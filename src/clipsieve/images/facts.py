@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,10 @@ def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
         Larger files are not read.
     """
     try:
-        size = path.stat().st_size
+        known = path.stat()
+        if not stat.S_ISREG(known.st_mode):  # to read a pipe is to wait for its writer
+            return FileFacts(problem="can't be read: not an ordinary file")
+        size = known.st_size
         if size > max_bytes:
             return FileFacts(bytes=size, problem=f"{size} bytes: more than {max_bytes}")
         data = path.read_bytes()

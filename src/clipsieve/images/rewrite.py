@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
 from clipsieve.images.decode import ImageProblem, decode
 from clipsieve.images.facts import facts_of_bytes
+from clipsieve.images.layouts import without_ending
 from clipsieve.images.scan import COLUMNS, usable
 from clipsieve.io.files import replacing
 
@@ -33,7 +35,7 @@ def rewrite(
 ) -> pd.DataFrame:
     """Write a changed copy of every usable image and return the copies' image table.
 
-    A copy has the path of its original with another suffix, the same `image_id`, label and group
+    A copy has the path of its original with another ending (`_stems`), the same `image_id`, label and group
     (so splits keep holding), and its own file facts. Originals with a problem keep their row, and so
     do those of which `change` makes no file (`ImageProblem`), with its reason.
 
@@ -63,6 +65,7 @@ def rewrite(
     if output_root.resolve() == data_root.resolve():
         raise UserError(f"{output_root}: copies would overwrite the images; give another folder")
     good = usable(table)
+    stems = _stems(good["path"])
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -73,14 +76,13 @@ def rewrite(
             data, suffix, problem = change(picture, row)
         except ImageProblem as refused:
             return {**row, "problem": refused.reason}
-        path = str(PurePosixPath(row["path"]).with_suffix(suffix))
+        path = stems[row["path"]] + suffix
         with replacing(output_root / path) as temporary:
             temporary.write_bytes(data)
         facts = facts_of_bytes(data)
         return {**row, **facts.as_row(), "path": path, "problem": problem or facts.problem}
 
     rows = []
-    _refuse_clashes(good)
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         for row in pool.map(one, good.astype(object).to_dict("records")):
             rows.append(row)
@@ -92,9 +94,16 @@ def rewrite(
     return both.sort_values("path").reset_index(drop=True)
 
 
-def _refuse_clashes(table: pd.DataFrame) -> None:
-    """Two originals that differ in their suffix alone would be written to one copy."""
-    stems = table["path"].map(lambda path: str(PurePosixPath(path).with_suffix("")))
-    twice = stems[stems.duplicated()]
-    if len(twice):
-        raise UserError(f"{twice.iloc[0]}: two images have this name with different suffixes")
+def _stems(paths: pd.Series) -> dict[str, str]:
+    """Path of each original -> that of its copy without the new ending.
+
+    It is the path without the ending of its format; of originals that differ in their ending alone
+    (``7.jpg`` and ``7.png``), the whole path.
+    """
+    short = {str(path): without_ending(str(path)) for path in paths}
+    times = Counter(short.values())
+    stems = {path: stem if times[stem] == 1 else path for path, stem in short.items()}
+    twice = [stem for stem, n in Counter(stems.values()).items() if n > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: two images would have this name without their endings")
+    return stems

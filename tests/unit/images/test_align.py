@@ -186,3 +186,21 @@ def test_a_method_that_leaves_no_image_is_an_error(sets: Path, capsys):
     code, _ = run_align(sets, "gan", "--method", "crop", "--size", "100")
     assert code == 2
     assert "align crop leaves no image (shorter side of 64 pixels" in capsys.readouterr().err
+
+
+def test_names_that_differ_in_their_ending_alone_keep_it_and_others_keep_their_dots(tmp_path):
+    folder = tmp_path / "data/real"
+    folder.mkdir(parents=True)
+    for k, name in enumerate(("7.png", "7.jpg", "render.0001", "render.0002", "8.png")):
+        fractal(k, (64, 64)).save(folder / name, "JPEG" if name == "7.jpg" else "PNG")
+    args = ["scan", "--image-set", "real", "--folder", str(folder), "--source", "real"]
+    args += ["--data-root", str(tmp_path / "data"), "--label", "1"]
+    assert main([*args, "--output", str(tmp_path / "real.parquet")]) == 0
+    pd.read_parquet(tmp_path / "real.parquet").to_parquet(tmp_path / "gan.parquet")
+    code, found = run_align(tmp_path, "real", "--method", "crop")
+    assert code == 0
+    assert found is not None
+    assert set(found["path"]) == {
+        *("real/7.png.png", "real/7.jpg.png", "real/8.png"),
+        *("real/render.0001.png", "real/render.0002.png"),
+    }

@@ -367,3 +367,48 @@ def test_only_endings_of_image_formats_are_endings() -> None:
     assert groups == ["render.0001", "render.0002", "cat_cfg7.5", "a.b", "dog"]
     pattern = r"^(?P<group>.+)$"
     assert [m.group for m in layouts.members(names, label=0, group_pattern=pattern)] == groups
+
+
+def test_clusters_are_those_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(4)
+    base = [int(v) for v in rng.integers(0, 2**63, 6)]
+    values = [base[k % 6] ^ (1 << int(rng.integers(64))) for k in range(40)] + [7, 7, 1 << 60]
+    array = np.array(values, dtype=np.uint64)
+    cluster = list(range(len(values)))
+    for i in range(len(values)):
+        for j in range(i):
+            if (values[i] ^ values[j]).bit_count() <= 3:
+                old, new = cluster[i], cluster[j]
+                cluster = [new if c == old else c for c in cluster]
+    expected = [[i for i, c in enumerate(cluster) if c == name] for name in dict.fromkeys(cluster)]
+    found = [part.tolist() for part in hashes.clusters(array, 3)]
+    assert found == [part for part in expected if len(part) > 1]
+    assert hashes.clusters(np.zeros(0, dtype=np.uint64), 3) == []
+
+
+def test_thousands_of_equal_hashes_are_one_cluster_at_once() -> None:
+    from time import process_time
+
+    array = np.full(100_000, 12345, dtype=np.uint64)
+    start = process_time()
+    (part,) = hashes.clusters(array, 4)
+    assert process_time() - start < 2
+    assert len(part) == 100_000
+
+
+def test_detect_and_the_scan_see_the_same_files_of_a_folder(tmp_path: Path) -> None:
+    from clipsieve.cli.detect import image_paths
+
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/linked.png").touch()
+    for name in ("a.png", ".hidden.png", ".ipynb_checkpoints/a-checkpoint.png", "sub/b.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).touch()
+    (tmp_path / "set/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set/gone.png").symlink_to(tmp_path / "nowhere.png")
+    scanned = [member.path for member in layouts.read_members(tmp_path / "set", label=0)]
+    judged = [
+        str(path.relative_to(tmp_path / "set")) for path in image_paths([str(tmp_path / "set")])
+    ]
+    assert judged == scanned == ["a.png", "gone.png", "link/linked.png", "sub/b.png"]
+    assert facts.file_facts(tmp_path / "set/gone.png").problem == "no such file"
