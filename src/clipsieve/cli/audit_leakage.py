@@ -1,4 +1,4 @@
-"""Stop when anything stands in two splits or both classes: a group, an identical file, a near-duplicate.
+"""Stop when a group, an identical file or a near-duplicate stands in two splits or both classes.
 
 Looks within and across generators and sources. A near-duplicate is a picture whose 64-bit
 perceptual hash differs in few bits; a generated image may look like the photograph of its own
