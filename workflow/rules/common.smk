@@ -47,6 +47,13 @@ onstart:
     clipsieve_config.write_resolved(config, f"results/{RUN}/config.json")
 
 
+ORIGINALS = (
+    [f"results/{RUN}/scanned/{s}.parquet" for s in STUDY.image_sets]
+    if config["align"]
+    else []
+)
+
+
 wildcard_constraints:
     run=RUN,
     seed="|".join(map(str, SEEDS)),
@@ -156,6 +163,15 @@ def source_images(wildcards):
     """The image table of an image set's source."""
     source = STUDY.source_of(wildcards.image_set)
     return f"results/{RUN}/images/{source}.parquet"
+
+
+def sets_of_one_source(wildcards):
+    """Tables of the files as they were, of a set's source and all its generators, where align compares them."""
+    if config["align"]["method"] in ("crop", "resize"):
+        return []
+    source = STUDY.source_of(wildcards.image_set)
+    sets = [s for s in STUDY.image_sets if STUDY.source_of(s) == source]
+    return [f"results/{RUN}/{SCANNED}/{s}.parquet" for s in sets]
 
 
 # ---- encoders ---------------------------------------------------------------------------------

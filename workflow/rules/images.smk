@@ -80,6 +80,7 @@ rule scan:
         fingerprint=fingerprint,
         options=scan_options,
         code=code_of("scan"),
+        version=versions.SCAN,
     shell:
         "clipsieve scan"
         " --image-set {wildcards.image_set}"
@@ -98,6 +99,7 @@ if config["align"]:
         input:
             images=f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
             files=lambda wildcards: made_folder(wildcards.image_set),
+            peers=sets_of_one_source,
         output:
             "results/{run}/images/{image_set}.parquet",
         log:
@@ -115,14 +117,18 @@ if config["align"]:
         params:
             data_root=DATA,
             files=IMAGE_ROOT,
+            method=config["align"]["method"],
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
+            version=versions.SCAN,
             code=code_of("align"),
         shell:
             "clipsieve align"
             " --images {input.images:q}"
+            " --peers {input.peers:q}"
             " --data-root {params.data_root:q}"
+            " --method {params.method}"
             " --size {params.size}"
             " --format {params.format}"
             " --quality {params.quality}"
@@ -225,9 +231,10 @@ rule audit_leakage:
 
 
 rule audit_shortcuts:
-    """Ask how far file facts alone tell generated images from real ones."""
+    """Ask how far file facts and spectra alone tell generated images from real ones, before align and after."""
     input:
         manifest="results/{run}/manifest.parquet",
+        originals=ORIGINALS,
     output:
         "results/{run}/seed{seed}/shortcuts.parquet",
     log:
@@ -246,6 +253,7 @@ rule audit_shortcuts:
     shell:
         "clipsieve audit-shortcuts"
         " --manifest {input.manifest:q}"
+        " --originals {input.originals:q}"
         " --seed {wildcards.seed}"
         " --resamples {params.resamples}"
         " --confidence {params.confidence}"

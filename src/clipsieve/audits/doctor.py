@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import importlib.util
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +44,8 @@ def check_run(run: Run, results: Path, *, decode_sample: bool = True) -> list[Fi
     counts: dict[str, int] = {}
     findings = [Finding("ok", _summary(run))]
     findings += _image_sets(run, counts, decode_sample)
+    if decode_sample:
+        findings += _both_classes(run)
     for encoder in run.encoders:
         findings += _encoder(encoder, run.config["encoders"][encoder])
     findings += _machine(results)
@@ -58,7 +62,7 @@ def _summary(run: Run) -> str:
 
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
     from clipsieve.images.decode import ImageProblem, decode
-    from clipsieve.images.layouts import list_files, read_members
+    from clipsieve.images.layouts import list_files, read_set
 
     root = Path(run.config["data_root"])
     for image_set in run.image_sets:
@@ -73,10 +77,11 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         label = 0 if image_set in run.generators else 1
         options = {k: entry[k] for k in ("layout", "group_pattern", "metadata", "real_values")}
         try:
-            found = read_members(folder, label=label, **options)
+            listing = read_set(folder, label=label, **options)
         except UserError as error:
             yield Finding("WRONG", f"images {image_set}: {folder}: {error}")
             continue
+        found = listing.members
         good = [member for member in found if member.problem is None]
         counts[image_set] = len(good)
         if not good:
@@ -84,15 +89,76 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
             yield Finding("WRONG", f"images {image_set}: {folder} has no file of this set{first}")
             continue
         problems = [(member.path, member.problem) for member in found if member.problem]
-        for member in good[:SAMPLE] if decode_sample else []:
+        sample = good[:SAMPLE] if decode_sample else []
+        undecoded = 0
+        for member in sample:
             try:
                 decode(folder / member.path)
             except ImageProblem as problem:
+                undecoded += 1
                 problems.append((member.path, problem.reason))
         text = f"images {image_set}: {len(good)} files in {len({m.group for m in good})} groups in {folder}"
         if problems:
             text += f"; {len(problems)} with a problem, first {problems[0][0]} ({problems[0][1]})"
-        yield Finding("note" if problems else "ok", text)
+        text += "".join(f"; {line}" for line in listing.notes)
+        unusable = bool(sample) and undecoded == len(sample)
+        yield Finding("WRONG" if unusable else "note" if problems else "ok", text)
+        yield from (Finding("note", f"images {image_set}: {line}") for line in listing.warnings)
+
+
+def _both_classes(run: Run) -> Iterator[Finding]:
+    """Name the files that a source and a generator have byte for byte."""
+    from clipsieve.images.layouts import read_members
+
+    root = Path(run.config["data_root"])
+    by_size: dict[int, dict[int, list[Path]]] = {}
+    for image_set in run.image_sets:
+        entry = run.entry(image_set)
+        label = 0 if image_set in run.generators else 1
+        options = {k: entry[k] for k in ("layout", "group_pattern", "metadata", "real_values")}
+        folder = root / entry["folder"]
+        try:
+            found = read_members(folder, label=label, **options) if folder.is_dir() else []
+        except UserError:
+            continue  # said above
+        for member in found:
+            path = folder / member.path
+            if member.problem is None and path.is_file() and (size := path.stat().st_size):
+                by_size.setdefault(size, {}).setdefault(label, []).append(path)
+    pairs = []
+    for size, sides in by_size.items():
+        if len(sides) == 2:
+            real: dict[bytes, Path] = {}
+            for path in sides[1]:
+                real.setdefault(_glance(path, size), path)
+            for path in sides[0]:
+                twin = real.get(_glance(path, size))
+                if twin is not None and filecmp.cmp(path, twin, shallow=False):
+                    pairs.append((path, twin))
+    if pairs:
+        generated, photograph = pairs[0]
+        goes_on = run.config["audit"]["on_leak"] == "warn"
+        yield Finding(
+            "note" if goes_on else "WRONG",
+            f"images: {len(pairs)} files are in both classes, byte for byte, as {photograph} (real) and"
+            f" {generated} (generated); mend the folders, leave the files out, or set audit.on_leak: warn",
+        )
+
+
+def _glance(path: Path, size: int) -> bytes:
+    """Return a little of a file's begin, middle and end: what is equal here is then compared whole.
+
+    A file that cannot be read has its own name, which no other equals.
+    """
+    try:
+        with open(path, "rb") as handle:
+            parts = []
+            for start in (0, size // 2, max(0, size - 512)):
+                handle.seek(start)
+                parts.append(handle.read(512))
+    except OSError:
+        return os.fsencode(path)
+    return b"".join(parts)
 
 
 def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:

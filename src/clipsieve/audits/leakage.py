@@ -1,4 +1,4 @@
-"""What stands in two splits: groups, identical files and near-duplicates, within or across generators."""
+"""What stands in two splits or in both classes: groups, identical files and near-duplicates."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("kind", "first", "second", "first_split", "second_split", "distance")
-NEEDED = ("image_id", "source", "group", "sha256", "perceptual_hash")
+NEEDED = ("image_id", "source", "label", "group", "sha256", "perceptual_hash")
+#: Kind of finding -> what it is called.
+KINDS = {
+    "group": "group in two splits",
+    "identical": "identical file in two splits",
+    "near_duplicate": "near-duplicate in two splits",
+    "identical_classes": "identical file in both classes",
+    "near_duplicate_classes": "near-duplicate in both classes",
+}
 
 
 def find_leaks(images: pd.DataFrame, split: str, *, near_duplicate_bits: int = 0) -> pd.DataFrame:
-    """List the images that tie two splits together.
+    """List the images that tie two splits together, or stand in both classes.
 
     Parameters
     ----------
@@ -32,16 +40,18 @@ def find_leaks(images: pd.DataFrame, split: str, *, near_duplicate_bits: int = 0
     Returns
     -------
     DataFrame
-        ``kind``, ``first``, ``second`` (image ids), their splits, ``distance`` in bits (null for
-        groups). Of a group or file in several splits, each image outside the split that has most of
+        ``kind`` (a key of `KINDS`), ``first``, ``second`` (image ids), their splits, ``distance`` in
+        bits (null for groups). Of a group or file in several splits, each image outside the split that has most of
         them is one row, ``first`` being an image of that split. Near-duplicates likewise by hash,
-        and one row for each two hashes and splits that are close.
+        and one row for each two hashes and splits that are close. Of files in both classes,
+        whatever their splits, ``first`` is real and each generated image is a row.
 
     Notes
     -----
     A group is one of its source: equal names in two sources are not the same group. A generated
     image that was made from a photograph is expected to look like it, and stands in the same split
-    by its group, so it is no finding. Pictures of one colour have the hash 0 and say nothing.
+    by its group, so it is no finding; that one file is called both real and generated always is.
+    Pictures of one colour have the hash 0 and say nothing.
     """
     import pandas as pd
 
@@ -54,6 +64,10 @@ def find_leaks(images: pd.DataFrame, split: str, *, near_duplicate_bits: int = 0
     found += [("identical", a, b, 0.0) for a, b in _divided(sha, splits)]
     close = _near(rows["perceptual_hash"], splits, near_duplicate_bits)
     found += [("near_duplicate", a, b, d) for a, b, d in close if sha[a] != sha[b]]
+    label = rows["label"].to_numpy(dtype=np.int64)
+    found += [("identical_classes", a, b, 0.0) for a, b in _in_both_classes(sha, label)]
+    mixed = _near_in_both_classes(rows["perceptual_hash"], label, group, near_duplicate_bits)
+    found += [("near_duplicate_classes", a, b, d) for a, b, d in mixed if sha[a] != sha[b]]
     table: dict[str, Any] = {
         "kind": [kind for kind, *_ in found],
         "first": [ids[a] for _, a, _, _ in found],
@@ -77,16 +91,60 @@ def stop_on_leaks(leaks: pd.DataFrame, where: str) -> None:
     """Raise `UserError` naming the first images when there is any finding; `where` has them all."""
     if leaks.empty:
         return
-    words = {"group": "group", "identical": "identical file", "near_duplicate": "near-duplicate"}
     numbers = leaks["kind"].value_counts()
-    counts = ", ".join(f"{numbers[k]} by {words[k]}" for k in words if k in numbers)
+    counts = ", ".join(f"{numbers[k]} by {words}" for k, words in KINDS.items() if k in numbers)
     named = "; ".join(
-        f"{row.first} ({row.first_split}) and {row.second} ({row.second_split}): {words[str(row.kind)]}"
+        f"{row.first} ({row.first_split}) and {row.second} ({row.second_split}): {KINDS[str(row.kind)]}"
         for row in leaks.drop_duplicates("kind").itertuples()
     )
     raise UserError(
-        f"audit: {len(leaks)} images leak between splits ({counts}): {named}; all: {where}"
+        f"audit: {len(leaks)} images leak ({counts}): {named}; all: {where}. Mend the folders, leave"
+        " the files out (a metadata table without them, or remove them), or set audit.on_leak: warn"
+        " (--on-leak warn) to go on"
     )
+
+
+def _in_both_classes(keys: NDArray[Any], label: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Generated rows whose key a real one has, too, with the first such real row."""
+    first: dict[Any, int] = {}
+    for row in np.flatnonzero(label == 1).tolist():
+        first.setdefault(keys[row], row)
+    return [
+        (first[keys[row]], row) for row in np.flatnonzero(label == 0).tolist() if keys[row] in first
+    ]
+
+
+def _near_in_both_classes(
+    hashes: pd.Series, label: NDArray[np.int64], group: NDArray[Any], bits: int
+) -> list[tuple[int, int, float]]:
+    """Generated rows that look like a real one of another group: one row each of those of equal hash.
+
+    A generated image may have been made from the photograph of its own group.
+    """
+    known = np.flatnonzero(hashes.notna().to_numpy())
+    values = from_hex(list(hashes.iloc[known]))
+    known, values = known[values != 0], values[values != 0]
+    real: dict[int, dict[Any, int]] = {}
+    generated: dict[int, list[int]] = {}
+    for row, value in zip(known.tolist(), values.tolist(), strict=True):
+        if label[row] == 1:
+            real.setdefault(value, {}).setdefault(group[row], row)
+        else:
+            generated.setdefault(value, []).append(row)
+
+    def strange(real_hash: int, generated_hash: int) -> list[tuple[int, int]]:
+        photographs = real.get(real_hash, {})
+        rows = [row for row in generated.get(generated_hash, []) if group[row] not in photographs]
+        return [(next(iter(photographs.values())), row) for row in rows] if photographs else []
+
+    found = [(a, b, 0.0) for value in real for a, b in strange(value, value)]
+    if bits:
+        unique = np.unique(values)
+        for a, b, distance in zip(*near_duplicates(unique, bits), strict=True):
+            one, other = int(unique[a]), int(unique[b])
+            for pair in (strange(one, other), strange(other, one)):
+                found += [(x, y, float(distance)) for x, y in pair[:1]]
+    return found
 
 
 def _divided(keys: NDArray[Any], splits: NDArray[Any]) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
-"""Stop when anything stands in two splits: a group, an identical file, or a near-duplicate.
+"""Stop when a group, an identical file or a near-duplicate stands in two splits or both classes.
 
 Looks within and across generators and sources. A near-duplicate is a picture whose 64-bit
-perceptual hash differs in few bits. Whatever is found is written in full, and named in the error.
+perceptual hash differs in few bits; a generated image may look like the photograph of its own
+group. Whatever is found is written in full, and named in the error.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from clipsieve.config import default
 from clipsieve.errors import UserError
 
-HELP = "refuse groups, files and near-duplicates that stand in two splits"
+HELP = "refuse groups, files and near-duplicates that stand in two splits or both classes"
 
 log = logging.getLogger("clipsieve")
 
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     if leaks.empty:
         beside.unlink(missing_ok=True)
     elif args.on_leak == "warn":
-        log.warning("audit: %d images leak between splits; see %s", len(leaks), args.output)
+        log.warning("audit: %d images leak; see %s", len(leaks), args.output)
     else:
         with replacing(beside) as temporary:
             leaks.to_csv(temporary, index=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,12 +108,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def image_paths(given: list[str]) -> Iterator[Path]:
-    """Yield the files given, and in place of a folder its files (hidden ones aside), by name."""
+    """Yield the files given, and in place of a folder its files, as the scan sees them."""
+    from clipsieve.images.layouts import list_files
+
     for name in given:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(path.rglob("*"))
-            yield from (p for p in inside if p.is_file() and not p.name.startswith("."))
+            yield from (path / inside for inside in list_files(path))
         else:
             yield path
 
@@ -166,7 +168,9 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
     results: list[dict[str, Any]] = []
     pixels, kept, facts_of = [], [], []
     for path in paths:
-        results.append({"path": str(path), "problem": None})
+        # a name that is not UTF-8 could not be printed
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        results.append({"path": shown, "problem": None})
         facts: FileFacts = file_facts(path)
         problem = facts.problem
         if problem is None:
@@ -176,7 +180,7 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
                     image = decode(
                         aligned(
                             image, size=align["size"], file_format=align["format"],
-                            quality=align["quality"],
+                            quality=align["quality"], scale=align.get("scale"),
                         )
                     )  # fmt: skip
                 # Only what the encoder sees is kept: a folder of large photographs fits in memory.

@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--align", metavar="JSON",
-        help="size, format and quality that the run brought all images to; judged ones are, too"
-        " (default: as they are)",
+        help="method, size, format and quality by which the run aligned all images; judged ones are"
+        " aligned, too (default: as they are)",
     )  # fmt: skip
     parser.add_argument(
         "--confidence",
@@ -86,7 +86,6 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from clipsieve import __version__
-    from clipsieve.cli.options import json_object
     from clipsieve.detector.evidence import gather_evidence
     from clipsieve.detector.model import (
         Detector,
@@ -129,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
         "encoder": encoder_facts(scores.encoder, store.read_attributes(args.embeddings[0]), args),
         "feature_set": probes[0].feature_set,
         "train": trains,
-        "align": json_object(args.align, "--align") if args.align else None,
+        "align": align_facts(args.align, rows_of(images, rows)) if args.align else None,
         "training": training,
         **evidence.facts,
     }
@@ -157,6 +156,25 @@ def image_facts(paths: Sequence[str]) -> pd.DataFrame:
         "image_id", "label", "format", "mode", "width", "height", "bytes", "jpeg_quality",
     )  # fmt: skip
     return pd.concat([read_table(path, columns)[0] for path in paths], ignore_index=True)
+
+
+def align_facts(text: str, training: pd.DataFrame) -> dict[str, Any]:
+    """Return how judged images are aligned: the options, and the one factor where there was one."""
+    from clipsieve.cli.options import json_object
+    from clipsieve.errors import UserError
+
+    align = json_object(text, "--align")
+    if align.get("method", "resize") != "common_scale":
+        return {**align, "scale": 1.0 if align.get("method") == "crop" else None}
+    known = "align_scale" in training  # tables of an earlier version have no such column
+    scales = sorted(set(training["align_scale"].dropna())) if known else []
+    if len(scales) != 1:
+        listed = ", ".join(f"{scale:.3g}" for scale in scales) or "none"
+        raise UserError(
+            f"detector: its training images were aligned at {listed} as common scales; one is needed:"
+            " train on generators of one source"
+        )
+    return {**align, "scale": float(scales[0])}
 
 
 def rows_of(images: pd.DataFrame, rows: Rows) -> pd.DataFrame:

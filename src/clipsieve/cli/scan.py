@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
             " generated images (0) have a generator, real ones (1) have none"
         )
     prefix = _prefix(args.folder, args.data_root, args.image_set)
-    chosen = layouts.read_members(
+    found = layouts.read_set(
         args.folder,
         metadata=args.metadata or None,
         label=args.label,
@@ -109,6 +109,11 @@ def run(args: argparse.Namespace) -> None:
         group_pattern=args.group_pattern or None,
         real_values=[value.strip() for value in args.real_values.split(",") if value.strip()],
     )
+    chosen = found.members
+    for line in found.notes:
+        log.info("%s: %s", args.image_set, line)
+    for line in found.warnings:
+        log.warning("%s: %s", args.image_set, line)
     if not chosen:
         kind = "generated" if args.label == 0 else "real"
         raise UserError(
@@ -166,14 +171,21 @@ def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:
         log.warning(
             "%s: %d images of one colour, as %s", image_set, len(blank), blank["path"].iloc[0]
         )
-    first, second, _ = hashes.near_duplicates(
-        hashes.from_hex(list(good.loc[~good["is_constant"], "perceptual_hash"])), threshold
-    )
     shown = good[~good["is_constant"]]
-    apart = shown["group"].to_numpy()[first] != shown["group"].to_numpy()[second]
-    for a, b in list(zip(first[apart], second[apart], strict=True))[:5]:
+    group = shown["group"].to_numpy()
+    alike = [
+        part
+        for part in hashes.clusters(hashes.from_hex(list(shown["perceptual_hash"])), threshold)
+        if len(set(group[part])) > 1
+    ]
+    for part in alike[:5]:
+        other = next(k for k in part if group[k] != group[part[0]])
         log.warning(
-            "near-duplicates in different groups: %s and %s",
-            shown["path"].iloc[a],
-            shown["path"].iloc[b],
+            "near-duplicates in different groups: %d images in %d groups, as %s and %s",
+            len(part),
+            len(set(group[part])),
+            shown["path"].iloc[part[0]],
+            shown["path"].iloc[other],
         )
+    if len(alike) > 5:
+        log.warning("near-duplicates in different groups: %d more clusters", len(alike) - 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: More pixels than this is taken for a decompression bomb (the limit at which Pillow warns).
 MAX_PIXELS = 89_478_485
+#: A picture longer than this many times its shorter side is no photograph, and resizing its shorter
+#: side to what an encoder sees would take gigabytes.
+MAX_ASPECT = 50
+#: A first picture with fewer pixels than a later one by this factor is a preview of it.
+_PREVIEW = 4
 #: Raised when the pixels that `decode` returns for some file change.
 DECODE_VERSION = 1
 
@@ -56,7 +62,8 @@ def decode(
     Raises
     ------
     ImageProblem
-        For an empty, truncated, damaged, oversized, missing or non-image file.
+        For an empty, truncated, damaged, oversized, very thin, missing or non-image file, and for one
+        whose first picture is a preview (camera raw).
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -68,6 +75,12 @@ def decode(
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageProblem(f"{width} x {height} pixels: more than {max_pixels}")
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise ImageProblem(
+                    f"{width} x {height} pixels: one side is more than {MAX_ASPECT} times the other"
+                )
+            if image.format == "TIFF":
+                _refuse_preview(image, data)
             image.load()
             turned = ImageOps.exif_transpose(image)
             return _to_rgb(turned, background)
@@ -85,9 +98,32 @@ def decode(
         raise ImageProblem(f"damaged: {text}") from error
 
 
+def _refuse_preview(image: Image.Image, data: bytes) -> None:
+    """Refuse a TIFF file whose first picture is a small version of what it holds.
+
+    Camera raw files (NEF, CR2, ARW, DNG, ..) are TIFF files: their first picture is a preview, marked
+    by bit 0 of the tag NewSubfileType (TIFF 6.0, section 8) or known by the maker's own mark.
+    """
+    tags = getattr(image, "tag_v2", {})
+    marked = bool(int(tags.get(254, 0)) & 1)
+    raw = 50706 in tags or data[8:10] == b"CR"  # DNGVersion; Canon's mark in the header
+    larger = False
+    first = image.width * image.height
+    for k in range(1, min(getattr(image, "n_frames", 1), 8)):
+        image.seek(k)
+        larger = larger or image.width * image.height >= _PREVIEW * first
+    image.seek(0)
+    if marked or raw or larger:
+        raise ImageProblem(
+            "its first picture is a preview, as in camera raw files; convert it to PNG or JPEG"
+        )
+
+
 def _read(path: str | os.PathLike[str]) -> bytes:
     """Read a file, with what goes wrong as an ImageProblem."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to read a pipe is to wait for its writer
+            raise ImageProblem("can't be read: not an ordinary file")
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise ImageProblem("no such file") from None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clipsieve.images.decode import FORMATS, ImageProblem, decode
 from clipsieve.images.hashes import perceptual_hash, to_hex
 from clipsieve.images.jpeg import estimate_quality
+from clipsieve.images.spectrum import COLUMNS as SPECTRUM
+from clipsieve.images.spectrum import spectrum_slopes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,7 +30,8 @@ class FileFacts:
 
     `width`, `height` and `mode` are the file's own, before any turning or conversion.
     `jpeg_quality` is None for other formats. `problem` is None exactly when the file decodes, and
-    then `perceptual_hash` and `is_constant` are known.
+    then `perceptual_hash` and `is_constant` are known. `spectrum` holds the slopes of the power
+    spectrum (`clipsieve.images.spectrum`), None for a picture too small for them.
     """
 
     sha256: str | None = None
@@ -39,7 +43,13 @@ class FileFacts:
     jpeg_quality: int | None = None
     perceptual_hash: str | None = None
     is_constant: bool | None = None
+    spectrum: tuple[float, ...] | None = None
     problem: str | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the facts by column of the image table, each slope of the spectrum in its own."""
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spectrum"}
+        return {**row, **dict(zip(SPECTRUM, self.spectrum or (None,) * len(SPECTRUM), strict=True))}
 
 
 def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
@@ -53,7 +63,10 @@ def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
         Larger files are not read.
     """
     try:
-        size = path.stat().st_size
+        known = path.stat()
+        if not stat.S_ISREG(known.st_mode):  # to read a pipe is to wait for its writer
+            return FileFacts(problem="can't be read: not an ordinary file")
+        size = known.st_size
         if size > max_bytes:
             return FileFacts(bytes=size, problem=f"{size} bytes: more than {max_bytes}")
         data = path.read_bytes()
@@ -76,6 +89,7 @@ def facts_of_bytes(data: bytes) -> FileFacts:
         **known,  # type: ignore[arg-type]
         perceptual_hash=to_hex(perceptual_hash(picture)),
         is_constant=is_constant(picture),
+        spectrum=spectrum_slopes(picture),
     )
 
 

@@ -105,6 +105,35 @@ def near_duplicates(
     return pairs[:, 0], pairs[:, 1], distance
 
 
+def clusters(hashes: NDArray[np.uint64], threshold: int) -> list[NDArray[np.int64]]:
+    """Group hashes that are tied by steps of at most `threshold` bits.
+
+    Parameters
+    ----------
+    hashes
+        [n] 64-bit hashes.
+    threshold
+        As in `near_duplicates`.
+
+    Returns
+    -------
+    list of int64 arrays
+        The indices of each cluster of two hashes or more, in order; clusters by their first index.
+        Equal hashes are compared once, so many copies of one picture cost nothing.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    unique, inverse = np.unique(np.asarray(hashes, dtype=np.uint64), return_inverse=True)
+    first, second, _ = near_duplicates(unique, threshold)
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(unique), len(unique)))
+    _, component = connected_components(links, directed=False)
+    of_hash = component[inverse] if len(unique) else np.zeros(0, dtype=np.int64)
+    order = np.argsort(of_hash, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(of_hash[order])) + 1)
+    return sorted((part for part in parts if len(part) > 1), key=lambda part: int(part[0]))
+
+
 def _compare(
     hashes: NDArray[np.uint64],
     members: NDArray[np.int64],

@@ -5,10 +5,13 @@ Nothing is left out in silence: a file that is seen but doesn't belong comes bac
 
 from __future__ import annotations
 
+import difflib
+import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +28,17 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 #: Column names that a metadata table may use, the first that is there counts.
 PATH_COLUMNS = ("path", "image_path", "file_name", "filename", "file")
 TARGET_COLUMNS = ("target", "label")
+#: Names under which people keep groups and classes, which are not read: worth a warning.
+_LOOK_ALIKES = {
+    "group": ("groups", "group_id", "prompt", "prompt_id", "scene", "scene_id"),
+    "target": ("class", "classes", "class_id", "is_real", "is_fake", "real", "fake", "y"),
+}
+#: Endings of image files. What follows the last dot of another name belongs to the name.
+_ENDINGS = """
+    jpg jpeg jpe jfif png webp bmp dib tif tiff gif ppm pgm pbm pnm mpo avif heic heif jp2 j2k jxl
+    nef cr2 cr3 arw dng orf rw2 raf pef
+"""
+IMAGE_ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,37 @@ class Member:
     path: str
     group: str | None
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a set, and what a user should know of how they were chosen.
+
+    Attributes
+    ----------
+    members
+        The files of the set.
+    notes
+        Sentences: how many files each class has, which columns of a table are used.
+    warnings
+        Sentences: columns that look as if they were meant to be used.
+    """
+
+    members: list[Member]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def without_ending(name: str) -> str:
+    """Return a path or file name without the ending of an image format; other dots stay.
+
+    Examples
+    --------
+    >>> without_ending("a/cat.JPEG"), without_ending("render.0001"), without_ending("cat_cfg7.5")
+    ('a/cat', 'render.0001', 'cat_cfg7.5')
+    """
+    stem, ending = os.path.splitext(name)
+    return stem if ending.lower() in IMAGE_ENDINGS else name
 
 
 def list_files(folder: Path) -> list[str]:
@@ -88,13 +133,14 @@ def members(
         ``plain`` (every file), ``wang2020`` (``0_real`` and ``1_fake``, with or without class
         folders), ``real_fake``, ``ai_nature``.
     group_pattern
-        Regular expression with a group named ``group``, searched in the file's name without its
-        suffix. Without one the group is the path without suffix and class folder.
+        Regular expression with a group named ``group``, searched in the file's name without the
+        ending of an image format. Without one the group is the path without that and class folder.
     metadata
         Path -> its row of a metadata table (`read_metadata`); its column ``group`` gives the group,
         its column ``target`` or ``label`` the class.
     real_values
-        Values of that column that mean *real*; needed for the class to be read.
+        Values of that column that mean *real*; needed for the class to be read. They are compared as
+        a person would: ``0``, ``0.0`` and ``FALSE`` are one value, and so are ``Real`` and ``real``.
 
     Returns
     -------
@@ -106,20 +152,16 @@ def members(
     Raises
     ------
     UserError
-        For an unknown layout, a bad pattern, classes of a plain folder without `real_values`, or
-        `real_values` without classes.
+        For an unknown layout, a bad pattern, classes of a plain folder without `real_values`,
+        `real_values` without classes, or one of them that occurs in no row.
     """
     if layout not in LAYOUTS:
         raise UserError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
     pattern = _compile(group_pattern)
-    real = {str(value) for value in real_values}
+    real = _real_classes(real_values, metadata)
     names = list(paths)
     if metadata is not None:
         names = sorted(set(names) | set(metadata))
-    if real and not any(c in row for row in (metadata or {}).values() for c in TARGET_COLUMNS):
-        raise UserError(
-            "real_values: no metadata table with a column " + " or ".join(TARGET_COLUMNS)
-        )
     chosen = []
     for name in names:
         row = metadata.get(name) if metadata is not None else {}
@@ -131,14 +173,14 @@ def members(
         if row is None:
             chosen.append(Member(name, None, "not in the metadata table"))
             continue
-        target = next((row[c] for c in TARGET_COLUMNS if row.get(c)), None)
+        target = _target(row)
         if target is not None and not real and layout == "plain":
             raise UserError(
                 f"metadata: {name} has the class {target!r}; say which classes are real (real_values,"
                 " --real-values), or leave out the column"
             )
         if real and target is not None:
-            side = int(target in real)
+            side = int(class_key(target) in real)
         if side is None and real:
             chosen.append(Member(name, None, "no class in the metadata table"))
         elif side is None and layout != "plain":
@@ -163,31 +205,130 @@ def read_members(folder: Path, *, metadata: str | None = None, **options: Any) -
     UserError
         As `list_files`, `read_metadata` and `members`.
     """
+    return read_set(folder, metadata=metadata, **options).members
+
+
+def read_set(folder: Path, *, metadata: str | None = None, **options: Any) -> Listing:
+    """Choose the files of a folder as `read_members` does, and say how they were chosen."""
     paths = list_files(folder)
-    if not metadata:
-        return members(paths, **options)
-    itself = os.path.normpath(metadata)
-    table = read_metadata(folder / metadata)
-    return members([path for path in paths if path != itself], metadata=table, **options)
+    notes: list[str] = []
+    warnings: list[str] = []
+    table = None
+    if metadata:
+        itself = os.path.normpath(metadata)
+        paths = [path for path in paths if path != itself]
+        table = read_metadata(folder / metadata)
+        notes, warnings = _columns_in_words(table)
+    chosen = members(paths, metadata=table, **options)
+    if options.get("real_values") or options.get("layout", "plain") != "plain":
+        other = members(paths, metadata=table, **{**options, "label": 1 - options["label"]})
+        counts = [sum(m.problem is None for m in side) for side in (chosen, other)]
+        real, generated = counts if options["label"] == 1 else counts[::-1]
+        notes.insert(0, f"classes: {real} files are real, {generated} generated")
+    return Listing(chosen, notes, warnings)
+
+
+def class_key(value: str) -> str:
+    """Return a class value in the form in which it is compared: numbers by value, words in lower case.
+
+    Examples
+    --------
+    >>> [class_key(value) for value in ("0", "0.0", "FALSE", " Real ")]
+    ['0', '0', '0', 'real']
+    """
+    text = value.strip().casefold()
+    if text in ("false", "true"):
+        return str(int(text == "true"))
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return f"{number:.17g}" if math.isfinite(number) else text
+
+
+def _real_classes(
+    real_values: Iterable[str], metadata: Mapping[str, Mapping[str, str]] | None
+) -> set[str]:
+    """Keys of the classes that are real; refuse one that no row of the table has."""
+    given = [str(value) for value in real_values]
+    if not given:
+        return set()
+    rows = (metadata or {}).values()
+    if not any(c in row for row in rows for c in TARGET_COLUMNS):
+        raise UserError(
+            "real_values: no metadata table with a column " + " or ".join(TARGET_COLUMNS)
+        )
+    found = Counter(value for row in rows if (value := _target(row)) is not None)
+    keys = {class_key(value) for value in found}
+    for value in given:
+        if class_key(value) not in keys:
+            seen = ", ".join(f"{name!r} ({n} rows)" for name, n in found.most_common(10))
+            raise UserError(
+                f"real_values: {value!r} is the class of no row; the metadata table has {seen or 'none'}"
+                + (", .." if len(found) > 10 else "")
+            )
+    return {class_key(value) for value in given}
+
+
+def _target(row: Mapping[str, str]) -> str | None:
+    """Class of a row as it is written, None where it has none."""
+    return next((row[c] for c in TARGET_COLUMNS if row.get(c)), None)
+
+
+def _columns_in_words(
+    table: Mapping[str, Mapping[str, str]],
+) -> tuple[list[str], list[str]]:
+    """Say which columns of a table are used, and warn of those that look as if they should be."""
+    columns = list(next(iter(table.values()), {}))
+    used = [
+        next((c for c in wanted if c in columns), None)
+        for wanted in (PATH_COLUMNS, ("group",), TARGET_COLUMNS)
+    ]
+    taken = [column for column in used if column]
+    unused = [column for column in columns if column not in taken]
+    if not unused:
+        return [], []
+    notes = [f"metadata: columns used: {', '.join(taken)}; not used: {', '.join(unused)}"]
+    warnings = []
+    for ours, column in zip(("group", "target"), used[1:], strict=True):
+        known = ("group",) if ours == "group" else TARGET_COLUMNS
+        for other in unused if column is None else []:
+            close = any(difflib.SequenceMatcher(None, other, k).ratio() >= 0.75 for k in known)
+            if close or other in _LOOK_ALIKES[ours]:
+                warnings.append(
+                    f"metadata: the column {other!r} is not used; if it holds the"
+                    f" {'groups' if ours == 'group' else 'classes'}, call it {ours!r}"
+                )
+    return notes, warnings
 
 
 def read_metadata(path: Path) -> dict[str, dict[str, str]]:
     """Read a CSV table with one row a file: a path column and, if wanted, group and class columns.
 
+    Commas, semicolons or tabs may stand between the cells. The names of columns are read without
+    regard to case, and blanks around them are left out; blanks and hyphens within count as ``_``.
+
     Raises
     ------
     UserError
-        When the file is missing, has no path column, names a file twice or leaves the folder.
+        When the file is missing, has no path column or one name twice, names a file twice or leaves
+        the folder.
     """
     import csv
 
     try:
         with open(path, newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            columns = list(reader.fieldnames or [])
-            rows = list(reader)
+            head = handle.readline()
+            handle.seek(0)
+            mark = max(",;\t", key=head.count)
+            table_rows = [row for row in csv.reader(handle, delimiter=mark) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"metadata {path}: can't be read ({error})") from error
+    header = table_rows[0] if table_rows else []
+    columns = [re.sub(r"[\s-]+", "_", name.strip().casefold()) for name in header]
+    twice = [name for name, n in Counter(columns).items() if n > 1 and name]
+    if twice:
+        raise UserError(f"metadata {path}: the column {twice[0]!r} stands in it twice")
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
         raise UserError(
@@ -195,11 +336,13 @@ def read_metadata(path: Path) -> dict[str, dict[str, str]]:
             f" {', '.join(PATH_COLUMNS)} is needed"
         )
     table: dict[str, dict[str, str]] = {}
-    for row in rows:
-        name = inside(row[column] or "", where=f"metadata {path}")
+    for cells in table_rows[1:]:
+        row = {name: "" for name in columns if name}
+        row |= {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
+        name = inside(row[column], where=f"metadata {path}")
         if name in table:
             raise UserError(f"metadata {path}: {name} stands in it twice")
-        table[name] = {key: (value or "").strip() for key, value in row.items() if key}
+        table[name] = row
     return table
 
 
@@ -250,7 +393,7 @@ def _place(name: str, layout: str) -> tuple[Member, int | None]:
     folders = [part.lower() for part in path.parts[:-1]]
     at = [i for i, part in enumerate(folders) if part in real + generated]
     kept = [part for i, part in enumerate(path.parts[:-1]) if not at or i != at[-1]]
-    group = "/".join([*kept, path.stem])
+    group = "/".join([*kept, without_ending(path.name)])
     side = None if not at else int(folders[at[-1]] in real)
     return Member(name, group), side
 
@@ -260,7 +403,7 @@ def _grouped(member: Member, row: Mapping[str, str], pattern: re.Pattern[str] | 
         return replace(member, group=row["group"])
     if pattern is None:
         return member
-    match = pattern.search(PurePosixPath(member.path).stem)
+    match = pattern.search(without_ending(PurePosixPath(member.path).name))
     if match is None or not match["group"]:
         return Member(member.path, None, "name gives no group by the group pattern")
     return replace(member, group=match["group"])

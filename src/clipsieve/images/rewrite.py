@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
 from clipsieve.images.decode import ImageProblem, decode
 from clipsieve.images.facts import facts_of_bytes
+from clipsieve.images.layouts import without_ending
 from clipsieve.images.scan import COLUMNS, usable
 from clipsieve.io.files import replacing
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 #: A picture, its row of the table -> the new file's bytes, suffix, and why it can't be used, if so.
+#: It may raise `ImageProblem` where there is no new file.
 Change = Callable[["Image.Image", "dict[str, Any]"], tuple[bytes, str, str | None]]
 
 
@@ -32,8 +35,9 @@ def rewrite(
 ) -> pd.DataFrame:
     """Write a changed copy of every usable image and return the copies' image table.
 
-    A copy has the path of its original with another suffix, the same `image_id`, label and group
-    (so splits keep holding), and its own file facts. Originals with a problem keep their row.
+    A copy has the path of its original with another ending (`_stems`), the same `image_id`, label and group
+    (so splits keep holding), and its own file facts. Originals with a problem keep their row, and so
+    do those of which `change` makes no file (`ImageProblem`), with its reason.
 
     Parameters
     ----------
@@ -61,22 +65,24 @@ def rewrite(
     if output_root.resolve() == data_root.resolve():
         raise UserError(f"{output_root}: copies would overwrite the images; give another folder")
     good = usable(table)
+    stems = _stems(good["path"])
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
         try:
             picture = decode(data_root / row["path"])
         except ImageProblem as damage:
             raise UserError(f"{data_root / row['path']}: {damage.reason}") from None
-        data, suffix, problem = change(picture, row)
-        path = str(PurePosixPath(row["path"]).with_suffix(suffix))
+        try:
+            data, suffix, problem = change(picture, row)
+        except ImageProblem as refused:
+            return {**row, "problem": refused.reason}
+        path = stems[row["path"]] + suffix
         with replacing(output_root / path) as temporary:
             temporary.write_bytes(data)
         facts = facts_of_bytes(data)
-        new = {name: getattr(facts, name) for name in _FACTS}
-        return {**row, **new, "path": path, "problem": problem or facts.problem}
+        return {**row, **facts.as_row(), "path": path, "problem": problem or facts.problem}
 
     rows = []
-    _refuse_clashes(good)
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         for row in pool.map(one, good.astype(object).to_dict("records")):
             rows.append(row)
@@ -88,22 +94,16 @@ def rewrite(
     return both.sort_values("path").reset_index(drop=True)
 
 
-_FACTS = (
-    "sha256",
-    "bytes",
-    "format",
-    "width",
-    "height",
-    "mode",
-    "jpeg_quality",
-    "perceptual_hash",
-    "is_constant",
-)
+def _stems(paths: pd.Series) -> dict[str, str]:
+    """Path of each original -> that of its copy without the new ending.
 
-
-def _refuse_clashes(table: pd.DataFrame) -> None:
-    """Two originals that differ in their suffix alone would be written to one copy."""
-    stems = table["path"].map(lambda path: str(PurePosixPath(path).with_suffix("")))
-    twice = stems[stems.duplicated()]
-    if len(twice):
-        raise UserError(f"{twice.iloc[0]}: two images have this name with different suffixes")
+    It is the path without the ending of its format; of originals that differ in their ending alone
+    (``7.jpg`` and ``7.png``), the whole path.
+    """
+    short = {str(path): without_ending(str(path)) for path in paths}
+    times = Counter(short.values())
+    stems = {path: stem if times[stem] == 1 else path for path, stem in short.items()}
+    twice = [stem for stem, n in Counter(stems.values()).items() if n > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: two images would have this name without their endings")
+    return stems

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.errors import UserError
 from clipsieve.images.facts import FileFacts, file_facts
 from clipsieve.images.layouts import Member
+from clipsieve.images.spectrum import COLUMNS as SPECTRUM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,8 @@ COLUMNS = {
     "jpeg_quality": "Int64",
     "perceptual_hash": "string",
     "is_constant": "boolean",
+    **dict.fromkeys(SPECTRUM, "float64"),
+    "align_scale": "float64",
     "problem": "string",
 }
 
@@ -118,7 +120,7 @@ def image_table(
             "group": member.group,
             "path": path,
         }
-        row.update(asdict(fact))
+        row.update(fact.as_row())
         row["problem"] = member.problem or fact.problem
         rows.append(row)
     rows.sort(key=lambda row: str(row["path"]))

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clipsieve.errors import UserError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -21,9 +23,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the suffix (writers look at it) and carries the process id and a random
     part (nodes of a cluster share ids), so two processes never write the same file. On an error the
     temporary file is removed; a kill leaves it behind, see `remove_leftovers`.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be made, or may not be written.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: its folder cannot be made ({error.strerror})") from None
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: its folder may not be written")
     unique = f"{os.getpid()}-{secrets.token_hex(4)}"
     temporary = target.with_name(f"{_hidden(target)}{unique}{target.suffix}")
     try:

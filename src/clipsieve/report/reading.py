@@ -45,7 +45,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "concepts": ("kind", "direction", "feature_set", "edit", "cosine", "z_random", "above_null"),
     "geometry": ("image_set", "feature_set", "dimensions", "iso_score", "mean_cosine", "n"),
     "leakage": ("kind", "first", "second", "first_split", "second_split", "distance"),
-    "shortcuts": ("generator", "accuracy", "auc", "low", "high", "n", "strongest_fact"),
+    "shortcuts": (
+        *("files", "facts", "train", "test", "reals", "generator", "auc", "auc_low", "auc_high"),
+        *("balanced_accuracy", "balanced_low", "balanced_high", "n", "strongest_fact"),
+        *("separates", "unlike_treatment"),
+    ),
     "leaderboard": ("encoder", "feature_set", "metric", "value", "low", "high"),
     "robustness": ("feature_set", "perturbation", "level", "metric", "value", "low", "high", "n"),
 }

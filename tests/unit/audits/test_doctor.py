@@ -16,7 +16,8 @@ def findings(root: Path, generator: dict | None = None, encoder: dict | None = N
     for folder in ("photos", "gan"):
         (root / "data" / folder).mkdir(parents=True, exist_ok=True)
         for i in range(2):
-            Image.new("RGB", (64, 64), (90 * i, 9, 9)).save(root / f"data/{folder}/p{i}_0.png")
+            colour = (90 * i, 9, 9 if folder == "gan" else 200)
+            Image.new("RGB", (64, 64), colour).save(root / f"data/{folder}/p{i}_0.png")
     raw = {
         "run": "r",
         "data_root": str(root / "data"),
@@ -67,6 +68,39 @@ def test_a_file_that_does_not_decode_is_a_note(tmp_path):
     (tmp_path / "data/gan/p9_0.png").write_bytes(b"no picture")
     (note,) = [line for line in findings(tmp_path) if line.startswith("note images gan:")]
     assert "1 with a problem, first p9_0.png" in note
+
+
+def test_files_in_both_classes_are_wrong_and_named(tmp_path):
+    findings(tmp_path)
+    data = (tmp_path / "data/photos/p1_0.png").read_bytes()
+    (tmp_path / "data/gan/copy.png").write_bytes(data)
+    # of the same size, and equal at its begin and end
+    other = bytearray(data)
+    other[len(data) // 3] ^= 1
+    (tmp_path / "data/gan/near.png").write_bytes(other)
+    (wrong,) = [line for line in findings(tmp_path) if line.startswith("WRONG images: ")]
+    assert "images: 2 files are in both classes" in wrong  # two generators share the folder
+    assert "photos/p1_0.png (real)" in wrong
+    assert "gan/copy.png (generated)" in wrong
+    assert "audit.on_leak: warn" in wrong
+
+
+def test_a_set_of_unreadable_files_alone_is_wrong(tmp_path):
+    (tmp_path / "data/odd").mkdir(parents=True)
+    (tmp_path / "data/odd/a.png").write_bytes(b"no picture")
+    found = findings(tmp_path, {"folder": "odd"})
+    assert any(line.startswith("WRONG images gan: 1 files") for line in found)
+
+
+def test_classes_and_columns_of_a_table_are_said(tmp_path):
+    findings(tmp_path)
+    (tmp_path / "data/gan/m.csv").write_text("path,target,seed\np0_0.png,0.0,1\np1_0.png,1.0,2\n")
+    found = findings(tmp_path, {"metadata": "m.csv", "real_values": ["0"]})
+    (line,) = [line for line in found if "images gan: 1 files" in line]
+    assert "classes: 1 files are real, 1 generated" in line
+    assert "not used: seed" in line
+    found = findings(tmp_path, {"metadata": "m.csv", "real_values": ["real"]})
+    assert any("WRONG images gan: " in line and "is the class of no row" in line for line in found)
 
 
 @pytest.mark.parametrize(

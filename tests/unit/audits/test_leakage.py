@@ -69,7 +69,9 @@ def test_an_identical_file_across_sources_is_found() -> None:
     table = manifest()
     a, b = at(table, "photos/0.png"), at(table, "sd/1.png")
     table.loc[b, "sha256"] = table.loc[a, "sha256"]
-    assert found(table) == [("identical", "photos/0.png", "sd/1.png", "train", "val")]
+    pair = ("photos/0.png", "sd/1.png", "train", "val")
+    # one of them is called real, the other generated
+    assert found(table) == [("identical", *pair), ("identical_classes", *pair)]
 
 
 def test_a_near_duplicate_within_a_generator_is_found_up_to_the_threshold() -> None:
@@ -79,7 +81,8 @@ def test_a_near_duplicate_within_a_generator_is_found_up_to_the_threshold() -> N
     table.loc[b, "perceptual_hash"] = f"{value:016x}"
     assert found(table, bits=1) == []
     kinds = found(table, bits=2)
-    assert {kind for kind, *_ in kinds} == {"near_duplicate"}
+    # it looks like the photograph of gan_a/3, too
+    assert {kind for kind, *_ in kinds} == {"near_duplicate", "near_duplicate_classes"}
     assert any("gan_a/5.png" in row for row in kinds)
     table.loc[b, "perceptual_hash"] = table.loc[a, "perceptual_hash"]
     assert any("gan_a/5.png" in row for row in found(table, bits=0))
@@ -94,6 +97,7 @@ def test_findings_are_those_of_all_pairs_compared() -> None:
         {
             "image_id": [f"i{k}" for k in range(n)],
             "source": "s",
+            "label": 1,
             "group": [f"g{k}" for k in range(n)],
             "sha256": [f"{k}" for k in range(n)],
             "perceptual_hash": [f"{h:016x}" for h in hashes],
@@ -121,9 +125,69 @@ def test_pictures_of_one_colour_and_images_without_a_split_say_nothing() -> None
     assert found(table) == []
 
 
+def test_a_file_in_both_classes_is_found_in_whatever_split() -> None:
+    table = manifest()
+    a, b = at(table, "photos/0.png"), at(table, "gan_a/0.png")
+    table.loc[b, "sha256"] = table.loc[a, "sha256"]
+    assert found(table) == [("identical_classes", "photos/0.png", "gan_a/0.png", "train", "train")]
+    other = at(table, "sd/3.png")
+    table.loc[other, "sha256"] = table.loc[a, "sha256"]
+    assert [row[2] for row in found(table)] == ["gan_a/0.png", "sd/3.png"]
+
+
+def test_a_generated_image_may_look_like_its_own_photograph_alone() -> None:
+    table = manifest()
+    # gan_a/3 and photos/6 are both in train, and of two groups
+    a, b = at(table, "photos/6.png"), at(table, "gan_a/3.png")
+    table.loc[b, "perceptual_hash"] = table.loc[a, "perceptual_hash"]
+    said = [("near_duplicate_classes", "photos/6.png", "gan_a/3.png", "train", "train")]
+    assert found(table) == said
+    value = int(table.loc[a, "perceptual_hash"], 16) ^ (1 << 7)
+    table.loc[b, "perceptual_hash"] = f"{value:016x}"
+    assert found(table) == []
+    assert found(table, bits=1) == said
+
+
+def test_the_verb_names_files_in_both_classes_and_the_ways_on(tmp_path: Path, capsys) -> None:
+    table = manifest()
+    table.loc[at(table, "gan_a/0.png"), "sha256"] = table.loc[at(table, "photos/0.png"), "sha256"]
+    write_table(table, tmp_path / "manifest.parquet")
+    call = ["audit-leakage", "--manifest", str(tmp_path / "manifest.parquet"), "--seed", "0"]
+    assert main([*call, "--output", str(tmp_path / "leakage.parquet")]) == 2
+    error = capsys.readouterr().err
+    said = "photos/0.png (train) and gan_a/0.png (train): identical file in both classes"
+    assert said in error
+    assert "audit.on_leak: warn" in error
+
+
+def test_thousands_of_identical_placeholders_take_no_time() -> None:
+    from time import process_time
+
+    n = 20_000
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{k}" for k in range(n)],
+            "source": "s",
+            "label": [k % 2 for k in range(n)],
+            "group": [f"g{k}" for k in range(n)],
+            "sha256": [f"{k}" for k in range(n)],
+            "perceptual_hash": "00ff00ff00ff00ff",
+            "split_seed0": [SPLITS[k % 3] for k in range(n)],
+        }
+    )
+    start = process_time()
+    leaks = find_leaks(table, "split_seed0", near_duplicate_bits=4)
+    assert process_time() - start < 10
+    assert leaks["kind"].value_counts().to_dict() == {
+        "near_duplicate": n - int((table["split_seed0"] == "train").sum()),
+        "near_duplicate_classes": n // 2,
+    }
+
+
 def test_equal_names_in_two_sources_are_not_one_group() -> None:
     table = manifest()
-    table.loc[at(table, "paintings/1.png"), "group"] = "photos0"
+    lone = at(table, "paintings/1.png")
+    table.loc[lone, ["group", "perceptual_hash"]] = ["photos0", "00ff00ff00ff00f1"]
     assert found(table) == []
     assert shared_names(table, "split_seed0") == 1
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -163,6 +165,39 @@ def test_a_detector_of_aligned_images_aligns_what_it_judges(
     assert abs(found["logit"] - plain[1]["logit"]) > 1e-3  # the unaligned picture gives another
     assert plain[0]["warnings"]
     assert found["warnings"] == []
+
+
+def test_a_name_that_is_not_utf8_is_judged_and_printed(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    folder = run.root / "named"
+    folder.mkdir(exist_ok=True)
+    data = (run.root / "images/one/30.png").read_bytes()
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")).write_bytes(data)
+    detector = run.export("all", "one")
+    assert main(["detect", str(detector), str(folder)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(r"/caf\xe9.png")
+
+
+def test_a_detector_of_a_common_scale_applies_it_and_needs_one(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    options = {"method": "common_scale", "size": 32, "format": "png", "quality": 95}
+    with pytest.raises(AssertionError):
+        run.export("all", "one", options=("--align", json.dumps(options)))
+    assert "were aligned at none as common scales" in capsys.readouterr().err
+    for path in (run.root / "i").glob("*.parquet"):
+        pd.read_parquet(path).assign(align_scale=0.75).to_parquet(path)
+    path = run.root / "images/one/30.png"
+    made = run.root / "odd/scaled.png"
+    made.parent.mkdir(exist_ok=True)
+    with Image.open(path) as image:
+        made.write_bytes(aligned(image, size=32, file_format="png", scale=0.75))
+    (plain,) = judged(run, run.export("all", "one"), made, capsys=capsys)
+    detector = run.export("all", "one", options=("--align", json.dumps(options)))
+    assert read_detector(detector).facts["align"] == {**options, "scale": 0.75}
+    (found,) = judged(run, detector, path, capsys=capsys)
+    assert found["logit"] == pytest.approx(plain["logit"], abs=1e-5)
 
 
 def test_its_intervals_have_the_coverage_that_is_asked_for(run: Run):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -201,3 +202,70 @@ def test_a_truncated_file_is_a_problem(kind: str) -> None:
     data = encoded(Image.fromarray(RNG.integers(0, 256, (64, 64, 3)).astype(np.uint8)), kind)
     with pytest.raises(ImageProblem):
         decode(data[: len(data) // 2])
+
+
+def tiff(pages: list[tuple[int, int]], **tags: object) -> bytes:
+    """A TIFF file with pictures of these sizes, the first with these tags."""
+    from PIL import TiffImagePlugin
+
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    for name, value in tags.items():
+        directory[int(name.removeprefix("tag"))] = value
+    pictures = [Image.new("RGB", size, (9, 90, 200)) for size in pages]
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "TIFF", tiffinfo=directory)
+    if len(pages) > 1:
+        buffer = io.BytesIO()
+        pictures[0].save(buffer, "TIFF", save_all=True, append_images=pictures[1:])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff([(160, 120)], tag254=1),  # NEF, ARW: a reduced-resolution first picture
+        tiff([(160, 120)], tag50706=b"\x01\x04\x00\x00"),  # DNG
+        tiff([(160, 120), (640, 480)]),  # a preview that is not marked
+    ],
+)
+def test_a_file_whose_first_picture_is_a_preview_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageProblem, match="its first picture is a preview, as in camera raw"):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    "pages", [[(160, 120)], [(160, 120), (160, 120)], [(640, 480), (160, 120)]]
+)
+def test_other_tiff_files_are_read(pages: list[tuple[int, int]]) -> None:
+    assert decode(tiff(pages)).size == pages[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "fine"),
+    [
+        ((1, 1), True),
+        ((500, 10), True),
+        ((400_000, 1), False),
+        ((65_000, 2), False),
+        ((10, 501), False),
+    ],
+)
+def test_thin_pictures_are_refused_before_they_are_resized(
+    size: tuple[int, int], fine: bool
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", size).save(buffer, "PNG")
+    if fine:
+        assert decode(buffer.getvalue()).size == size
+    else:
+        with pytest.raises(ImageProblem, match="one side is more than 50 times the other"):
+            decode(buffer.getvalue())
+
+
+def test_a_pipe_is_a_problem_and_not_waited_for(tmp_path: Path) -> None:
+    from clipsieve.images.facts import file_facts
+
+    os.mkfifo(tmp_path / "pipe.png")
+    assert file_facts(tmp_path / "pipe.png").problem == "can't be read: not an ordinary file"
+    with pytest.raises(ImageProblem, match="not an ordinary file"):
+        decode(tmp_path / "pipe.png")

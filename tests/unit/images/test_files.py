@@ -295,3 +295,120 @@ def test_metadata_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     table.write_text(text)
     with pytest.raises(UserError, match=said):
         layouts.read_metadata(table)
+
+
+@pytest.mark.parametrize(
+    ("real", "written"),
+    [
+        ("0", ("0.0", "1.0")),
+        ("Real", ("real", "FAKE")),
+        ("FALSE", ("0", "1")),
+        ("1", ("TRUE", "no")),
+    ],
+)
+def test_classes_are_compared_as_a_person_would(real: str, written: tuple[str, str]) -> None:
+    metadata = {f"{k}.png": {"target": written[k % 2]} for k in range(6)}
+    for label, own in ((1, [0, 2, 4]), (0, [1, 3, 5])):
+        found = layouts.members([], label=label, metadata=metadata, real_values=[real])
+        assert [m.path for m in found] == [f"{k}.png" for k in own]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(-50, 50), st.sampled_from(["{}", "{}.0", " {} ", "{}.00", "{}e0"]))
+def test_one_number_written_in_two_ways_is_one_class(value: int, form: str) -> None:
+    assert layouts.class_key(form.format(value)) == layouts.class_key(str(value))
+    assert layouts.class_key(str(value)) != layouts.class_key(str(value + 1))
+
+
+def test_a_real_value_that_no_row_has_lists_those_found() -> None:
+    metadata = {"a.png": {"label": "nature"}, "b.png": {"label": "ai"}, "c.png": {"label": "ai"}}
+    with pytest.raises(UserError, match=r"'real' is the class of no row; .* 'ai' \(2 rows\)"):
+        layouts.members([], label=1, metadata=metadata, real_values=["real"])
+    with pytest.raises(UserError, match="'photo' is the class of no row"):
+        layouts.members([], label=1, metadata=metadata, real_values=["nature", "photo"])
+
+
+@pytest.mark.parametrize("header", ["path,group", "path, group", "Path,GROUP ", "Image-Path;Group"])
+def test_headers_are_read_without_case_and_blanks(header: str, tmp_path: Path) -> None:
+    mark = ";" if ";" in header else ","
+    rows = [header, *(mark.join((f"{k}.png", f" g{k % 3}")) for k in range(6))]
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    for k in range(6):
+        (tmp_path / f"{k}.png").touch()
+    found = layouts.read_members(tmp_path, label=0, metadata="m.csv")
+    assert [m.group for m in found] == ["g0", "g1", "g2"] * 2
+
+
+def test_columns_that_are_not_used_are_named_and_look_alikes_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "m.csv").write_text("path,seed,prompt_id,Class\na.png,3,p1,real\n")
+    found = layouts.read_set(tmp_path, label=0, metadata="m.csv")
+    assert found.notes == ["metadata: columns used: path; not used: seed, prompt_id, class"]
+    assert [line.split("'")[1] for line in found.warnings] == ["prompt_id", "class"]
+    # where our own column is there, another with such a name is no cause for a warning
+    (tmp_path / "m.csv").write_text("path,group,prompt_id\na.png,g,p1\n")
+    assert layouts.read_set(tmp_path, label=0, metadata="m.csv").warnings == []
+    (tmp_path / "m.csv").write_text("path,Group,group\na.png,g,p1\n")
+    with pytest.raises(UserError, match="the column 'group' stands in it twice"):
+        layouts.read_set(tmp_path, label=0, metadata="m.csv")
+
+
+def test_both_classes_are_counted(tmp_path: Path) -> None:
+    rows = "".join(f"{k}.png,{int(k > 1)}.0\n" for k in range(5))
+    (tmp_path / "m.csv").write_text("path,target\n" + rows)
+    for label in (0, 1):
+        found = layouts.read_set(tmp_path, label=label, metadata="m.csv", real_values=["1"])
+        assert found.notes[0] == "classes: 3 files are real, 2 generated"
+
+
+def test_only_endings_of_image_formats_are_endings() -> None:
+    names = ["render.0001", "render.0002", "cat_cfg7.5", "a.b.PNG", "dog.jpeg"]
+    groups = [m.group for m in layouts.members(names, label=0)]
+    assert groups == ["render.0001", "render.0002", "cat_cfg7.5", "a.b", "dog"]
+    pattern = r"^(?P<group>.+)$"
+    assert [m.group for m in layouts.members(names, label=0, group_pattern=pattern)] == groups
+
+
+def test_clusters_are_those_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(4)
+    base = [int(v) for v in rng.integers(0, 2**63, 6)]
+    values = [base[k % 6] ^ (1 << int(rng.integers(64))) for k in range(40)] + [7, 7, 1 << 60]
+    array = np.array(values, dtype=np.uint64)
+    cluster = list(range(len(values)))
+    for i in range(len(values)):
+        for j in range(i):
+            if (values[i] ^ values[j]).bit_count() <= 3:
+                old, new = cluster[i], cluster[j]
+                cluster = [new if c == old else c for c in cluster]
+    expected = [[i for i, c in enumerate(cluster) if c == name] for name in dict.fromkeys(cluster)]
+    found = [part.tolist() for part in hashes.clusters(array, 3)]
+    assert found == [part for part in expected if len(part) > 1]
+    assert hashes.clusters(np.zeros(0, dtype=np.uint64), 3) == []
+
+
+def test_thousands_of_equal_hashes_are_one_cluster_at_once() -> None:
+    from time import process_time
+
+    array = np.full(100_000, 12345, dtype=np.uint64)
+    start = process_time()
+    (part,) = hashes.clusters(array, 4)
+    assert process_time() - start < 2
+    assert len(part) == 100_000
+
+
+def test_detect_and_the_scan_see_the_same_files_of_a_folder(tmp_path: Path) -> None:
+    from clipsieve.cli.detect import image_paths
+
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/linked.png").touch()
+    for name in ("a.png", ".hidden.png", ".ipynb_checkpoints/a-checkpoint.png", "sub/b.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).touch()
+    (tmp_path / "set/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set/gone.png").symlink_to(tmp_path / "nowhere.png")
+    scanned = [member.path for member in layouts.read_members(tmp_path / "set", label=0)]
+    judged = [
+        str(path.relative_to(tmp_path / "set")) for path in image_paths([str(tmp_path / "set")])
+    ]
+    assert judged == scanned == ["a.png", "gone.png", "link/linked.png", "sub/b.png"]
+    assert facts.file_facts(tmp_path / "set/gone.png").problem == "no such file"

@@ -277,6 +277,7 @@ def test_align_verb(scanned: Path) -> None:
         "90",
     ]
     command += ["--data-root", str(scanned / "root"), "--output", str(scanned / "a.parquet")]
+    command += ["--peers", str(scanned / "real.parquet")]
     assert main([*command, "--output-dir", str(scanned / "aligned")]) == 0
     before = pd.read_parquet(scanned / "real.parquet")
     after = pd.read_parquet(scanned / "a.parquet")

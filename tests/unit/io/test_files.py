@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clipsieve.errors import UserError
 from clipsieve.io.files import remove_leftovers, replacing
 
 
@@ -59,3 +60,18 @@ def test_leftovers_of_kills_go_and_nothing_else_does(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     remove_leftovers(target)
     assert names(tmp_path) == stay
+
+
+def test_a_folder_that_may_not_be_written_is_named_in_one_line(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"x\.parquet: its folder cannot be made"),
+        replacing(tmp_path / "file/x.parquet"),
+    ):
+        pass
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with (
+        pytest.raises(UserError, match=r"x\.parquet: its folder may not be written"),
+        replacing(tmp_path / "x.parquet"),
+    ):
+        pass

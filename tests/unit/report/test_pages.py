@@ -247,7 +247,7 @@ def test_the_shortcut_warning_stands_first_and_names_the_generator(demo, tmp_pat
     clean = [tmp_path / "run" / "seed0" / "shortcuts.parquet"]
     clean[0].parent.mkdir(parents=True)
     rows = pd.read_parquet(demo.inputs["shortcuts"][0])
-    rows[["accuracy", "auc", "low", "high"]] = [0.55, 0.56, 0.45, 0.63]
+    rows[["auc", "auc_low", "auc_high", "separates"]] = [0.56, 0.45, 0.63, False]
     rows.to_parquet(clean[0])
     _, html = build_table("shortcuts", {"shortcuts": clean}, facts_of(demo))
     text, _ = read_page(html)
@@ -255,6 +255,46 @@ def test_the_shortcut_warning_stands_first_and_names_the_generator(demo, tmp_pat
     assert 'role="alert"' not in html.split("<main>")[0].replace("random weights", "") or (
         "File facts alone separate real" not in text
     )
+
+
+def test_the_originals_and_unlike_treatment_of_an_aligned_run_are_shown(demo, tmp_path):
+    path = tmp_path / "run" / "seed0" / "shortcuts.parquet"
+    path.parent.mkdir(parents=True)
+    rows = pd.read_parquet(demo.inputs["shortcuts"][0])
+    used = rows.assign(auc=0.51, separates=False)
+    own = (used["train"] == used["test"]) & (used["facts"] == "file")
+    said = "real images: 100 % reduced; generated images: 100 % untouched"
+    used.loc[own & (used["test"] == "up_nearest"), "unlike_treatment"] = said
+    pd.concat([used, rows.assign(files="originals")]).to_parquet(path)
+    inputs = {"shortcuts": [path], "cells": demo.inputs["cells"]}
+    csv, html = build_table("shortcuts", inputs, facts_of(demo))
+    text, _ = read_page(html)
+    assert "By generator, aligned files" in text
+    assert "By generator, original files" in text
+    assert "Align did not resample real and generated images alike" in text
+    assert said in text
+    originals = text[text.index("original files") : text.index("Transfer of the facts")]
+    # one generator: three AUCs and the upper bound of its balanced accuracy
+    assert originals.count("0.990") == 4
+    assert len(pd.read_csv(StringIO(csv))) == 2 * len(rows)
+
+
+def test_swapped_reals_are_shown_where_sources_differ(demo, tmp_path):
+    path = tmp_path / "run" / "seed0" / "shortcuts.parquet"
+    path.parent.mkdir(parents=True)
+    rows = pd.read_parquet(demo.inputs["shortcuts"][0])
+    first, second = list(demo.generators)[:2]
+    pair = rows[rows["train"].isin([first, second]) & rows["test"].isin([first, second])].copy()
+    pair.loc[pair["test"] == second, "reals"] = "paintings"
+    cross = pair[pair["train"] != pair["test"]]
+    reals = cross["reals"].map({"paintings": "photographs", "photographs": "paintings"})
+    pd.concat([pair, cross.assign(reals=reals, auc=0.333)]).to_parquet(path)
+    _, html = build_table("shortcuts", {"shortcuts": [path]}, facts_of(demo))
+    text, _ = read_page(html)
+    assert "Swap of real images" in text
+    assert text.count("0.333") == 4  # two directions, by file facts and by spectrum
+    _, plain = build(demo, "shortcuts")
+    assert "Swap of real images" not in plain
 
 
 def test_a_leak_is_an_alert_with_both_images(demo, tmp_path):

@@ -1,10 +1,12 @@
-"""Pages of the audits: what file facts alone can tell, and what stands in two splits."""
+"""Pages of the audits: what file facts and spectra alone can tell, and what stands in two splits."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
+from clipsieve.audits.leakage import KINDS
+from clipsieve.audits.shortcuts import SEPARATING_AUC
 from clipsieve.report.facts import Facts
 from clipsieve.report.frames import leading, over_seeds, rows_of, with_kinds
 from clipsieve.report.html.page import (
@@ -23,104 +25,227 @@ from clipsieve.report.reading import Inputs
 if TYPE_CHECKING:
     import pandas as pd
 
-# File facts that reach this accuracy, their interval above chance, are warned of.
-SEPARATING = 0.75
 _SHOWN_LEAKS = 200
+_SEEN = {"file": "file facts", "spectrum": "spectrum", "both": "both"}
 
 
-def _separates(shortcuts: pd.DataFrame) -> pd.Series:
-    """Return the audit's own verdict by row; accuracy and interval where it gives none."""
-    if "separates" in shortcuts.columns:
-        return shortcuts["separates"].astype(bool)
-    return (shortcuts["accuracy"] >= SEPARATING) & (shortcuts["low"] > 0.5)
+def _own(shortcuts: pd.DataFrame, seen: str, files: str = "used") -> pd.DataFrame:
+    """Rows of generators on themselves, of one kind of facts."""
+    of_kind = (shortcuts["facts"] == seen) & (shortcuts["files"] == files)
+    return shortcuts[of_kind & (shortcuts["train"] == shortcuts["test"])]
 
 
 def shortcut_alert(shortcuts: pd.DataFrame, facts: Facts) -> str | None:
     """Return the warning of a run whose file facts alone separate the classes, else None."""
-    bad = shortcuts[_separates(shortcuts)]
+    found = _own(shortcuts, "file")
+    bad = found[found["separates"].astype(bool)]
     names = facts.order(bad["generator"])
     if not names:
         return None
-    worst = bad.sort_values("accuracy").iloc[-1]
+    worst = bad.sort_values("auc").iloc[-1]
     listed = ", ".join(facts.title(g) for g in names)
     strongest = str(worst["strongest_fact"]).replace("_", " ")
     return (
         f"File facts alone separate real from generated for {len(names)} of"
-        f" {shortcuts['generator'].nunique()} generators ({listed}): up to"
-        f" {number(worst['accuracy'])} accuracy without looking at one pixel; the strongest fact is"
+        f" {found['generator'].nunique()} generators ({listed}): an AUC of up to"
+        f" {number(worst['auc'])} without looking at one pixel; the strongest fact is"
         f" {strongest}. A detector's score on these may come from how the files were saved."
         " Re-encode both classes alike (the key align of the config) and compare."
     )
 
 
+def _treatment_alert(shortcuts: pd.DataFrame, facts: Facts) -> str | None:
+    """Return the warning of a run whose classes were resampled differently by align, else None."""
+    found = _own(shortcuts, "file").drop_duplicates("generator")
+    bad = found[found["unlike_treatment"].notna()].set_index("generator")["unlike_treatment"]
+    if bad.empty:
+        return None
+    said = "; ".join(f"{facts.title(g)} ({bad[g]})" for g in facts.order(bad.index))
+    return (
+        f"Align did not resample real and generated images alike: {said}. The spectrum may tell them"
+        " apart for that reason. Use another method (align.method: common_scale, crop or"
+        " size_matched) and compare."
+    )
+
+
 def shortcuts_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
-    """Build the page of the shortcut audit; the warning stands at its top."""
+    """Build the page of the shortcut audit; the warnings stand at its top."""
     table = inputs["shortcuts"]
     alert = shortcut_alert(table, facts)
-    detectors = _detectors(inputs.get("cells"), facts)
-    shown = over_seeds(table, ["generator"], ["accuracy", "auc", "low", "high", "n"])
-    records = {r["generator"]: r for r in rows_of(shown)}
-    facts_of = table.groupby("generator")["strongest_fact"].agg(
-        lambda s: ", ".join(dict.fromkeys(s))
-    )
-    warned = set(table.loc[_separates(table), "generator"])
-    rows = []
-    for generator in facts.order(records):
-        r = records[generator]
-        flagged = generator in warned
-        rows.append(
-            [
-                generator_cell(facts, generator),
-                Cell(
-                    number(r["accuracy"]),
-                    sub=interval(r["low"], r["high"]),
-                    css="num warn" if flagged else "num strong",
-                ),
-                Cell(bar=(r["low"] - 0.5, r["accuracy"] - 0.5, r["high"] - 0.5, -0.5, 0.5)),
-                Cell(number(r["auc"]), css="num"),
-                Cell(str(facts_of[generator]).replace("_", " ")),
-                *(Cell(number(found.get(generator)), css="num") for found in detectors.values()),
-                Cell(integer(r["n"]), css="num"),
-            ]
-        )
-    columns = [
-        ("Generator", "", ""),
-        ("file facts alone", "num", "accuracy, interval below"),
-        ("0 to 1", "", "the interval; the dashed line is chance, 0.5"),
-        ("AUC", "num", ""),
-        ("strongest fact", "", ""),
-        *(
-            (f"probe, {facts.encoder_title(e)}", "num", "accuracy in domain, all columns")
-            for e in detectors
-        ),
-        ("images", "num", "test images"),
-    ]
+    alerts = [text for text in (alert, _treatment_alert(table, facts)) if text]
+    cells = inputs.get("cells")
+    aligned = "originals" in set(table["files"])
+    title = "By generator, aligned files" if aligned else "By generator"
+    sections = [Section(title, tables=[_by_generator(table, "used", facts, cells)])]
+    if aligned:
+        text = [
+            "The same on the files as they were before they were aligned, for the images that were used."
+        ]
+        originals = _by_generator(table, "originals", facts, None)
+        sections.append(Section("By generator, original files", text, tables=[originals]))
+    if table["generator"].nunique() > 1:
+        sections.append(_matrices(table, facts, cells))
+        sections += _swaps(table, facts)
     seeds = sorted(set(table["seed"]))
     page = Content(
         [
             "A classifier that sees no pixel, only facts of the file: format, width, height, bytes"
             " per pixel, estimated JPEG quality, mode. Where it tells the classes apart, a"
-            " detector can too without knowing anything of generated images."
+            " detector can too without knowing anything of generated images.",
+            "A second one sees the slopes of the power spectrum alone. They show how an image was"
+            " resized; they also show a generator's own up-sampling, so it may do well for a good"
+            " reason. Where real and generated images came in different sizes or were resized"
+            " differently, it is a shortcut.",
         ],
-        [Section("By generator", tables=[Table(columns, rows)])],
-        alerts=[alert] if alert else [],
+        sections,
+        alerts=alerts,
         notes=[
-            "Marked: the generators for which the audit says that file facts separate the classes"
-            + (" (with some seed). Averages over seeds; bounds too." if len(seeds) > 1 else ".")
+            "Marked: where the audit says that the facts separate the classes (an AUC of"
+            f" {SEPARATING_AUC} or more with an interval above 0.5)"
+            + (" with some seed. Averages over seeds; bounds too." if len(seeds) > 1 else "."),
+            "AUC and balanced accuracy have a chance level of 0.5 whatever the numbers of images;"
+            " balanced accuracy is that of the threshold that takes both classes for equally common.",
         ],
     )
     if not alert:
         page.lead = [*page.lead, "In this run file facts alone separate no generator from real."]
-    return page, leading(with_kinds(table, facts), ("run", "seed", "generator", "accuracy"))
+    order = ("run", "seed", "files", "facts", "train", "test", "reals", "auc")
+    return page, leading(with_kinds(table, facts), order)
+
+
+def _by_generator(
+    table: pd.DataFrame, files: str, facts: Facts, cells: pd.DataFrame | None
+) -> Table:
+    """Return the table of generators on themselves: both kinds of facts, alone and together."""
+    keys = ("auc", "auc_low", "auc_high", "balanced_accuracy", "balanced_low", "balanced_high")
+    seen = {kind: _own(table, kind, files) for kind in _SEEN}
+    means = {
+        kind: {r["generator"]: r for r in rows_of(over_seeds(part, ["generator"], [*keys, "n"]))}
+        for kind, part in seen.items()
+    }
+    strongest = {
+        kind: part.groupby("generator")["strongest_fact"].agg(lambda s: ", ".join(dict.fromkeys(s)))
+        for kind, part in seen.items()
+    }
+    warned = {kind: set(part.loc[part["separates"], "generator"]) for kind, part in seen.items()}
+    detectors = _detectors(cells, facts)
+    rows = []
+    for generator in facts.order(means["file"]):
+        row = [generator_cell(facts, generator)]
+        for kind, found in means.items():
+            r = found[generator]
+            css = "num warn" if generator in warned[kind] else "num strong"
+            row.append(Cell(number(r["auc"]), sub=interval(r["auc_low"], r["auc_high"]), css=css))
+            if kind == "file":
+                ends = (r["auc_low"] - 0.5, r["auc"] - 0.5, r["auc_high"] - 0.5)
+                row.append(Cell(bar=(*ends, -0.5, 0.5)))
+                between = interval(r["balanced_low"], r["balanced_high"])
+                row.append(Cell(number(r["balanced_accuracy"]), sub=between, css="num"))
+            if kind != "both":
+                row.append(Cell(str(strongest[kind][generator]).replace("_", " ")))
+        row += [Cell(number(found.get(generator)), css="num") for found in detectors.values()]
+        rows.append([*row, Cell(integer(means["file"][generator]["n"]), css="num")])
+    columns = [
+        ("Generator", "", ""),
+        ("file facts alone", "num", "AUC, interval below"),
+        ("0 to 1", "", "the interval; the dashed line is chance, 0.5"),
+        ("balanced accuracy", "num", "of file facts, interval below"),
+        ("strongest fact", "", ""),
+        ("spectrum alone", "num", "AUC, interval below"),
+        ("strongest slope", "", "hundredths of a cycle per pixel"),
+        ("both", "num", "AUC, interval below"),
+        *(
+            (f"probe, {facts.encoder_title(e)}", "num", "AUC in domain, all columns")
+            for e in detectors
+        ),
+        ("images", "num", "test images"),
+    ]
+    return Table(columns, rows)
+
+
+def _matrices(table: pd.DataFrame, facts: Facts, cells: pd.DataFrame | None) -> Section:
+    """Return the transfer matrices (AUC) of the facts, beside that of each encoder's probe."""
+    used = table[table["files"] == "used"]
+    source = _own(table, "file").drop_duplicates("test").set_index("test")["reals"]
+    own_reals = used[used["reals"] == used["test"].map(source)]
+    tables = [
+        _matrix(own_reals[own_reals["facts"] == kind], "auc", facts, title)
+        for kind, title in _SEEN.items()
+    ]
+    if cells is not None:
+        probe = cells[(cells["metric"] == "auc") & (cells["feature_set"] == families.BASELINE)]
+        for encoder in facts.order_encoders(probe["encoder"]):
+            title = f"probe on all columns, {facts.encoder_title(encoder)}"
+            tables.append(_matrix(probe[probe["encoder"] == encoder], "value", facts, title))
+    return Section(
+        "Transfer of the facts",
+        [
+            "AUC of a classifier trained on one generator (row) and tested on another (column). Where"
+            " the facts transfer as the probe does, the probe's transfer may be theirs."
+        ],
+        tables=tables,
+    )
+
+
+def _matrix(rows: pd.DataFrame, value: str, facts: Facts, title: str) -> Table:
+    """Return a matrix of training by test generators, averaged over seeds."""
+    values = rows.groupby(["train", "test"])[value].mean().to_dict()
+    names = facts.order({*rows["train"], *rows["test"]})
+    body = [
+        [
+            generator_cell(facts, train),
+            *(Cell(number(values.get((train, test)), 2), css="num") for test in names),
+        ]
+        for train in names
+    ]
+    columns = [("trained on", "", ""), *((facts.title(test), "num", "") for test in names)]
+    return Table(columns, body, caption=f"AUC of {title}", compact=True)
+
+
+def _swaps(table: pd.DataFrame, facts: Facts) -> list[Section]:
+    """Return the section on swapped real images, where generators have different sources."""
+    used = table[(table["files"] == "used") & (table["train"] != table["test"])]
+    source = _own(table, "file").drop_duplicates("test").set_index("test")["reals"]
+    swapped = used["reals"] != used["test"].map(source)
+    if not swapped.any():
+        return []
+    keys = ["facts", "train", "test"]
+    own = used[~swapped].groupby(keys)["auc"].mean().reset_index()
+    other = used[swapped].groupby([*keys, "reals"])["auc"].mean().reset_index()
+    shown = other[other["facts"] != "both"].merge(own, on=keys, suffixes=("", "_own"))
+    rows = [
+        [
+            Cell(_SEEN[r["facts"]]),
+            generator_cell(facts, r["train"]),
+            generator_cell(facts, r["test"]),
+            Cell(number(r["auc_own"]), css="num"),
+            Cell(number(r["auc"]), css="num"),
+            Cell(r["reals"]),
+        ]
+        for r in rows_of(shown)
+    ]
+    columns = [
+        ("Seen", "", ""),
+        ("trained on", "", ""),
+        ("tested on", "", ""),
+        ("own real images", "num", "AUC"),
+        ("swapped", "num", "AUC with the training generator's real images"),
+        ("source of those", "", ""),
+    ]
+    text = [
+        "The same generated images, tested beside the real images of the training generator. Where"
+        " the two differ, it is the sources of real images that are told apart."
+    ]
+    return [Section("Swap of real images", text, tables=[Table(columns, rows)], folded=True)]
 
 
 def _detectors(cells: pd.DataFrame | None, facts: Facts) -> dict[str, dict[str, float]]:
-    """Return for every encoder the in-domain accuracy of the probe on all columns by generator."""
+    """Return for every encoder the in-domain AUC of the probe on all columns by generator."""
     if cells is None:
         return {}
     own = cells[
         (cells["train"] == cells["test"])
-        & (cells["metric"] == "accuracy")
+        & (cells["metric"] == "auc")
         & (cells["feature_set"] == families.BASELINE)
     ]
     means = own.groupby(["encoder", "test"])["value"].mean()
@@ -130,23 +255,30 @@ def _detectors(cells: pd.DataFrame | None, facts: Facts) -> dict[str, dict[str, 
     return found
 
 
-def leaks_in_words(count: int) -> str:
-    """Return `1 pair of images stands` or `5 pairs of images stand`."""
-    return "1 pair of images stands" if count == 1 else f"{count} pairs of images stand"
+def leaks_in_words(leaks: pd.DataFrame) -> str:
+    """Say how many pairs of images stand in two splits and in both classes.
+
+    ``1 pair of images stands in two splits``, ``5 pairs of images stand in both classes``.
+    """
+    classes = leaks["kind"].astype(str).str.endswith("_classes")
+    said = []
+    for count, where in (
+        (int((~classes).sum()), "two splits"),
+        (int(classes.sum()), "both classes"),
+    ):
+        if count:
+            pairs = "1 pair of images stands" if count == 1 else f"{count} pairs of images stand"
+            said.append(f"{pairs} in {where}")
+    return " and ".join(said)
 
 
 def leakage_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of the leakage audit: every pair of images that two splits share."""
     table = inputs["leakage"]
     manifest = inputs["manifest"]
-    kinds = {
-        "group": "one group in two splits",
-        "identical": "one file in two splits",
-        "near_duplicate": "near-duplicates in two splits",
-    }
     counts = [
         [Cell(title), Cell(integer((table["kind"] == kind).sum()), css="num strong")]
-        for kind, title in kinds.items()
+        for kind, title in KINDS.items()
     ]
     sections = [
         Section(
@@ -157,7 +289,7 @@ def leakage_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     if len(table):
         rows = [
             [
-                Cell(kinds.get(r["kind"], r["kind"])),
+                Cell(KINDS.get(r["kind"], r["kind"])),
                 Cell(str(r["first"]), sub=str(r["first_split"]), css="code wrap"),
                 Cell(str(r["second"]), sub=str(r["second_split"]), css="code wrap"),
                 Cell(f"{r['distance']:g}" if is_known(r["distance"]) else "", css="num"),
@@ -176,11 +308,12 @@ def leakage_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     sections.append(Section("Images in each split", tables=[split_table(manifest, facts)]))
     alerts = []
     if len(table):
-        alerts.append(f"{leaks_in_words(len(table))} in two splits: test scores are too good.")
+        alerts.append(f"{leaks_in_words(table)}: test scores mean less than they say.")
     page = Content(
         [
             "No photograph, file or near-duplicate may stand in two splits, within a generator or"
-            " across generators." + ("" if len(table) else " None does in this run.")
+            " across generators, and no file may be called both real and generated."
+            + ("" if len(table) else " None does in this run.")
         ],
         sections,
         alerts=alerts,

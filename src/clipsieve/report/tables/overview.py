@@ -31,7 +31,7 @@ def overview_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     if "leakage" in inputs:
         leaks = inputs["leakage"]
         if len(leaks):
-            alerts.append(f"{leaks_in_words(len(leaks))} in two splits: see the leakage audit.")
+            alerts.append(f"{leaks_in_words(leaks)}: see the leakage audit.")
     seeds = sorted(set(means["seed"]))
     chosen = shown[shown["feature_set"].map(families.family_of).isin(families.METHODS)]
     sections = []
