@@ -151,7 +151,7 @@ def chosen(
 def _schema() -> Any:
     # the C reader, where there is one, takes a tenth of the time: commands ask for defaults as they start
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader)
+    return _with_records(yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader))
 
 
 def default(key: str) -> Any:
@@ -180,7 +180,11 @@ def _update(base: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:
     """Read the schema; the names of feature sets and perturbations that it allows come from their records."""
-    schema: dict[str, Any] = read_yaml(path)
+    return _with_records(read_yaml(path))
+
+
+def _with_records(schema: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what the records of families and perturbations allow."""
     use = schema["properties"]["use"]["properties"]
     for key, names in (("feature_sets", families.METHODS), ("controls", families.CONTROLS)):
         use[key]["items"] = {"enum": list(names)}

@@ -283,8 +283,8 @@ class RunResults:
         -------
         DataFrame
             One row for each step: the column that was removed, the score after it, and more
-            (docs/formats.md, Search). `attrs` holds the parameters, `initial_score` and the columns
-            `kept` in the end.
+            (docs/formats.md, Search). `attrs` holds the parameters, `initial_score`, where each
+            rule would stop (`stops`), and the columns `kept` under the run's own rule (`alpha`).
 
         Examples
         --------
@@ -292,13 +292,16 @@ class RunResults:
         >>> len(steps), steps["removed"].is_unique
         (59, True)
         """
+        from clipsieve.config import default
         from clipsieve.io.tables import read_table
+        from clipsieve.selection.greedy.stop import kept_at
 
         path = self._folder(encoder, seed) / "searches" / f"{train}--{val}.parquet"
         if not path.is_file():
             _require("search", f"{train}--{val}", _stems(path.parent, "parquet"))
         steps, note = read_table(path)
-        steps.attrs.update(note)
+        alpha = self.config.get("search", {}).get("alpha", default("search.alpha"))
+        steps.attrs.update(note, alpha=alpha, kept=kept_at(steps, note, alpha))
         return steps
 
     def table(self, name: str) -> pd.DataFrame:

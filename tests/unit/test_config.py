@@ -232,14 +232,14 @@ def test_a_second_file_inherits_catalogues_and_defaults_and_no_choice_of_the_dem
     for name in ("sources", "generators", "encoders", "texts"):
         assert found[name].keys() == catalogues[name].keys()
     demo = config.resolve(config.read_run([], base=BASE))
-    assert demo["probe"] == {"grid": "fast"}
+    assert demo["probe"]["grid"] == "fast"
     schema = yaml.safe_load(SCHEMA.read_text())
     for key in found.keys() - {*catalogues, "run", "use"}:
         assert found[key] == config._with_defaults(
             config.default(key), schema["properties"][key], schema
         )
     for key in ("texts", "feature_sets", "controls"):
-        assert found["use"][key] == schema["properties"]["use"]["properties"][key]["default"]
+        assert found["use"][key] == config.default(f"use.{key}")
 
 
 def test_the_demo_is_what_runs_without_a_file_and_takes_single_values():

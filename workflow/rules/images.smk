@@ -80,7 +80,6 @@ rule scan:
         fingerprint=fingerprint,
         options=scan_options,
         code=code_of("scan"),
-        version=versions.SCAN,
     shell:
         "clipsieve scan"
         " --image-set {wildcards.image_set}"
@@ -121,7 +120,6 @@ if config["align"]:
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
-            version=versions.SCAN,
             code=code_of("align"),
         shell:
             "clipsieve align"

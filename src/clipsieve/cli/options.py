@@ -34,14 +34,15 @@ def add_image_sets(
 ) -> None:
     """Add --embeddings and --splits (with a side, as in --train-embeddings), by default needed."""
     options = {"nargs": "+", "required": True, **options}
+    none = "" if options["required"] else " (default: none)"
     prefix = f"--{side}-" if side else "--"
     parser.add_argument(
-        f"{prefix}embeddings", metavar="H5", help=f"embedding files {of}", **options
+        f"{prefix}embeddings", metavar="H5", help=f"embedding files {of}{none}", **options
     )
     parser.add_argument(
         f"{prefix}splits",
         metavar="PARQUET",
-        help="split tables of the same image sets, in the same order",
+        help=f"split tables of the same image sets, in the same order{none}",
         **options,
     )
 

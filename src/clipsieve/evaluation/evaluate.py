@@ -165,7 +165,7 @@ def _own_pair(scores: AllScores | None) -> dict[str, Matrix]:
 
 def _across(matrix: Matrix | None, pair: str, m: int) -> float:
     """Mean of a metric over both cells of a pair ``a--b``; NaN where one of them is not there."""
-    first, _, second = pair.partition("--")
+    first, second = feature_families.generators_of(pair)
     values = []
     for train, test in ((first, second), (second, first)):
         if matrix is None or train not in matrix.train or test not in matrix.test:

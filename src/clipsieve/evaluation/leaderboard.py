@@ -12,6 +12,7 @@ from clipsieve.evaluation.metric_records import signs_of
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.seeds import over_seeds
 from clipsieve.evaluation.stability import stability
+from clipsieve.families import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,7 @@ def leaderboard(means: pd.DataFrame, selections: Selections) -> pd.DataFrame:
 def _on_all_cells(whole: pd.DataFrame) -> pd.Series:
     """Baseline's mean over all cells plus the paired difference over a set's own cells."""
     keys = ["run", "encoder", "metric"]
-    base = whole[whole["feature_set"] == "all"].set_index(keys)["value"]
+    base = whole[whole["feature_set"] == BASELINE].set_index(keys)["value"]
     at = whole.set_index(keys).index
     expected = base.reindex(at).to_numpy(dtype=float) + whole["difference"].to_numpy(dtype=float)
     result = whole["value"].where(whole["difference"].isna(), expected)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsieve import families
 from clipsieve.evaluation.means import Means
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
@@ -110,11 +111,11 @@ def ranking_table(by_set: Mapping[str, Sequence[Means]]) -> pd.DataFrame:
     free: list[str] = []
     members: dict[str, list[str]] = {}
     for name in by_set:
-        pair = name.partition("/")[2]
+        pair = families.pair_of(name)
         if not pair:
             free.append(name)
             continue
-        label = pairs.setdefault(frozenset(pair.split("--")), pair)
+        label = pairs.setdefault(families.unordered(pair), pair)
         members.setdefault(label, []).append(name)
     comparisons = {label: [*free, *own] for label, own in members.items()}
     if len(members) != 1:

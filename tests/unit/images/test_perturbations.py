@@ -275,6 +275,8 @@ def test_align_verb(scanned: Path) -> None:
         "64",
         "--quality",
         "90",
+        "--format",
+        "jpeg",
     ]
     command += ["--data-root", str(scanned / "root"), "--output", str(scanned / "a.parquet")]
     command += ["--peers", str(scanned / "real.parquet")]
