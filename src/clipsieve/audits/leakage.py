@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.images.hashes import from_hex, near_duplicates
+from clipsieve.io.columns import LEAKAGE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("kind", "first", "second", "first_split", "second_split", "distance")
+COLUMNS = tuple(LEAKAGE.types)
 NEEDED = ("image_id", "source", "label", "group", "sha256", "perceptual_hash")
 #: Kind of finding -> what it is called.
 KINDS = {
