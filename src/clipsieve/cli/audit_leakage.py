@@ -20,7 +20,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve audit-leakage --manifest manifest.parquet --seed 0 --near-duplicate-bits 2 \\\n"
         "    --output seed0/leakage.parquet"

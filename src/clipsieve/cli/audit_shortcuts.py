@@ -26,7 +26,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve audit-shortcuts --manifest manifest.parquet --seed 0 \\\n"
         "    --output seed0/shortcuts.parquet"

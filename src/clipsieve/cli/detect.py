@@ -27,7 +27,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve detect biggan.npz photo.jpg painting.png\n"
         "  clipsieve detect biggan.npz --json folder > verdicts.json"

@@ -17,7 +17,7 @@ HELP = "say what is wrong with a config, its images and this machine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = "example:\n  clipsieve doctor --configfile config/paper.yaml"
     add_config(parser)
     parser.add_argument(

@@ -27,7 +27,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve geometry --embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --splits s/biggan.parquet s/real.parquet --features features/components.json \\\n"

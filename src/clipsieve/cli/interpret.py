@@ -22,7 +22,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve interpret --texts texts/phrases.h5 \\\n"
         "    --probes probes/all/*.npz probes/shuffled/*.npz --embeddings e/biggan.h5 e/real.h5 \\\n"

@@ -1,4 +1,4 @@
-"""Options that several verbs have: declared once, so that they mean and say the same everywhere."""
+"""Options that several commands share, declared once so that their meaning and help are the same everywhere."""
 
 from __future__ import annotations
 

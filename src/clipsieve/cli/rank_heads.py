@@ -20,7 +20,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve rank-heads --train-embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --train-splits s/biggan.parquet s/real.parquet \\\n"

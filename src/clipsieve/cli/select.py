@@ -42,7 +42,7 @@ def _names(*, reads: str = "", setting: str = "", pairs: str = "") -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve select --family components --pairs biggan--sd \\\n"
         "    --searches biggan--sd.parquet sd--biggan.parquet --output components.json"
