@@ -99,7 +99,7 @@ def stop_on_leaks(leaks: pd.DataFrame, where: str) -> None:
         for row in leaks.drop_duplicates("kind").itertuples()
     )
     raise UserError(
-        f"audit: {len(leaks)} images leak ({counts}): {named}; all: {where}. Mend the folders, leave"
+        f"audit: {len(leaks)} images leak ({counts}): {named}; all: {where}. Correct the folders, leave"
         " the files out (a metadata table without them, or remove them), or set audit.on_leak: warn"
         " (--on-leak warn) to go on"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from clipsieve.config import default
 from clipsieve.errors import UserError
 
-HELP = "refuse groups, files and near-duplicates that stand in two splits or both classes"
+HELP = "refuse groups, files and near-duplicates that occur in two splits or in both classes"
 
 log = logging.getLogger("clipsieve")
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_material_arguments(parser)
     parser.add_argument(
-        "--output", required=True, metavar="PARQUET", help="one row a direction and edit"
+        "--output", required=True, metavar="PARQUET", help="one row per direction and edit"
     )
 
 

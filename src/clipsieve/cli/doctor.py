@@ -13,7 +13,7 @@ from pathlib import Path
 from clipsieve.cli.options import add_config, read_config
 from clipsieve.errors import UserError
 
-HELP = "say what is wrong with a config, its images and this machine"
+HELP = "report what is wrong with a config, its images and this machine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-decode",
         action="store_true",
-        help="look at file names alone; do not decode a sample of each folder",
+        help="check only file names; do not decode a sample of each folder",
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from clipsieve.io.dataset import Rows
 
-HELP = "pack finished probes into a detector for single images"
+HELP = "export finished probes as a detector for single images"
 
 log = logging.getLogger("clipsieve")
 

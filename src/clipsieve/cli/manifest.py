@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --output manifest.parquet"
     )
     parser.add_argument(
-        "--images", nargs="+", required=True, metavar="PARQUET", help="image tables, one a set"
+        "--images", nargs="+", required=True, metavar="PARQUET", help="image tables, one per set"
     )
     parser.add_argument(
         "--splits", nargs="+", required=True, metavar="PARQUET",

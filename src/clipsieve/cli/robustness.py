@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PARQUET",
-        help="one row a feature set, perturbation and metric",
+        help="one row per feature set, perturbation and metric",
     )
 
 

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a step")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row per step")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--exclude",
         choices=["validation", "both"],
-        help="which generators of an ordered pair take no part in the evaluation; for"
+        help="which generators of an ordered pair are excluded from the evaluation; for"
         f" {_names(setting='exclude')}",
     )
     group.add_argument(

@@ -113,7 +113,7 @@ def test_options_of_the_rules_exist():
         (["fit", "--embedings", "x"], "no option --embedings; did you mean --embeddings?"),
         (["fit", "--feat", "x"], "no option --feat; did you mean --features?"),
         (["fit"], "the following arguments are required: --features"),
-        (["search", "--threads", "two"], "--threads: 'two' is no whole number of 1 or more"),
+        (["search", "--threads", "two"], "--threads: 'two' is not a whole number of at least 1"),
         (["split", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["verify", "nowhere"], "provenance.json: no such file"),
         (["config", "--configfile", "none.yaml"], "none.yaml: no such file"),
