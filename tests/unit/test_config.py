@@ -129,13 +129,13 @@ def test_yaml_merge_keys_are_taken_and_may_be_overridden(tmp_path):
     path.write_text("a: &gan {family: gan, folder: a}\nb: {<<: *gan, folder: b}\n")
     assert config.read_yaml(path)["b"] == {"family": "gan", "folder": "b"}
     path.write_text("a: &gan {family: gan}\nb: {<<: *gan, folder: b, folder: c}\n")
-    with pytest.raises(UserError, match="'folder' stands twice"):
+    with pytest.raises(UserError, match="'folder' occurs twice"):
         config.read_yaml(path)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("- a\n- b\n", "holds a list"), ("use:\n  yes: 1\n", "key True in line 2 is no text")],
+    [("- a\n- b\n", "holds a list"), ("use:\n  yes: 1\n", "key True in line 2 is not text")],
 )
 def test_a_file_that_is_no_config_is_named(tmp_path, text, said):
     path = tmp_path / "mine.yaml"

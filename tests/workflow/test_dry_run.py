@@ -67,7 +67,7 @@ def test_planning_imports_neither_torch_nor_numpy_for_us(bare):
     [
         (["serch={}"], ["unknown key 'serch'", "did you mean 'search'"]),
         (["pairs=[[upsample_nearest, sd]]"], ["pairs", "'sd'"]),
-        (["use={generators: [style_a, style_a]}"], ["use.generators", "'style_a' stands twice"]),
+        (["use={generators: [style_a, style_a]}"], ["use.generators", "'style_a' is listed twice"]),
         (["splits={test: 2}"], ["splits.test", "2"]),
     ],
 )

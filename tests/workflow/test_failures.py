@@ -205,7 +205,7 @@ def test_interrupted_command_says_so_and_keeps_its_work(search: Work, tmp_path: 
     process = start(*search.command(tmp_path))
     stop_when(process, lambda: search.under_way(tmp_path), signal.SIGINT)
     printed = finish(process, 130)
-    assert "what is finished is kept" in printed
+    assert "finished work is kept" in printed
     assert search.progress(tmp_path) > 0
     clipsieve(*search.command(tmp_path))
     assert search.output(tmp_path).read_bytes() == search.undisturbed

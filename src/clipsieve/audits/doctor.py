@@ -141,7 +141,7 @@ def _both_classes(run: Run) -> Iterator[Finding]:
         yield Finding(
             "note" if goes_on else "WRONG",
             f"images: {len(pairs)} files are in both classes, byte for byte, as {photograph} (real) and"
-            f" {generated} (generated); mend the folders, leave the files out, or set audit.on_leak: warn",
+            f" {generated} (generated); correct the folders, leave the files out, or set audit.on_leak: warn",
         )
 
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.images.hashes import from_hex, near_duplicates
+from clipsieve.io.columns import LEAKAGE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("kind", "first", "second", "first_split", "second_split", "distance")
+COLUMNS = tuple(LEAKAGE.types)
 NEEDED = ("image_id", "source", "label", "group", "sha256", "perceptual_hash")
 #: Kind of finding -> what it is called.
 KINDS = {
@@ -98,7 +99,7 @@ def stop_on_leaks(leaks: pd.DataFrame, where: str) -> None:
         for row in leaks.drop_duplicates("kind").itertuples()
     )
     raise UserError(
-        f"audit: {len(leaks)} images leak ({counts}): {named}; all: {where}. Mend the folders, leave"
+        f"audit: {len(leaks)} images leak ({counts}): {named}; all: {where}. Correct the folders, leave"
         " the files out (a metadata table without them, or remove them), or set audit.on_leak: warn"
         " (--on-leak warn) to go on"
     )

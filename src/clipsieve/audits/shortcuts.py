@@ -203,7 +203,7 @@ def _check_classes(
     require_splits(splits[~in_test], FITTING, f"shortcuts of {generator}")
     for name, part in (("train or val", rows[~in_test]), ("test", rows[in_test])):
         if part["label"].nunique() < 2:
-            raise UserError(f"shortcuts of {generator}: one class alone among its {name} images")
+            raise UserError(f"shortcuts of {generator}: only one class among its {name} images")
 
 
 def _forest_shares(

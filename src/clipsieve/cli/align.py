@@ -31,7 +31,7 @@ from clipsieve.images.align import METHODS
 
 log = logging.getLogger("clipsieve")
 
-HELP = "re-encode an image set to one size and file format"
+HELP = "re-encode an image set to a single size and file format"
 
 _EPILOG = """example:
   clipsieve align --images images/progan.parquet --data-root images --size 224 --format jpeg \\

@@ -14,13 +14,13 @@ from pathlib import Path
 from clipsieve.config import default
 from clipsieve.errors import UserError
 
-HELP = "refuse groups, files and near-duplicates that stand in two splits or both classes"
+HELP = "refuse groups, files and near-duplicates that occur in two splits or in both classes"
 
 log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve audit-leakage --manifest manifest.parquet --seed 0 --near-duplicate-bits 2 \\\n"
         "    --output seed0/leakage.parquet"

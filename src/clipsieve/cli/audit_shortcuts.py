@@ -20,13 +20,13 @@ from clipsieve.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-HELP = "what file facts and spectra alone can tell of each generator"
+HELP = "how well file facts and spectra alone identify each generator"
 
 log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve audit-shortcuts --manifest manifest.parquet --seed 0 \\\n"
         "    --output seed0/shortcuts.parquet"
@@ -105,7 +105,7 @@ def warn(table: pd.DataFrame) -> None:
     words = {"file": "file facts", "spectrum": "the spectrum"}
     for row in own[own["separates"] & own["facts"].isin(list(words))].itertuples():
         log.warning(
-            "shortcuts: %s is told from real images by %s alone%s, AUC %.3f; strongest: %s",
+            "shortcuts: %s can be told from real images by %s alone%s, AUC %.3f; strongest: %s",
             row.test,
             words[str(row.facts)],
             "" if row.files == "used" else " (original files)",

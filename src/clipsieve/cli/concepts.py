@@ -21,7 +21,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve concepts --edit jpeg_50 e/real.h5 edited/jpeg_50/real.h5 \\\n"
         "    --edit blur_2 e/real.h5 edited/blur_2/real.h5 \\\n"
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_material_arguments(parser)
     parser.add_argument(
-        "--output", required=True, metavar="PARQUET", help="one row a direction and edit"
+        "--output", required=True, metavar="PARQUET", help="one row per direction and edit"
     )
 
 

@@ -14,7 +14,7 @@ HELP = "check a config and print it with every default, or the reference of all 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = "example:\n  clipsieve config --configfile config/paper.yaml"
     add_config(parser)
     parser.add_argument(

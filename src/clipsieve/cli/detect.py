@@ -27,7 +27,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve detect biggan.npz photo.jpg painting.png\n"
         "  clipsieve detect biggan.npz --json folder > verdicts.json"
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the encoder runs (default %(default)s: cuda where there is one)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch-size", type=int, default=32, help="images a forward pass (default %(default)s)"
+        "--batch-size", type=int, default=32, help="images per forward pass (default %(default)s)"
     )
 
 
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     bad = [result for result in results if result["problem"] is not None]
     if bad:
         raise UserError(
-            f"{len(bad)} of {len(results)} files are no usable images (first: {bad[0]['path']}:"
+            f"{len(bad)} of {len(results)} files are not usable images (first: {bad[0]['path']}:"
             f" {bad[0]['problem']})"
         )
 
@@ -153,7 +153,7 @@ def load_same_encoder(detector: Detector, args: argparse.Namespace) -> Any:
 
 
 def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dict[str, Any]]:
-    """Judge some files; one that is no usable image gets its `problem` instead of a verdict."""
+    """Judge some files; one that is not a usable image gets its `problem` instead of a verdict."""
     import torch
 
     from clipsieve.detector.model import file_warnings
@@ -235,7 +235,7 @@ def detector_warnings(detector: Detector) -> list[str]:
     )
     training = facts["training"]
     if len(training["formats"]) > 1 and any(0 in c.values() for c in training["formats"].values()):
-        found.append("in training the file format told the labels apart: it may be a shortcut")
+        found.append("in training, the file format separated the labels: it may be a shortcut")
     return found
 
 

@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         choices=("vocabulary", "phrases", "file", "url"),
         help="vocabulary: every token of the tokenizer; phrases: the package's own list; file, url:"
-        " a list of yours",
+        " your own list",
     )
-    parser.add_argument("--file", type=Path, help="UTF-8, one text a line (kind file)")
+    parser.add_argument("--file", type=Path, help="UTF-8 file with one text per line (kind file)")
     parser.add_argument("--url", help="https address of such a file (kind url)")
     parser.add_argument("--sha256", help="sha256 that the fetched file must have (kind url)")
     parser.add_argument(
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for fetched lists (default: as for weights)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=256, help="texts a forward pass (default %(default)s)"
+        "--batch-size", type=int, default=256, help="texts per forward pass (default %(default)s)"
     )
     parser.add_argument(
         "--threads",
@@ -140,8 +140,8 @@ def _fetched(args: argparse.Namespace) -> Path:
         raise UserError("--kind url: needs --url and --sha256")
     if not args.consent:
         raise UserError(
-            f"--url {args.url}: read the licence of this list, then say --consent"
-            " (in the config: consent: true); it is fetched only then"
+            f"--url {args.url}: read the licence of this list, then pass --consent"
+            " (in the config: consent: true); it is not fetched without consent"
         )
     if not args.url.startswith("https://"):
         raise UserError(f"--url {args.url}: must begin with https://")

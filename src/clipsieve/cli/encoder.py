@@ -16,7 +16,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n"
         '  clipsieve encoder --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' \\\n'

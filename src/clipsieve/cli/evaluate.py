@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PARQUET",
         help="scores of selected sets on the test images of the pair that they were selected on;"
-        " read for the optimism alone",
+        " used only for the optimism",
     )
     add(
         "--released",
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
 
     check_bootstrap(args)
     if not 0 < args.test_share < 1:
-        raise UserError(f"--test-share: {args.test_share}; a share between 0 and 1 is wanted")
+        raise UserError(f"--test-share: {args.test_share}; it must be a share between 0 and 1")
     released = words_by_generator(args.released, "--released")
     for name, date in released.items():
         if not _DATE.fullmatch(date):

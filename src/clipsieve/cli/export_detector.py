@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from clipsieve.io.dataset import Rows
 
-HELP = "pack finished probes into a detector for single images"
+HELP = "export finished probes as a detector for single images"
 
 log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve export-detector --probes probes/all/biggan.npz \\\n"
         "    --scores scores/all.h5 --embeddings e/biggan.h5 e/real.h5 \\\n"

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--svg", type=Path, required=True, help="the drawing to write")
     parser.add_argument(
-        "--png", type=Path, help="a picture of it, 130 dots an inch (default: none)"
+        "--png", type=Path, help="the drawing as PNG, 130 dots per inch (default: none)"
     )
     parser.epilog = epilog(
         registry.FIGURES,

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--grid", choices=["paper", "fast"], default=default("probe.grid"),
-        help="paper: 96 combinations of solver, C and max_iter; fast: C alone, fits converged"
+        help="paper: 96 combinations of solver, C and max_iter; fast: only C, with converged fits"
         " (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--residual-kind", choices=["cosine", "dot"], default=default("residual.kind"),
-        help="the residual space's one feature (default %(default)s)",
+        help="the feature of residual probes (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of label permutations (default %(default)s)"

@@ -29,7 +29,7 @@ from clipsieve.errors import UserError
 
 log = logging.getLogger("clipsieve")
 
-HELP = "make a demo generator's pictures of real ones, by a network or a simulated pipeline"
+HELP = "make a demo generator's images from real ones, with a network or a simulated pipeline"
 
 _EPILOG = """example:
   clipsieve generate --generator upsample_transposed --source-dir data/demo/photographs \\
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--recipe", required=True, metavar="JSON", help="the recipe, as JSON or @FILE")
     add("--source-dir", required=True, type=Path, help="folder of real pictures")
     add("--output-dir", required=True, type=Path, help="folder for the pictures; made if missing")
-    add("--seed", type=int, default=0, help="seed of chance numbers (default %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the random numbers (default %(default)s)")
     add_threads(parser, "pictures made at once")
     add(
         "--wheel-cache",

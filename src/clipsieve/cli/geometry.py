@@ -27,7 +27,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve geometry --embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --splits s/biggan.parquet s/real.parquet --features features/components.json \\\n"
@@ -46,12 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--draws",
         type=count,
         default=99,
-        help="random subsets that each set is held against (default %(default)s)",
+        help="random subsets that each set is compared with (default %(default)s)",
     )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
     parser.add_argument(
-        "--output", required=True, metavar="PARQUET", help="one row an image set and feature set"
+        "--output", required=True, metavar="PARQUET", help="one row per image set and feature set"
     )
 
 

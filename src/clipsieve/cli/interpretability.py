@@ -33,7 +33,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve interpretability --cells cells.parquet \\\n"
         "    --interpretation phrases.parquet --texts phrases.h5 --probes probes/all/*.npz \\\n"

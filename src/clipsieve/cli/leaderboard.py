@@ -30,7 +30,7 @@ _PLACE = re.compile(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve leaderboard --means results/demo/seed*/*/means.parquet \\\n"
         "    --features results/demo/seed*/*/features/components.json \\\n"

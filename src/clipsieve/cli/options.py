@@ -1,4 +1,4 @@
-"""Options that several verbs have: declared once, so that they mean and say the same everywhere."""
+"""Options that several commands share, declared once so that their meaning and help are the same everywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def count(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
 
 
@@ -90,7 +90,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="single values that come before those of all files (default: none)",
+        help="single values that override those of all files (default: none)",
     )
 
 
@@ -157,7 +157,7 @@ def words_by_generator(text: str, option: str) -> dict[str, str]:
     """Return an option's JSON object of one word a generator."""
     found = json_object(text, option)
     if not all(isinstance(value, str) for value in found.values()):
-        raise UserError(f"{option}: an object of generator and name is wanted")
+        raise UserError(f"{option}: must be a JSON object that maps generators to names")
     return found
 
 
@@ -206,7 +206,7 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The file can't be read, or what is given is no JSON object.
+        The file can't be read, or what is given is not a JSON object.
     """
     if text.startswith("@"):
         path = Path(text[1:])
@@ -221,5 +221,5 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UserError(f"{option}: not JSON: {error.msg} at character {error.pos}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{option}: a JSON object is wanted, not {text.strip()[:40]}")
+        raise UserError(f"{option}: must be a JSON object, not {text.strip()[:40]}")
     return value

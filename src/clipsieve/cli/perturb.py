@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--only",
         choices=("train", "val", "test"),
-        help="take the images of this split alone (default: all)",
+        help="use only the images of this split (default: all)",
     )
     add(
         "--limit",
@@ -137,5 +137,5 @@ def _of_split(table: pd.DataFrame, split_file: Path | None, only: str) -> pd.Dat
     wanted = set(splits.loc[splits["split"] == only, "image_id"])
     chosen = table[table["image_id"].isin(wanted)]
     if chosen.empty:
-        raise UserError(f"{split_file}: no image of the table stands in {only}")
+        raise UserError(f"{split_file}: no image of the table is in {only}")
     return chosen

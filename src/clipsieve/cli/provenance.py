@@ -14,7 +14,7 @@ from pathlib import Path
 from clipsieve.cli.options import add_threads
 from clipsieve.errors import UserError
 
-HELP = "record what made a run, with the hash of every result file"
+HELP = "record what a run was made from, with the hash of every result file"
 
 _EPILOG = """example:
   clipsieve provenance --run-dir results/demo --config config.resolved.json \\

@@ -20,7 +20,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve rank-heads --train-embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --train-splits s/biggan.parquet s/real.parquet \\\n"
@@ -42,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a (val, head)")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="PARQUET",
+        help="one row per validation generator and head",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve robustness --clean scores/all.h5 \\\n"
         "    --perturbed perturbed/jpeg_50/all.h5 --features features/all.json \\\n"
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PARQUET",
-        help="one row a feature set, perturbation and metric",
+        help="one row per feature set, perturbation and metric",
     )
 
 

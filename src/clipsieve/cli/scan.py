@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("clipsieve")
 
-HELP = "scan one image set: a row a file with label, group, hashes and file facts"
+HELP = "scan one image set: one row per file with label, group, hashes and file facts"
 
 _EPILOG = """example:
   clipsieve scan --image-set progan --folder images/progan --data-root images --label 0 \\
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--generator", default="", help="the generator's id (default empty: real images)")
     add("--family", default="", help="the generator's family, as gan (default empty: real images)")
-    add("--source", required=True, help="the source of real images that the set goes with")
+    add("--source", required=True, help="the source of real images with which the set is compared")
     add(
         "--layout",
         choices=tuple(LAYOUTS),
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
     if bool(args.generator) != (args.label == 0):
         raise UserError(
             f"image set {args.image_set}: label {args.label} with generator {args.generator!r};"
-            " generated images (0) have a generator, real ones (1) have none"
+            " generated images (0) have a generator, real images (1) must not have one"
         )
     prefix = _prefix(args.folder, args.data_root, args.image_set)
     found = layouts.read_set(

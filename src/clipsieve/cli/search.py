@@ -27,7 +27,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve search --train-embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --train-splits s/biggan.parquet s/real.parquet \\\n"
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a step")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row per step")
 
 
 def run(args: argparse.Namespace) -> None:

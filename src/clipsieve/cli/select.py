@@ -42,7 +42,7 @@ def _names(*, reads: str = "", setting: str = "", pairs: str = "") -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve select --family components --pairs biggan--sd \\\n"
         "    --searches biggan--sd.parquet sd--biggan.parquet --output components.json"
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--exclude",
         choices=["validation", "both"],
-        help="which generators of an ordered pair take no part in the evaluation; for"
+        help="which generators of an ordered pair are excluded from the evaluation; for"
         f" {_names(setting='exclude')}",
     )
     group.add_argument(

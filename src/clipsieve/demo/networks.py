@@ -48,7 +48,7 @@ class VintageCycleGAN:
     Raises
     ------
     UserError
-        When the weights can't be had, or torch is missing.
+        When the weights can't be fetched, or torch is missing.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -92,7 +92,7 @@ class StyleNetwork:
     Raises
     ------
     UserError
-        When the network can't be had, or onnxruntime is missing.
+        When the network can't be fetched, or onnxruntime is missing.
     """
 
     def __init__(self, cache: Path, style: int, strength: float) -> None:

@@ -37,7 +37,7 @@ def load_encoder(spec: Mapping[str, Any]) -> Encoder:
     Raises
     ------
     UserError
-        For an unknown key or value, weights that can't be had or don't belong to the model
+        For an unknown key or value, weights that can't be loaded or don't belong to the model
         (`openai` weights on a model without QuickGELU among them), or a failed self-check.
     """
     from clipsieve.encoders.load import load

@@ -96,7 +96,7 @@ def batches(
 def _checked_bytes(job: Job) -> bytes:
     """Read a file once, and make sure that it is still the one the image table speaks of.
 
-    What fails here may pass (a file system that is away), so it is no problem of the image that a
+    What fails here may pass (a file system that is unavailable), so it is not a problem of the image that a
     shard would remember.
     """
     try:

@@ -4,7 +4,7 @@ The modules and parameters are open_clip's own, untouched. Attention goes throug
 kernel, so no attention map is ever in memory; the context of the CLS query before the output
 projection is the d_head numbers a head. The last block needs queries, projection and MLP for the
 CLS token alone (unless every token is pooled), which pays for the copies: the pass with head
-outputs is no slower than `encode_image`.
+outputs is not slower than `encode_image`.
 """
 
 from __future__ import annotations

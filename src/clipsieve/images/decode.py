@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 #: File formats that are decoded; anything else is a problem. (Pillow opens MPO as JPEG: the name
-#: MPO in this list would make its opener fail on every file that is no image.)
+#: MPO in this list would make its opener fail on every file that is not an image.)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: More pixels than this is taken for a decompression bomb (the limit at which Pillow warns).
 MAX_PIXELS = 89_478_485
-#: A picture longer than this many times its shorter side is no photograph, and resizing its shorter
+#: A picture longer than this many times its shorter side is not a photograph, and resizing its shorter
 #: side to what an encoder sees would take gigabytes.
 MAX_ASPECT = 50
 #: A first picture with fewer pixels than a later one by this factor is a preview of it.

@@ -53,7 +53,7 @@ class FileFacts:
 
 
 def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
-    """Read a file once and return its facts; a file that is no usable image is a problem, no error.
+    """Read a file once and return its facts; a file that is not a usable image is a problem, not an error.
 
     Parameters
     ----------

@@ -198,7 +198,7 @@ def read_members(folder: Path, *, metadata: str | None = None, **options: Any) -
     ----------
     folder
     metadata
-        CSV table, a path relative to the folder; it is no member itself.
+        CSV table, a path relative to the folder; it is not a member itself.
 
     Raises
     ------
@@ -303,9 +303,9 @@ def _columns_in_words(
 
 
 def read_metadata(path: Path) -> dict[str, dict[str, str]]:
-    """Read a CSV table with one row a file: a path column and, if wanted, group and class columns.
+    """Read a CSV table with one row per file: a path column and, optionally, group and class columns.
 
-    Commas, semicolons or tabs may stand between the cells. The names of columns are read without
+    Commas, semicolons or tabs may separate the cells. The names of columns are read without
     regard to case, and blanks around them are left out; blanks and hyphens within count as ``_``.
 
     Raises
@@ -328,7 +328,7 @@ def read_metadata(path: Path) -> dict[str, dict[str, str]]:
     columns = [re.sub(r"[\s-]+", "_", name.strip().casefold()) for name in header]
     twice = [name for name, n in Counter(columns).items() if n > 1 and name]
     if twice:
-        raise UserError(f"metadata {path}: the column {twice[0]!r} stands in it twice")
+        raise UserError(f"metadata {path}: the column {twice[0]!r} occurs twice")
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
         raise UserError(
@@ -341,7 +341,7 @@ def read_metadata(path: Path) -> dict[str, dict[str, str]]:
         row |= {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
         name = inside(row[column], where=f"metadata {path}")
         if name in table:
-            raise UserError(f"metadata {path}: {name} stands in it twice")
+            raise UserError(f"metadata {path}: {name} occurs twice")
         table[name] = row
     return table
 
@@ -380,7 +380,9 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"group pattern {pattern!r} is no regular expression: {error}") from error
+        raise UserError(
+            f"group pattern {pattern!r} is not a regular expression: {error}"
+        ) from error
     if "group" not in compiled.groupindex:
         raise UserError(f"group pattern {pattern!r} must have a part named (?P<group>...)")
     return compiled

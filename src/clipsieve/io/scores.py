@@ -58,7 +58,7 @@ class Images:
             The split is not said.
         """
         if self.split is None:
-            raise ValueError("images.split: a score file says the split of each image")
+            raise ValueError("images.split: a score file must state the split of each image")
         generated = self.label == 0
         families = [self.family.get(name, "") for name in self.image_set.tolist()]
         return {
@@ -183,7 +183,7 @@ def read_scores(paths: Iterable[PathLike]) -> AllScores:
     Raises
     ------
     UserError
-        A file is missing, damaged or no score file; an image is not of the test split or occurs
+        A file is missing, damaged or not a score file; an image is not of the test split or occurs
         twice; an image set has two labels, sources or families, or lacks its source's real images;
         a logit is not finite where its probe was applied; a probe occurs twice; the files are of
         different runs, encoders or seeds, or of different images. The line names the file.

@@ -100,7 +100,7 @@ def write_embeddings(
     if len(set(ids)) != len(ids):
         raise ValueError("image_id: an id occurs twice")
     if (heads is None) != (head_basis is None):
-        raise ValueError("heads and head_basis: give both or neither")
+        raise ValueError("heads and head_basis: pass both or neither")
     embeddings = [embedding] if isinstance(embedding, np.ndarray) else embedding
     head_blocks: Iterable[np.ndarray | None] = _endless_none()
     if heads is not None:

@@ -55,7 +55,7 @@ def read_table(
     Raises
     ------
     UserError
-        The file is missing, is no parquet, or lacks one of `columns`; the line names the file.
+        The file is missing, is not parquet, or lacks one of `columns`; the line names the file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -122,7 +122,7 @@ def score_images(
     for option, known in (("--sources", sources), ("--families", families)):
         missing = [name for name in generators if not known.get(name)]
         if missing:
-            raise UserError(f"{option}: says nothing of the generator {missing[0]}")
+            raise UserError(f"{option}: does not name the generator {missing[0]}")
     source = np.array([sources[s] if y == 0 else s for s, y in zip(sets, label, strict=True)])
     family = {name: families[name] for name in generators}
     images = Images(ids, sets, source, group, label, family, split)

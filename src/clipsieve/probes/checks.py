@@ -24,7 +24,7 @@ def check_matrix(X: ArrayLike, name: str, *, columns: int | None = None) -> NDAr
     Raises
     ------
     UserError
-        When it is no matrix, is empty, has another number of columns, or holds NaN or infinity.
+        When it is not a matrix, is empty, has another number of columns, or holds NaN or infinity.
     """
     matrix = np.asarray(X)
     if matrix.ndim != 2:

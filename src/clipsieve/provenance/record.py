@@ -2,7 +2,7 @@
 
 The record lists every file of a finished run with its sha256, and beside them the resolved config,
 the code's commit, the versions of what was used, the encoders' weights, the machine and the times.
-Logs, benchmarks, hidden files (unfinished work) and the record itself are no results and not in it.
+Logs, benchmarks, hidden files (unfinished work) and the record itself are not results and not in it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def result_files(run_dir: str | os.PathLike[str]) -> list[str]:
     Raises
     ------
     UserError
-        `run_dir` is no folder.
+        `run_dir` is not a folder.
     """
     root = Path(run_dir)
     if not root.is_dir():

@@ -149,7 +149,7 @@ def consensus_elimination(
     rows, real = checked(X, y, "")
     names = np.asarray(domain).astype(str)
     if names.shape != real.shape:
-        raise UserError(f"domain: shape {names.shape} is not [{len(real)}], one name a row")
+        raise UserError(f"domain: shape {names.shape} is not [{len(real)}], one name per row")
     for option, value, allowed in (("score", score, SCORES), ("alpha", alpha, ALPHAS)):
         if value not in allowed:
             raise UserError(f"{option}: {value!r} is not one of {', '.join(allowed)}")
@@ -171,7 +171,7 @@ def consensus_elimination(
         )
     groups = np.arange(len(real)).astype(str) if group is None else np.asarray(group).astype(str)
     if groups.shape != real.shape:
-        raise UserError(f"group: shape {groups.shape} is not [{len(real)}], one group a row")
+        raise UserError(f"group: shape {groups.shape} is not [{len(real)}], one group per row")
     found = []
     for number, scored in enumerate(parts):
         trained = [g for g in generators if g not in scored]

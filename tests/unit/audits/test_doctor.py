@@ -51,7 +51,7 @@ def test_a_good_run_has_nothing_wrong(tmp_path):
     [
         ({"folder": "gone"}, "WRONG images gan: no folder"),
         ({"group_pattern": "^x(?P<group>.+)"}, "name gives no group by the group pattern"),
-        ({"group_pattern": "(?P<group>"}, "is no regular expression"),
+        ({"group_pattern": "(?P<group>"}, "is not a regular expression"),
         ({"layout": "wang2020"}, "in no folder named 0_real or 1_fake"),
         ({"metadata": "m.csv"}, "metadata"),
         ({"real_values": ["0"]}, "no metadata table with a column target or label"),

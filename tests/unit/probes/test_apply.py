@@ -98,8 +98,8 @@ def test_every_logit_is_the_product_of_row_and_coefficients(run) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sources": '{"one": "real", "two": "real"}'}, "--sources: says nothing of the generator three"),
-        ({"families": '{"one": "gan", "three": "gan"}'}, "--families: says nothing of the generator two"),
+        ({"sources": '{"one": "real", "two": "real"}'}, "--sources: does not name the generator three"),
+        ({"families": '{"one": "gan", "three": "gan"}'}, "--families: does not name the generator two"),
         ({"train": (*GENERATORS, "one")}, "two probes of all, draw 0, trained on one"),
     ],
 )  # fmt: skip
