@@ -59,6 +59,9 @@ def stop_when(process: subprocess.Popen[str], seen: Callable[[], bool], how: int
         assert time.monotonic() < end
         time.sleep(0.002)
     process.send_signal(how)
+    if how == signal.SIGSTOP:
+        # it stops a moment later, and may save something until then
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     assert process.poll() in (None, -how)
 
 

@@ -102,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Select, and write the feature sets."""
     from clipsieve.io.feature_sets import write_feature_sets
+    from clipsieve.io.files import seed_of
     from clipsieve.selection import choose
 
     family = families.get(args.family)
@@ -118,7 +119,8 @@ def run(args: argparse.Namespace) -> None:
     }
     given: dict[Pair | None, Given] = {}
     for pair in pairs:
-        parts: dict[str, Any] = {"seed": choose.seed_of(args.seed, pair), **settings}
+        # by name, so that a pair's draws do not follow its place in the list
+        parts: dict[str, Any] = {"seed": seed_of(args.seed, *pair) >> 32, **settings}
         if pair in searched:
             parts["searched"] = searched[pair]
         if pair in ranked:

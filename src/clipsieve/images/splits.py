@@ -7,11 +7,11 @@ and a generator more or less in the config moves no image.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from clipsieve.errors import UserError
+from clipsieve.io.files import seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +24,7 @@ def group_position(seed: int, group: str) -> float:
 
     It is the first 53 bits of sha256("<seed>:<group>"), so it is the same on every machine.
     """
-    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    return (seed_of(seed, group) >> 11) / 2**53
 
 
 def source_assignment(

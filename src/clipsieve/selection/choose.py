@@ -7,7 +7,6 @@ in `select`. The selectors of the methods are here, those of controls in `filter
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,12 +125,6 @@ def select(
             )
         )
     return found
-
-
-def seed_of(seed: int, pair: Pair) -> int:
-    """Return a seed that depends on the names, so that a pair's draws don't follow the list's order."""
-    digest = hashlib.sha256(f"{seed}:{pair[0]}:{pair[1]}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")
 
 
 def every_column(given: Given) -> Chosen:
