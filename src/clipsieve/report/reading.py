@@ -24,7 +24,19 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "means": (
         *("feature_set", "cells", "metric", "value", "low", "high", "n_cells", "n"),
         *("worst", "worst_test", "baseline", "difference", "difference_low"),
-        *("difference_high", "p", "p_holm"),
+        *("difference_high", "p", "p_holm", "generators_low", "generators_high", "generators_p"),
+        *("generators_p_holm", "better", "n_generators", "value_generators_low"),
+        "value_generators_high",
+    ),
+    "pairs": (
+        *("family", "against", "cells", "metric", "pairs", "value", "against_value", "difference"),
+        *("difference_low", "difference_high", "p", "p_holm", "sd_between_pairs", "better"),
+        *("generators_low", "generators_high", "generators_p", "generators_p_holm", "rank"),
+        "draws",
+    ),
+    "ranking": (
+        *("comparison", "feature_set", "metric", "average_rank", "sets", "generators"),
+        *("n_cells", "friedman_p", "critical_difference", "best_told_apart"),
     ),
     "controls": (
         *("feature_set", "control", "metric", "value", "control_mean", "control_sd"),
