@@ -17,8 +17,8 @@ import argparse
 import logging
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from clipsieve.cli.options import (
     add_bootstrap,
@@ -29,6 +29,9 @@ from clipsieve.cli.options import (
 from clipsieve.cli.progress import Pace
 from clipsieve.config import default
 from clipsieve.errors import UserError
+
+if TYPE_CHECKING:
+    from clipsieve.io.feature_sets import FeatureSet
 
 HELP = "metrics, intervals, comparisons and controls from scores"
 
@@ -111,10 +114,13 @@ def run(args: argparse.Namespace) -> None:
         len(scores.images.label),
         time.monotonic() - started,
     )
+    features = {
+        item.feature_set: item for path in args.features for item in read_feature_sets(path)
+    }
     tables = evaluate(
         scores,
-        {item.feature_set: item for path in args.features for item in read_feature_sets(path)},
-        searches=_searches(args.searches),
+        features,
+        searches=_searches(args.searches, _alphas(features.values())),
         own_pair=read_scores(args.own_pair) if args.own_pair else None,
         options=Options(
             resamples=args.resamples,
@@ -141,21 +147,38 @@ def run(args: argparse.Namespace) -> None:
     log.info("evaluate: done in %.1f s", time.monotonic() - started)
 
 
-def _searches(paths: list[str]) -> dict[str, Any]:
-    """Read what each search says of itself: direction -> result."""
+def _alphas(features: Iterable[FeatureSet]) -> dict[str, str]:
+    """Where the selections say that their searches stopped: direction -> rule."""
+    found = {}
+    for item in features:
+        if item.pair is not None and "alpha" in (item.facts or {}):
+            for pair in (item.pair, item.pair[::-1]):
+                found[f"{pair[0]}--{pair[1]}"] = str((item.facts or {})["alpha"])
+    return found
+
+
+def _searches(paths: list[str], alphas: Mapping[str, str]) -> dict[str, Any]:
+    """Read what each search reports where it stopped: direction -> result.
+
+    The score is that of the columns which were kept, under the rule that the selection used: a
+    maximum elsewhere on the path was not selected, and its gain is not the search's.
+    """
     from clipsieve.evaluation.ranks import SearchResult
     from clipsieve.io.tables import read_table
 
     found = {}
     for path in paths:
         table, note = read_table(path, ("step", "score"))
-        for key in ("train", "val", "initial_score"):
+        for key in ("train", "val", "initial_score", "stops"):
             if key not in note:
                 raise UserError(f"{path}: its note has no {key}; not a search of clipsieve")
-        best = float(table["score"].max()) if len(table) else float(note["initial_score"])
-        found[f"{note['train']}--{note['val']}"] = SearchResult(
-            float(note["initial_score"]), best, str(note.get("score", "accuracy"))
-        )
+        direction = f"{note['train']}--{note['val']}"
+        alpha = alphas.get(direction)
+        if alpha is None:
+            continue  # nothing was selected from it
+        initial, step = float(note["initial_score"]), int(note["stops"][alpha]["step"])
+        reported = float(table.set_index("step")["score"].loc[step]) if step else initial
+        found[direction] = SearchResult(initial, reported, str(note.get("score", "accuracy")))
     return found
 
 

@@ -89,8 +89,10 @@ class Comparer:
                         **{name: column[m] for name, column in compared.items()},
                         "better": np.nan if better is None else better[m],
                         "n_generators": len(first.tested[k]),
-                        "value_generators_low": np.clip(own["generators_low"][m], 0, 1),
-                        "value_generators_high": np.clip(own["generators_high"][m], 0, 1),
+                        **{
+                            f"value_{name}": np.clip(own[name][m], *RECORDS[metric].range)
+                            for name in ("generators_low", "generators_high")
+                        },
                     }
                 )
         return rows

@@ -150,8 +150,9 @@ def evaluate(
         table.insert(0, "run", scores.run)
         table.insert(1, "encoder", scores.encoder)
         table.insert(2, "seed", scores.seed)
-    found[1]["confidence"] = chosen.confidence
-    found[1]["test_share"] = chosen.test_share
+    for table in (found[1], found[4]):
+        table["confidence"] = chosen.confidence
+        table["test_share"] = chosen.test_share
     return Tables(*found)
 
 

@@ -96,9 +96,19 @@ class Facts:
         return sorted(present, key=lambda g: (*rank.get(g, (len(families), 0)), g))
 
     def order_encoders(self, encoders: Iterable[str]) -> list[str]:
-        """Return `encoders` in the order of the config; unknown ones last."""
+        """Return `encoders` in the order of the config, then unknown ones, those of random weights last."""
         rank = {e: i for i, e in enumerate(self.encoders)}
-        return sorted(set(encoders), key=lambda e: (rank.get(e, len(rank)), e))
+        return sorted(set(encoders), key=lambda e: (self.is_random(e), rank.get(e, len(rank)), e))
+
+    def is_random(self, encoder: str) -> bool:
+        """Return True for an encoder of random weights: its pages only show that the stages run."""
+        known = self.encoders.get(encoder)
+        return known is not None and known.random
+
+    def section_title(self, encoder: str) -> str:
+        """Title of an encoder as the head of a section; one of random weights is set apart by it."""
+        title = self.encoder_title(encoder)
+        return f"Stages run, {title}" if self.is_random(encoder) else title
 
     def is_paper_run(self) -> bool:
         """True where the run has the paper's fourteen generators, none simulated, and no other."""

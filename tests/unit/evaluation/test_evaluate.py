@@ -92,11 +92,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.Da
             "fit_intercept": "intercept" in family,
             "excluded": list(SETS[family][3]),
         }
+        if "components" in family:
+            entry |= {"pair": PAIR, "facts": {"alpha": "log_loss"}}
         (folder / f"features/{family}.json").write_text(json.dumps([entry]))
     for name, (initial, best) in {"a--c": (0.7, 0.8), "c--a": (0.6, 0.9)}.items():
-        table = pd.DataFrame({"step": [1, 2, 3], "score": [initial, best, best - 0.1]})
+        # the maximum lies elsewhere: what was kept is what is left after the second step
+        table = pd.DataFrame({"step": [1, 2, 3], "score": [best + 0.05, best, best - 0.1]})
         note = dict(zip(("train", "val"), name.split("--"), strict=True))
         note |= {"initial_score": initial, "score": "accuracy"}
+        note["stops"] = {"first": {"step": 1}, "log_loss": {"step": 2}}
         write_table(table, folder / f"searches/{name}.parquet", note)
     assert evaluate(folder) == 0
     return folder, scores
@@ -415,6 +419,7 @@ def test_optimism_of_a_search_for_the_least_log_loss_is_of_minus_the_log_loss(
         table = pd.DataFrame({"step": [1, 2], "score": [-0.5, -0.6]})
         note = dict(zip(("train", "val"), name.split("--"), strict=True))
         note |= {"initial_score": -0.7, "score": "log_loss"}  # a search maximises
+        note["stops"] = {"log_loss": {"step": 1}}
         write_table(table, tmp_path / f"searches/{name}.parquet", note)
     assert evaluate(tmp_path, "--resamples", "200") == 0
     row = read_table(tmp_path / "optimism.parquet")[0].iloc[0]

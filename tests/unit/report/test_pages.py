@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from clipsieve.cli.page_options import parse_facts
+from clipsieve.io.tables import read_table
 from clipsieve.report import registry
 from clipsieve.report.build import build_table
 from clipsieve.report.facts import PAPER_GENERATORS
@@ -137,6 +138,8 @@ def test_table4_left_holds_the_means_of_the_files(demo):
     table, html = build(demo, "table4")
     means = pd.concat([pd.read_parquet(p) for p in demo.inputs["means"]])
     left = table[table["part"] == "left"]
+    assert {"accuracy", "balanced_accuracy", "auc"} == set(left["metric"])
+    left = left[left["metric"] == "accuracy"]
     for row in left.to_dict("records"):
         same = means[
             (means["encoder"] == row["encoder"])
@@ -169,6 +172,7 @@ def test_table4_right_averages_over_pairs(demo):
         (table["part"] == "right")
         & (table["method"] == "heads")
         & (table["cells"] == "gan_to_diffusion")
+        & (table["metric"] == "accuracy")
         & (table["encoder"] == "tiny")
         & (table["seed"] == 1)
     ]
@@ -401,3 +405,80 @@ def test_robustness_levels_stand_from_mild_to_strong_whatever_the_file_says(tmp_
     assert text.index("jpeg 95 0.750") < text.index("jpeg 50 0.700")
     text, _ = read_page(build_table("robustness", {"robustness": [plain]}, facts)[1])
     assert text.index("untouched 0.800") < text.index("jpeg 50 0.700") < text.index("jpeg 95 0.750")
+
+
+def test_the_overview_answers_with_the_intervals_over_generators_first(paper):
+    _, html = build(paper, "overview")
+    text, _ = read_page(html)
+    means = pd.concat([pd.read_parquet(p) for p in paper.inputs["means"]])
+    base = means[
+        (means["encoder"] == "clip_b16")
+        & (means["feature_set"] == "all")
+        & (means["cells"] == "all")
+        & (means["metric"] == "auc")
+    ].iloc[0]
+    over = [number(base[f"value_generators_{end}"]) for end in ("low", "high")]
+    plain = [number(base[end]) for end in ("low", "high")]
+    said = f"AUC {number(base['value'])} ({over[0]} to {over[1]} over generators;"
+    assert f"{said} {plain[0]} to {plain[1]} over photographs)" in text
+    pairs = pd.concat([pd.read_parquet(p) for p in paper.inputs["pairs"]])
+    joint = pairs[
+        (pairs["encoder"] == "clip_b16")
+        & (pairs["family"] == "components")
+        & (pairs["against"] == "all")
+        & (pairs["cells"] == "all")
+        & (pairs["metric"] == "auc")
+    ].iloc[0]
+    assert f"selecting components changes AUC by {number(joint['difference'], sign=True)}" in text
+    assert "over generators and pairs, p (Holm) 0.40" in text
+    assert "rank 3 of 101" in text
+    assert "in 5 of 10 component searches the score sat at its ceiling" in text
+    assert "Chance, an answer that does not look at the image, gets 0.5" in text
+
+
+def test_no_page_leads_with_an_encoder_of_random_weights(demo):
+    for name in ("overview", "table4", "means", "cells", "ranking", "pairs", "leaderboard"):
+        text, _ = read_page(build(demo, name)[1])
+        assert text.index("CLIP ViT-B/16") < text.index("Stages run"), name
+    overview, _ = read_page(build(demo, "overview")[1])
+    assert "How well: CLIP ViT-B/16" in overview[: overview.index("Images in each split")]
+    assert overview.index("How well: tiny ViT") > overview.index("Images in each split")
+
+
+def test_few_generators_are_said_to_allow_no_statement(demo, tmp_path):
+    path = tmp_path / "demo/seed0/clip_b16/means.parquet"
+    path.parent.mkdir(parents=True)
+    columns = ["generators_low", "generators_high", "generators_p", "generators_p_holm"]
+    columns += ["value_generators_low", "value_generators_high"]
+    rows = pd.read_parquet(demo.inputs["means"][0])
+    rows[columns] = np.nan
+    rows.to_parquet(path)
+    inputs = {**demo.inputs, "means": [path]}
+    del inputs["pairs"]
+    _, html = build_table("overview", inputs, facts_of(demo))
+    text, _ = read_page(html)
+    assert "too few generators (fewer than four) to say whether that is more than chance" in text
+    assert "too few to say anything of generators that are not in this run" in text
+    assert 'class="num good"' not in html
+
+
+def test_the_search_table_shows_the_stop_that_was_used(demo):
+    text, _ = read_page(build(demo, "selection")[1])
+    a, b = demo.pairs[0]
+    path = next(p for p in demo.inputs["searches"] if p.stem == f"{a}--{b}")
+    table, note = read_table(path)
+    step = note["stops"]["log_loss"]["step"]
+    score = float(table.set_index("step")["score"][step])
+    title = facts_of(demo).pair_title(f"{a}--{b}", " \N{RIGHTWARDS ARROW} ")
+    start = text.index(f"{title} 0 60") + len(f"{title} 0 60 ")
+    assert text[start:].startswith(f"least log-loss {number(score)} {step} {60 - step} ")
+
+
+def test_ranks_are_means_over_seeds(demo):
+    table, html = build(demo, "ranking")
+    mine = table[(table["encoder"] == "clip_b16") & (table["metric"] == "auc")]
+    best = mine.groupby("feature_set")["average_rank"].mean().sort_values()
+    text, _ = read_page(html)
+    start = text.index("CLIP ViT-B/16: every pair, AUC")
+    assert f" {number(best.iloc[0], 2)} " in text[start : start + 500]
+    assert "critical difference" in text
