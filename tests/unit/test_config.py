@@ -101,7 +101,7 @@ def test_resolving_twice_changes_nothing():
         ),
         ({"sources": {"other": {"folder": "x"}}}, ["source", "real", "other"]),
         ({"sources": {"real": {"folder": "x"}, "a": {"folder": "y"}}}, ["'a'", "both"]),
-        ({"encoders": {"e": {}}}, ["encoders.e", "model", "missing"]),
+        ({"encoders": {"e": {}}}, ["encoders.e", "either model or embeddings"]),
         (
             {"sources": {"real": {"folder": "x", "make": {"limit": 3}}}},
             ["folder of real", "made/real"],
@@ -321,3 +321,42 @@ def test_a_resolved_config_is_written_once_for_each_content(tmp_path):
     config.write_resolved({"run": "mine", "seeds": [1]}, path)
     assert json.loads(path.read_text())["seeds"] == [1]
     assert [file.name for file in path.parent.iterdir()] == ["config.json"]
+
+
+def with_encoder(**entry):
+    return {"encoders": {"e": entry}}
+
+
+def test_an_encoder_is_a_model_or_embeddings_of_the_users():
+    run = study(**with_encoder(embeddings="arrays", has_heads=False))
+    assert run.is_imported("e")
+    assert not run.has_text("e")
+    assert run.texts_of("e") == ()
+    assert not study().is_imported("e")
+    for entry in ({}, {"model": "tiny", "embeddings": {"a": "a.npz"}}):
+        with pytest.raises(UserError, match="either model or embeddings"):
+            study(**with_encoder(**entry))
+
+
+def test_towers_of_timm_have_no_texts():
+    for model in ("timm/vit_base_patch16_dinov3", {"timm": "vit_base_patch14_dinov2"}):
+        run = study(**with_encoder(model=model, pooling="mean_hidden"))
+        assert not run.has_text("e")
+    with pytest.raises(UserError, match="'mean_hidden' embeddings are not in the space of texts"):
+        study(**with_encoder(model="ViT-B-32", pooling="mean_hidden"))
+
+
+def test_texts_with_vectors_exist_for_their_encoder_alone():
+    both = {"e": {"model": "tiny"}, "mine": {"embeddings": "arrays"}}
+    use = raw()["use"] | {"encoders": ["e", "mine"], "texts": ["words", "phrases"]}
+    words = {"kind": "embeddings", "file": "w.npz", "encoder": "mine"}
+    texts = {"words": words, "phrases": {"kind": "phrases"}}
+    run = study(encoders=both, use=use, texts=texts)
+    assert run.texts_of("mine") == ("words",)
+    assert run.texts_of("e") == ("phrases",)
+    for changes, message in (
+        ({"file": None}, "texts.words.file"),
+        ({"encoder": "x"}, "'x' is not an"),
+    ):
+        with pytest.raises(UserError, match=message):
+            study(encoders=both, use=use, texts=texts | {"words": words | changes})

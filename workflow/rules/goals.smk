@@ -38,7 +38,7 @@ rule detectors:
         expand(
             "results/{run}/detectors/{encoder}/{generator}.npz",
             run=RUN,
-            encoder=ENCODERS,
+            encoder=[e for e in ENCODERS if not STUDY.is_imported(e)],
             generator=STUDY.generators,
         ),
 

@@ -182,9 +182,19 @@ def of_families(kind, suffix):
     ]
 
 
+def of_texts(pattern):
+    """An input function: one file of every list of texts that exists for the job's encoder."""
+    return lambda wildcards: [
+        pattern.format(texts=texts, **dict(wildcards.items()))
+        for texts in STUDY.texts_of(wildcards.encoder)
+    ]
+
+
 def families_where(wildcards, wanted):
     """Families that exist for the job's encoder and whose record is as wanted."""
     names = STUDY.families(wildcards.encoder)
+    if wanted is explained_heads and STUDY.is_imported(wildcards.encoder):
+        return []  # nobody says what leads from a user's own head outputs to texts
     return [f for f in families.FAMILIES if f in names and wanted(families.get(f))]
 
 

@@ -47,7 +47,14 @@ def check_run(run: Run, results: Path, *, decode_sample: bool = True) -> list[Fi
     if decode_sample:
         findings += _both_classes(run)
     for encoder in run.encoders:
-        findings += _encoder(encoder, run.config["encoders"][encoder])
+        entry = run.config["encoders"][encoder]
+        if run.is_imported(encoder):
+            findings += _imported(run, encoder)
+        else:
+            findings += _encoder(encoder, entry)
+        if entry["weights"] is not None or entry["licence"] is not None:
+            said = entry["licence"] or f"not said (encoders.{encoder}.licence)"
+            findings.append(Finding("ok", f"encoder {encoder}: licence of the weights: {said}"))
     findings += _machine(results)
     findings += _cost(run, counts, results)
     return findings
@@ -161,6 +168,22 @@ def _glance(path: Path, size: int) -> bytes:
     return b"".join(parts)
 
 
+def _imported(run: Run, name: str) -> Iterator[Finding]:
+    """Look for the files of embeddings that the user brings; the workflow checks what is in them."""
+    from clipsieve.io.imported import file_of
+
+    files = []
+    for image_set in run.image_sets:
+        try:
+            files.append(file_of(run.config["encoders"][name]["embeddings"], image_set))
+        except UserError as error:
+            yield Finding("WRONG", f"encoder {name}: {error}")
+            continue
+        if not files[-1].is_file():
+            yield Finding("WRONG", f"encoder {name}: {files[-1]}: no such file")
+    yield Finding("ok", f"encoder {name}: embeddings of your own for {len(files)} image sets")
+
+
 def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
     if importlib.util.find_spec("open_clip") is None:
         yield Finding(
@@ -180,6 +203,12 @@ def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
         found = Path(weights).is_file()
         text = f"encoder {name}: weights {weights}"
         yield Finding("ok" if found else "WRONG", text if found else f"{text}: no such file")
+    elif weights.startswith("hf-hub:") or _is_timm(model):
+        yield Finding(
+            "note",
+            f"encoder {name}: weights {weights} are fetched from a model hub at first use; on compute nodes "
+            "without a network, run the rule encoder on a machine that has one",
+        )
     elif isinstance(model, str) and not model.startswith("hf-hub:"):
         from clipsieve.encoders.load import known_tag
 
@@ -193,6 +222,10 @@ def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
             f"encoder {name}: weights {weights} of {model} are fetched from a model hub at first use; on compute "
             "nodes without a network, run the rule encoder on a machine that has one",
         )
+
+
+def _is_timm(model: Any) -> bool:
+    return "timm" in model if isinstance(model, dict) else str(model).startswith("timm/")
 
 
 def _machine(results: Path) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 The list is the tokenizer's whole vocabulary (each token decoded and written as a prompt), the
 phrases that ship with this package, a file with one text a line, or such a file fetched from an
 address with its hash pinned and its licence accepted. Near-duplicates are marked, not dropped.
+Where no text tower can be had, names and vectors that were made elsewhere are taken over.
 """
 
 from __future__ import annotations
@@ -29,11 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         required=True,
-        choices=("vocabulary", "phrases", "file", "url"),
+        choices=("vocabulary", "phrases", "file", "url", "embeddings"),
         help="vocabulary: every token of the tokenizer; phrases: the package's own list; file, url:"
-        " your own list",
+        " your own list; embeddings: texts with their vectors",
     )
-    parser.add_argument("--file", type=Path, help="UTF-8 file with one text per line (kind file)")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        help="UTF-8, one text a line (kind file); arrays text and embedding [n, D] in npz, HDF5 or"
+        " parquet (kind embeddings)",
+    )
+    parser.add_argument(
+        "--embeddings",
+        metavar="H5",
+        help="embeddings of images by the same encoder, whose width the vectors must have (kind"
+        " embeddings)",
+    )
     parser.add_argument("--url", help="https address of such a file (kind url)")
     parser.add_argument("--sha256", help="sha256 that the fetched file must have (kind url)")
     parser.add_argument(
@@ -72,6 +84,9 @@ def run(args: argparse.Namespace) -> None:
     spec = json_object(args.spec, "--spec")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be 1 or more")
+    if args.kind == "embeddings":
+        _take_over(args)
+        return
     texts = None if args.kind == "vocabulary" else _lines(args)
     from clipsieve.encoders.parallel import set_threads
 
@@ -101,6 +116,46 @@ def run(args: argparse.Namespace) -> None:
             "texts": args.kind,
             "source": str(args.url or args.file or "clipsieve"),
             **encoder.attributes(),
+        },
+    )
+    log.info(
+        "%s: %d texts, %d of them near-duplicates", args.output, len(texts), (marks >= 0).sum()
+    )
+
+
+def _take_over(args: argparse.Namespace) -> None:
+    """Write vectors that were made elsewhere, after checking them."""
+    import numpy as np
+
+    from clipsieve.encoders.texts import mark_duplicates
+    from clipsieve.io import imported, store
+    from clipsieve.io.files import sha256_of
+
+    if args.file is None or args.embeddings is None:
+        raise UserError("--kind embeddings: needs --file and --embeddings")
+    texts, vectors = imported.read_texts(args.file)
+    width = store.read_embeddings(args.embeddings).embedding.shape[1]
+    if vectors.shape[1] != width:
+        raise UserError(
+            f"--file {args.file}: vectors of {vectors.shape[1]} numbers; embeddings of images by"
+            f" {args.encoder} have {width}"
+        )
+    repeated = len(vectors) - len(np.unique(vectors, axis=0))
+    if repeated:
+        log.warning("%s: %d vectors stand under more than one text", args.file, repeated)
+    marks = mark_duplicates(texts)
+    store.write_texts(
+        args.output,
+        text=texts,
+        embedding=vectors,
+        duplicate_of=marks,
+        attributes={
+            "encoder": args.encoder,
+            "texts": args.kind,
+            "source": args.file.name,
+            "source_sha256": sha256_of(args.file),
+            "model": "precomputed",
+            "embedding_size": width,
         },
     )
     log.info(

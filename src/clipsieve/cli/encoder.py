@@ -35,7 +35,18 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.encoders import load_encoder
     from clipsieve.io import store
 
-    encoder = load_encoder(json_object(args.spec, "--spec"))
+    spec = json_object(args.spec, "--spec")
+    if spec.get("embeddings") is not None:
+        # what a user's own head outputs lead to is not known
+        store.write_head_maps(
+            args.output,
+            head_basis=None,
+            head_projection=None,
+            attributes={"model": "precomputed", "heads_missing": "the embeddings were imported"},
+        )
+        log.info("encoder %s: embeddings of your own, no head maps", args.encoder)
+        return
+    encoder = load_encoder(spec)
     basis = projection = None
     if encoder.has_heads:
         basis, projection = encoder.head_basis(), encoder.head_projection()

@@ -229,6 +229,9 @@ def make_record(
         "jobs": job_costs(run_dir),
         "manifest_sha256": manifest["sha256"] if manifest else None,
         "weights_sha256": {name: e.get("weights_sha256") for name, e in encoders.items()},
+        "licences": {
+            name: config.get("encoders", {}).get(name, {}).get("licence") for name in encoders
+        },
         "encoders": encoders,
         "config_sha256": hash_of(config),
         "config": dict(config),
