@@ -292,7 +292,7 @@ def test_pictures_do_not_depend_on_threads(real: Path) -> None:
     ("recipe", "spoil", "said"),
     [
         ("{", None, "--recipe: not JSON"),
-        ("[1]", None, "--recipe: a JSON object is wanted"),
+        ("[1]", None, "--recipe: must be a JSON object"),
         ('{"method": "x"}', None, "method is 'x'"),
         (UPSAMPLE, "broken", "real/bad.png: not an image"),
         (UPSAMPLE, "twice", "two images of one name"),

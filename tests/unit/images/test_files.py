@@ -220,7 +220,7 @@ def test_group_pattern() -> None:
     )
     assert [m.group for m in found] == ["cat", "cat", None]
     assert found[2].problem is not None
-    for pattern, said in (("(", "no regular expression"), (".*", r"\(\?P<group>")):
+    for pattern, said in (("(", "not a regular expression"), (".*", r"\(\?P<group>")):
         with pytest.raises(UserError, match=said):
             layouts.members([], label=0, group_pattern=pattern)
 
