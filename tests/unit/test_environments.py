@@ -18,7 +18,7 @@ CONDA_NAMES = {
     "opencv-python-headless": "py-opencv",
     "torch": "pytorch",
 }
-EXTRAS = {"cpu": [], "gpu": ["embed"], "generate": ["generate"]}
+EXTRAS = {"cpu": [], "gpu": ["embed"], "demo": ["demo"]}
 
 
 def parts(requirement: str) -> tuple[str, str]:

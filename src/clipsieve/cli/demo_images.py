@@ -32,7 +32,7 @@ log = logging.getLogger("clipsieve")
 HELP = "make a demo generator's pictures of real ones, by a network or a simulated pipeline"
 
 _EPILOG = """example:
-  clipsieve generate --generator upsample_transposed --source-dir data/demo/photographs \\
+  clipsieve demo-images --generator upsample_transposed --source-dir data/demo/photographs \\
     --recipe '{"method": "upsample", "decoder": "transposed"}' \\
     --output-dir data/demo/upsample_transposed --threads 2
 """
