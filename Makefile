@@ -54,7 +54,7 @@ paper-shape: setup ## the paper's CPU side at its shape, from synthetic embeddin
 lock: ## requirements.lock anew from pyproject.toml
 	mkdir -p build
 	$(BIN)/python -m pip install --dry-run --ignore-installed --quiet --report build/lock.json \
-	    ".[workflow,embed,demo,dev]" "setuptools>=77"
+	    ".[workflow,embed,demo,diffusers,dev]" "setuptools>=77"
 	$(BIN)/python envs/lock.py build/lock.json > requirements.lock
 
 clean: ## what runs left behind, but not results
