@@ -102,7 +102,7 @@ PARTICULAR: dict[str, Any] = {
     "safetensors": True,
     "offload": "none",
     "batch_size": 1,
-    "command": None,
+    "command": [],
 }
 
 #: Keys that do not change the pictures, and so are no part of what an image was made by.
