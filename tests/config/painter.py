@@ -3,10 +3,11 @@
 import json
 import random
 import sys
+from pathlib import Path
 
 from PIL import Image, ImageFilter
 
-for line in open(sys.argv[1], encoding="utf-8"):
+for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines():
     request = json.loads(line)
     picture = Image.open(request["image"]).convert("RGB")
     picture = picture.filter(ImageFilter.BoxBlur(float(sys.argv[2])))

@@ -45,7 +45,7 @@ WIDTH = 32
 def tokenizer() -> CLIPTokenizer:
     """CLIP's real vocabulary, as open_clip ships it."""
     packed = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
-    lines = gzip.open(packed).read().decode().split("\n")[1 : 49152 - 256 - 2 + 1]
+    lines = gzip.decompress(packed.read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
     merges = [tuple(line.split()) for line in lines]
     letters = list(bytes_to_unicode().values())
     words = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges)]

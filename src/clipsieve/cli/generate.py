@@ -99,7 +99,7 @@ def _report(table: Any, generator: str) -> None:
             row.k,
             row.attempt,
             row.problem,
-            "" if row.file else " (not in the set)",
+            "" if isinstance(row.file, str) else " (not in the set)",
         )
     if len(wrong) > 10:
         log.warning("%s: %d more, see the table", generator, len(wrong) - 10)

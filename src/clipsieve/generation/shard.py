@@ -71,10 +71,12 @@ class Shard:
         found = []
         for row in self.prompts.to_dict("records"):
             image = row.get("image")
-            path = self.image_root / image if image and self.image_root is not None else None
+            path = None
+            if isinstance(image, str) and self.image_root is not None:
+                path = self.image_root / image
             for k in range(self.settings["images_per_prompt"]):
                 seed = _seed(self.settings, row["prompt_id"], k, 0)
-                found.append(Request(row["prompt_id"], row["text"] or "", k, seed, path))
+                found.append(Request(row["prompt_id"], row["text"], k, seed, path))
         return found
 
 
