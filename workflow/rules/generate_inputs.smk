@@ -45,9 +45,21 @@ def prompt_options(wildcards):
         options = ["--images", source_folder(entry["images"])]
     else:
         options = ["--table", *prompt_tables(wildcards.prompts)]
-    keys = ("text", "id", "url", "score", "min_score", "max_unsafe", "max_watermark", "sample", "seed")
+    keys = (
+        "text",
+        "id",
+        "url",
+        "score",
+        "min_score",
+        "max_unsafe",
+        "max_watermark",
+        "sample",
+        "seed",
+    )
     given = {key: entry[key] for key in keys if entry[key] is not None}
-    return options + [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    return options + [
+        f"--{key.replace('_', '-')}={value}" for key, value in given.items()
+    ]
 
 
 def shard_tables(wildcards):
@@ -58,7 +70,9 @@ def shard_tables(wildcards):
 
 
 def prompts_of_generator(wildcards):
-    return f"{DATA}/prompts/{recipe_of_generator(wildcards.generator)['prompts']}.parquet"
+    return (
+        f"{DATA}/prompts/{recipe_of_generator(wildcards.generator)['prompts']}.parquet"
+    )
 
 
 def starts_from(generator):
@@ -104,6 +118,8 @@ def weights_fingerprint(wildcards):
     """Changes with the files of a model's folder, at the cost of a listing."""
     recipe = recipe_of_generator(wildcards.generator)
     folders = [Path(recipe[key]) for key in ("model", "prior") if recipe[key]]
-    files = [f for folder in folders if folder.is_dir() for f in sorted(folder.rglob("*"))]
+    files = [
+        f for folder in folders if folder.is_dir() for f in sorted(folder.rglob("*"))
+    ]
     stats = [(str(f), f.stat()) for f in files if f.is_file()]
     return hash_of([[f, s.st_size, s.st_mtime_ns] for f, s in stats]) if stats else None
