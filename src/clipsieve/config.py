@@ -19,6 +19,7 @@ import yaml
 
 from clipsieve import families
 from clipsieve.errors import UserError
+from clipsieve.generation import records as generation
 from clipsieve.images.perturbations.records import RECORDS as PERTURBATIONS
 from clipsieve.io.files import replacing
 
@@ -214,6 +215,35 @@ def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[st
     return config
 
 
+def complete(part: Mapping[str, Any], definition: str, where: str) -> dict[str, Any]:
+    """Check a part of a config by itself and return it with every default filled in.
+
+    Parameters
+    ----------
+    part
+        What stands there.
+    definition
+        Name of its definition in the schema.
+    where
+        Key of the config where it stands, for messages.
+
+    Raises
+    ------
+    UserError
+        One line that names the first wrong key, its value and what is allowed.
+    """
+    import jsonschema
+
+    schema = read_schema()
+    alone = {"$defs": schema["$defs"], "$ref": f"#/$defs/{definition}"}
+    filled: dict[str, Any] = _with_defaults(dict(part), alone, alone)
+    errors = jsonschema.Draft202012Validator(alone).iter_errors(filled)
+    error = jsonschema.exceptions.best_match(errors)
+    if error is not None:
+        raise UserError(f"{where}: {_one_line(error).removeprefix('top level: ')}")
+    return filled
+
+
 def write_resolved(config: Mapping[str, Any], path: str | Path) -> None:
     """Write a resolved config as JSON, unless the file holds just that already."""
     text = json.dumps(config, indent=1, sort_keys=True) + "\n"
@@ -371,6 +401,8 @@ class Run:
                     f"config: folder of {image_set}: {entry['folder']!r}; the folder of an image set with a recipe "
                     f"must be made/{image_set}"
                 )
+        for generator in generators:
+            _check_generated(generator, config)
         for encoder in use["encoders"]:
             entry = config["encoders"][encoder]
             if entry["wheel"] and entry["weights"] != f"data/weights/{encoder}.safetensors":
@@ -474,6 +506,40 @@ def _has_text(entry: Mapping[str, Any]) -> bool:
     model = entry["model"]
     of_timm = "timm" in model if isinstance(model, Mapping) else str(model).startswith("timm/")
     return bool(entry["has_text"]) and not of_timm and entry["embeddings"] is None
+
+
+def _check_generated(generator: str, config: Mapping[str, Any]) -> None:
+    """Check a generator whose images this workflow makes from prompts."""
+    entry = config["generators"][generator]
+    recipe, key = entry["generate"], f"config: generators.{generator}.generate"
+    if recipe is None:
+        return
+    if entry["make"]:
+        raise UserError(
+            f"{key}: this generator also has the key make; an image set has only one origin"
+        )
+    if entry["folder"] != generator:
+        raise UserError(
+            f"config: generators.{generator}.folder: {entry['folder']!r}; images that are made from prompts"
+            f" lie in {generator}"
+        )
+    generation.check(recipe, key)
+    name = recipe["prompts"]
+    if name not in config["prompts"]:
+        known = ", ".join(config["prompts"]) or "none"
+        raise UserError(f"{key}.prompts: no prompts {name!r}; one of: {known}")
+    prompts = config["prompts"][name]
+    if (prompts["table"] is None) == (prompts["images"] is None):
+        raise UserError(f"config: prompts.{name}: give either a table or images")
+    source = prompts["images"]
+    if source is not None and source not in config["sources"]:
+        raise UserError(
+            f"config: prompts.{name}.images: no source {source!r}; one of: {', '.join(config['sources'])}"
+        )
+    if generation.find(recipe["adapter"]).from_images and source is None:
+        raise UserError(
+            f"{key}.prompts: the adapter {recipe['adapter']} starts from images; {name!r} has a table"
+        )
 
 
 def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) -> None:

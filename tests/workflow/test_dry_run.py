@@ -8,7 +8,8 @@ import sys
 import pytest
 from PIL import Image
 
-from tests.workflow.conftest import TINY
+from clipsieve.config import read_configs
+from tests.workflow.conftest import GENERATED, TINY
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,47 @@ def test_the_papers_run_is_planned_within_ten_seconds_and_five_thousand_jobs(bar
     assert jobs["search"] == 2 * 5 * 2
     # 14 generators and 8 sources, each embedded once by each encoder; the edits of concepts besides
     assert jobs["embed"] == 2 * (22 + 8 * 5)
+
+
+def test_the_papers_images_are_planned_within_ten_seconds_one_job_a_shard(bare):
+    jobs, seconds = planned_in_seconds(
+        bare, "--configfile", "config/paper-data.yaml", "--profile", "slurm", "--", "generated"
+    )
+    assert seconds < 10
+    # 499 prompts in shards of 50, seven generators
+    assert jobs == {"prompts": 1, "generate": 70, "gather": 7, "generated": 1}
+
+
+def test_the_papers_run_takes_the_images_that_are_made(bare):
+    data, run = (read_configs([bare.root / f"config/{n}.yaml"]) for n in ("paper-data", "paper"))
+    assert data["data_root"] == run["data_root"]
+    for name, entry in data["generators"].items():
+        for key in ("folder", "source", "group_pattern", "family", "title"):
+            assert entry[key] == run["generators"][name][key], name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("generators={painted: {folder: other}}", "generators.painted.folder: 'other'"),
+        ("generators={painted: {generate: {prompts: nil}}}", "no prompts 'nil'; one of: crops"),
+        ("generators={painted: {generate: {model: x, prior: y}}}", "generate.prior: the adapter"),
+        ("prompts={crops: {images: nil}}", "prompts.crops.images: no source 'nil'"),
+        ("prompts={crops: {table: x.csv}}", "give either a table or images"),
+    ],
+)
+def test_mistakes_in_prompts_and_recipes_stop_before_anything_runs(bare, change, said):
+    done = bare.snakemake("-n", "--configfile", GENERATED, "--config", change, check=False)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+
+
+def test_weights_files_of_a_generator_are_inputs(bare):
+    plan = ("-n", "--configfile", "config/autoencoders.yaml", "--", "generated")
+    done = bare.snakemake(*plan, check=False)
+    assert done.returncode != 0
+    assert "data/weights/taesd/" in done.stdout + done.stderr
+    assert "MissingInput" in done.stdout + done.stderr
 
 
 def test_all_pairs_of_the_paper_under_five_seeds_are_planned_within_a_minute(bare):

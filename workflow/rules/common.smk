@@ -102,7 +102,9 @@ def source_folder_of(name, of_source=False):
 
 def made_folder(image_set):
     """The folder of an image set that a rule makes; images that a user brings are not input files."""
-    return [source_folder(image_set)] if STUDY.entry(image_set)["make"] else []
+    entry = STUDY.entry(image_set)
+    made = entry["make"] or entry.get("generate")
+    return [source_folder(image_set)] if made else []
 
 
 def image_files(image_set):

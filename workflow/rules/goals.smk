@@ -3,6 +3,7 @@
 
 localrules:
     all,
+    generated,
     images,
     embeddings,
     searches,
@@ -11,6 +12,12 @@ localrules:
     photographs,
     weights,
     provenance,
+
+
+rule generated:
+    """The images of every generator that the config makes from prompts."""
+    input:
+        expand("{data}/{generator}.parquet", data=DATA, generator=GENERATED),
 
 
 rule images:

@@ -13,7 +13,7 @@ rule photographs:
     benchmark:
         f"results/{RUN}/benchmarks/photographs/{{source}}.tsv"
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/demo.yaml"
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -27,27 +27,27 @@ rule photographs:
         " 2> {log:q}"
 
 
-rule generate:
+rule demo_images:
     """Make one generator's images from its source's photographs."""
     input:
         source_folder_of("generator", of_source=True),
     output:
         directory(f"{DATA}/made/{{generator}}"),
     log:
-        f"results/{RUN}/logs/generate/{{generator}}.log",
+        f"results/{RUN}/logs/demo_images/{{generator}}.log",
     benchmark:
-        f"results/{RUN}/benchmarks/generate/{{generator}}.tsv"
+        f"results/{RUN}/benchmarks/demo_images/{{generator}}.tsv"
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/demo.yaml"
     threads: 2
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
     params:
         recipe=recipe_of("generator"),
-        code=code_of("generate"),
+        code=code_of("demo_images"),
     shell:
-        "clipsieve generate"
+        "clipsieve demo-images"
         " --generator {wildcards.generator}"
         " --recipe {params.recipe:q}"
         " --source-dir {input:q}"

@@ -56,9 +56,7 @@ class VintageCycleGAN:
         try:
             import torch
         except ImportError as error:
-            raise UserError(
-                "method cyclegan needs torch: pip install 'clipsieve[generate]'"
-            ) from error
+            raise UserError("method cyclegan needs torch: pip install 'clipsieve[demo]'") from error
         from clipsieve.demo.resnet import ResnetGenerator
 
         torch.set_num_threads(1)
@@ -101,7 +99,7 @@ class StyleNetwork:
             import onnxruntime
         except ImportError as error:
             raise UserError(
-                "method style needs onnxruntime: pip install 'clipsieve[generate]'"
+                "method style needs onnxruntime: pip install 'clipsieve[demo]'"
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

@@ -212,7 +212,7 @@ def test_seeds_differ_by_generator_and_name() -> None:
 
 
 def generate(folder: Path, recipe: str, *more: str, generator: str = "demo") -> int:
-    command = ["generate", "--generator", generator, "--recipe", recipe]
+    command = ["demo-images", "--generator", generator, "--recipe", recipe]
     command += ["--source-dir", str(folder / "real"), "--output-dir", str(folder / generator)]
     return main([*command, "--record", str(folder / f"{generator}.json"), *more])
 
