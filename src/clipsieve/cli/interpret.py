@@ -1,4 +1,4 @@
-"""Nearest and farthest texts of probes, residuals and heads, each held against what chance gives.
+"""Nearest and farthest texts of probes, residuals and heads, each compared with what chance gives.
 
 A probe's direction is the one that raises the probability of *generated*. Every cosine comes with a
 z-score and a p value against random directions with the embeddings' covariance and, where there are

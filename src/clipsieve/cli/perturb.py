@@ -128,7 +128,7 @@ def _check_failures(written: pd.DataFrame, attempted: int, name: str) -> None:
 
 
 def _of_split(table: pd.DataFrame, split_file: Path | None, only: str) -> pd.DataFrame:
-    """Return the rows of an image table that stand in one split."""
+    """Return the rows of an image table that are in one split."""
     from clipsieve.io.tables import read_table
 
     if split_file is None:

@@ -1,4 +1,4 @@
-"""Write the table of an image set: one row a file, with its label, group and file facts.
+"""Write the table of an image set: one row per file, with its label, group and file facts.
 
 An image set is a source of real photographs (label 1) or the output of one generator (label 0).
 No file is dropped without a row: what can't be used has the reason in the column `problem`. Hidden

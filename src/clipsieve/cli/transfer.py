@@ -1,6 +1,6 @@
 """Logits of finished probes on every test image: all metrics and galleries are made from them.
 
-Applies, never fits. A generator that a feature set gave up to its selection occurs in it neither as
+Applies, never fits. A generator that was used to select a feature set occurs in it neither as
 training generator nor as image set. The file holds one row for each probe and one column for each
 image, with what later commands need to know of them: the source and family of each generator, and
 the group and label of each image.

@@ -2,7 +2,7 @@
 
 Prints one line for each file that is changed or missing and exits with status 1; exits with 0 when
 all are as recorded, and with 2 when there is no record to check against. Files that the record does
-not list (made later) are named too, but are no failure.
+not list (made later) are named too, but are not a failure.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def webp_bytes(image: Image.Image, quality: int) -> bytes:
 
 
 def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    # A fresh copy by its samples alone: no EXIF, profile or text comes along.
+    # A fresh copy of the samples only: no EXIF, profile or text comes along.
     from PIL import Image
 
     rgb = image.convert("RGB")

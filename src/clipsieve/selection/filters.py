@@ -89,7 +89,7 @@ def fisher(X: ArrayLike, y: ArrayLike, k: int) -> Ints:
 def variance(X: ArrayLike, y: ArrayLike | None, k: int) -> Ints:
     """Return the `k` columns with the largest variance, sorted; ties to the lower column.
 
-    The labels `y` are not used; they stand in the signature so that all filters are called alike.
+    The labels `y` are not used; they are in the signature so that all filters are called alike.
 
     Raises
     ------
