@@ -1,4 +1,4 @@
-"""What known edits of real images do to the embedding, and which probes and heads react to it.
+"""Measure what known edits of real images do to the embedding, and which directions react to them.
 
 The direction of an edit (blur, JPEG, ..) is the mean change of the embedding over the run's own
 real images (train and val). Its cosine with a probe says whether the edit makes real images look

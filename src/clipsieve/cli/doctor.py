@@ -1,4 +1,4 @@
-"""What is wrong with a config, its image folders and this machine, before hours are spent.
+"""Check a config, its image folders and this machine for mistakes before a long run.
 
 Reads the config as the workflow does, looks into every image folder, tries the encoders' weights,
 and estimates disk space and time. Prints a line a finding (ok, note, WRONG) and exits 2 when

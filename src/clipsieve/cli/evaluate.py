@@ -1,4 +1,4 @@
-"""Every number of an encoder and seed, from the scores of finished probes: nothing is refitted.
+"""Compute all statistics of an encoder and seed from finished scores; nothing is refitted.
 
 Metrics of every cell of every transfer matrix with intervals; means over all cells, by families,
 sources and time, with the paired difference to the baseline over the same cells, its p value and

@@ -1,4 +1,4 @@
-"""Pack finished probes into one file that judges single images.
+"""Export finished probes as one file that judges single images.
 
 The detector is the probe of one feature set trained on one generator, or several of them whose
 mean logit is judged. Its probability, its band of *unsure* and the accuracy that it reports of

@@ -1,4 +1,4 @@
-"""Probes of one training generator on every feature set of one family.
+"""Fit the probes of one training generator on every feature set of one family.
 
 Hyperparameters are chosen on val, the probe is refitted on train and val together, and thresholds
 are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these generators

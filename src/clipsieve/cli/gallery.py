@@ -1,4 +1,4 @@
-"""Show the test images that each probe of an encoder is surest of, right and wrong, as one page.
+"""Make a page of the test images on which each probe is most confident, correct and incorrect.
 
 The thumbnails are part of the page, so that it can be sent or kept on its own. Size and file facts
 are shown under each image.

@@ -1,4 +1,4 @@
-"""Make a demo generator's pictures of a folder of real ones: same names, size and PNG settings.
+"""Make a demo generator's images from real ones, with the same names, size and PNG settings.
 
 The recipe is JSON; its method is one of
   cyclegan   a real network (photo to vintage); no parameters

@@ -1,4 +1,4 @@
-"""IsoScore and mean cosine of each image set's embeddings, before and after component removal.
+"""Measure IsoScore and mean cosine of each image set, before and after component removal.
 
 IsoScore is the share of dimensions that the cloud of embeddings uses uniformly; the mean cosine of
 all pairs says how narrow the cone is that they lie in (paper, Appendix A.5 and Figure 6). By

@@ -1,4 +1,4 @@
-"""Does a generator whose probe has a near text transfer worse? Spearman's rank correlation.
+"""Test by rank correlation whether generators whose probe has a near text transfer worse.
 
 For each generator: the mean accuracy of its probe (feature set all) on all other generators, and
 the largest cosine of its probe with a text. The paper reports a negative correlation on 14

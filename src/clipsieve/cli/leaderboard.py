@@ -1,4 +1,4 @@
-"""Encoders and feature sets side by side, over all cells of the transfer matrix and all seeds.
+"""Compare encoders and feature sets over all cells of the transfer matrix and all seeds.
 
 Each selection leaves out other generators, so rows are ranked not by their means but by the
 baseline's mean over all cells plus the paired difference to it over the set's own cells. AUC and

@@ -1,4 +1,4 @@
-"""Logits of finished probes on every test image: all metrics and galleries are made from them.
+"""Compute the logits of finished probes on all test images, from which all metrics are made.
 
 Applies, never fits. A generator that was used to select a feature set occurs in it neither as
 training generator nor as image set. The file holds one row for each probe and one column for each

@@ -1,4 +1,4 @@
-"""Write pictures as files, PNG in one way everywhere: the file tells nothing of its maker."""
+"""Write pictures as files, with the same PNG settings everywhere, so that a file does not reveal its maker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold directions against texts and known edits, and both against meaningless directions."""
+"""Compare directions with texts and known edits, and both with meaningless directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may read which rows: checked where the rows are handed over, not promised.
+"""Who may read which rows; checked where the rows are returned.
 
 Selection, ranking and hyperparameters may read train and val, the evaluation only test, and the
 generators that were used for a selection take no part in the evaluation of what it selected.

@@ -1,4 +1,4 @@
-"""Controls: simpler ways to choose as many columns or heads, and labels that say nothing.
+"""Controls: simpler ways to choose as many columns or heads, and permuted labels.
 
 Every function is pure and deterministic (random ones by `seed`), and sees only the rows that it is
 handed; hand over train and val rows, never test rows.

@@ -1,4 +1,4 @@
-"""Pages of the audits: what file facts and spectra alone can tell, and what stands in two splits."""
+"""Pages of the audits: what file facts and spectra alone can tell, and what occurs in two splits."""
 
 from __future__ import annotations
 
