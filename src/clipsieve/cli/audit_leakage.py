@@ -2,7 +2,7 @@
 
 Looks within and across generators and sources. A near-duplicate is a picture whose 64-bit
 perceptual hash differs in few bits; a generated image may look like the photograph of its own
-group. Whatever is found is written in full, and named in the error.
+group. All findings are written to the table, and the error names some of them.
 """
 
 from __future__ import annotations

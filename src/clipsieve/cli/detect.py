@@ -1,10 +1,11 @@
 """Judge image files with an exported detector: generated, real, or unsure.
 
 The images pass through the same decoding, preprocessing and encoder as those that it was trained
-on; an encoder whose weights differ is refused. The probability is that of *generated*, both labels
-being taken as equally common. A verdict is given only where the detector was right often enough on
-generators that it had not seen; else it is *unsure*. A file unlike the training images gets a
-warning. Prints one line per file to standard output, and the detector's own facts to standard error.
+on; an encoder with different weights is refused. The probability is that of *generated*, and it
+assumes that both labels are equally common. A verdict is given only where the detector was right
+often enough on generators that it had not seen; otherwise it is *unsure*. A file unlike the
+training images gets a warning. Prints one line per file to standard output, and the detector's own
+facts to standard error.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 For each generator: the mean accuracy of its probe (feature set all) on all other generators, and
 the largest cosine of its probe with a text. The paper reports a negative correlation on 14
-generators (section 5); so few points need an interval, an exact p value and a look at what one
-generator carries, and all three are in the file's note.
+generators (section 5). With so few points, an interval, an exact p value and the influence of each
+generator are needed, and all three are in the file's note.
 
-Two things can make such a correlation out of nothing: generators whose probes were tuned to other
-penalties, and families that differ on both sides. So rho over all generators is reported with rho
-within families, and both at the same C for all generators (a sweep). Each generator is listed with
-its C, the cosine of its probe with its residual, and how alike the probes of two halves are.
+Two confounders can produce such a correlation: probes that were tuned to different penalties, and
+families that differ in both quantities. So rho over all generators is reported with rho within
+families, and both at the same C for all generators (a sweep). Each generator is listed with its C,
+the cosine of its probe with its residual, and how alike the probes of two halves are.
 """
 
 from __future__ import annotations
