@@ -97,7 +97,7 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     page = Content(
         [
             "Mean accuracy of probes on generators that they were not trained on. The pair that"
-            " was used for a selection is left out of its evaluation, and of the baseline beside it."
+            " paid for a selection is left out of its evaluation, and of the baseline beside it."
         ],
         sections,
         notes=same_cells_note(len(seeds)),
@@ -159,7 +159,7 @@ def _as_in_the_paper(shown: pd.DataFrame, facts: Facts) -> Section:
         "As in the paper, left",
         [
             "Below each mean: its difference to all columns over the same cells. A component"
-            " search has no order, so its value is in both rows of a pair."
+            " search has no order, so its value stands in both rows of a pair."
         ],
         tables=[Table(columns, rows, spans=spans)],
     )
@@ -331,8 +331,8 @@ def _published_section(compared: pd.DataFrame, facts: Facts) -> Section:
         "Beside the paper's values",
         [
             "Tolerance: how far our interval reaches towards the paper's value, and half of"
-            " its last printed digit. It covers only our test images: the paper's splits are not"
-            " known, so a value outside is not proof of an error.",
+            " its last printed digit. It covers our test images alone: the paper's splits are not"
+            " known, so a value outside is no proof of an error.",
             "\N{DAGGER} The print leaves open which of the two off-diagonal values goes from GAN to"
             " diffusion; this is our reading.",
         ],
