@@ -1,7 +1,7 @@
 """clipsieve: from images to the tables of the paper, and past it. Reads top to bottom, in the order of the paper.
 
 Path grammar (docs/formats.md has the columns of every file):
-    results/{run}/images/{image_set}.parquet                       file facts, one row per image
+    results/{run}/images/{image_set}.parquet                       file facts, one row an image
     results/{run}/seed{seed}/splits/{image_set}.parquet            train, val or test, by group
     results/{run}/embeddings/{encoder}/{image_set}.h5              embeddings and head outputs
     results/{run}/texts/{encoder}/{texts}.h5                       text embeddings

@@ -1,9 +1,9 @@
-"""Fit the probes of one training generator on every feature set of one family.
+"""Probes of one training generator on every feature set of one family.
 
 Hyperparameters are chosen on val, the probe is refitted on train and val together, and thresholds
-are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these
-generators second (heads, in the paper) have hyperparameters and thresholds from that generator's
-train and val rows instead. Label 0 is generated, 1 is real; a logit above 0 means real.
+are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these generators
+second (heads, in the paper) have hyperparameters and thresholds from that generator's train and val
+rows instead. Label 0 is generated, 1 is real; a logit above 0 says real.
 """
 
 from __future__ import annotations

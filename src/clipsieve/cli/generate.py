@@ -1,4 +1,4 @@
-"""Make a demo generator's images from real ones, with the same names, size and PNG settings.
+"""Make a demo generator's pictures of a folder of real ones: same names, size and PNG settings.
 
 The recipe is JSON; its method is one of
   cyclegan   a real network (photo to vintage); no parameters
@@ -9,8 +9,8 @@ The recipe is JSON; its method is one of
              of the full range, default 0.08), steps (default 10)
 Networks' weights are fetched once as data, with their hash pinned.
 
-A call that was stopped is resumed by the next one: finished images are kept if the recipe, the
-seed and the real image are the same, and made again otherwise.
+A call that was stopped goes on where it was: finished pictures are kept when the recipe, the seed
+and the real picture are the same, and made anew otherwise.
 """
 
 from __future__ import annotations
