@@ -172,7 +172,7 @@ class RunResults:
         -------
         DataFrame
             float64: the index is `image_id`, one column for each training generator. Images of
-            generators that the feature set gave up to its selection are left out.
+            generators that were used to select the feature set are left out.
 
         Examples
         --------

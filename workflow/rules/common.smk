@@ -89,7 +89,7 @@ def data_root(image_set):
 
 
 def source_folder(image_set):
-    """Where an image set lies before anything is done to it."""
+    """The folder of an image set before anything is done to it."""
     return os.path.join(DATA, STUDY.entry(image_set)["folder"])
 
 
@@ -130,7 +130,7 @@ def fingerprint(wildcards):
 
 
 def scan_options(wildcards):
-    """What `clipsieve scan` is told of an image set."""
+    """The options of `clipsieve scan` for an image set."""
     image_set = wildcards.image_set
     entry = STUDY.entry(image_set)
     generated = image_set in STUDY.generators
@@ -156,7 +156,7 @@ def recipe_of(name):
 
 
 def photograph_options(wildcards):
-    """What `clipsieve photographs` is told: how many crops, out of which packages."""
+    """The options of `clipsieve photographs`: how many crops, from which packages."""
     make = STUDY.entry(wildcards.source)["make"]
     packages = ["--packages", *make["packages"]] if "packages" in make else []
     return ["--limit", make.get("limit", 0), *packages]
@@ -181,7 +181,7 @@ def sets_of_one_source(wildcards):
 
 
 def encoder_spec(wildcards):
-    """What `load_encoder` is told, as JSON: what changes an embedding and nothing else."""
+    """The specification for `load_encoder`, as JSON: only what changes an embedding."""
     entry = config["encoders"][wildcards.encoder]
     if STUDY.is_imported(wildcards.encoder):
         return json.dumps({"embeddings": entry["embeddings"]}, sort_keys=True)
@@ -226,7 +226,7 @@ def measured_embeddings(wildcards):
 
 
 def text_options(wildcards):
-    """What `clipsieve embed-texts` is told of a list of texts."""
+    """The options of `clipsieve embed-texts` for a list of texts."""
     entry = config["texts"][wildcards.texts]
     options = ["--kind", entry["kind"]]
     for key in ("file", "url", "sha256"):

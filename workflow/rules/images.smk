@@ -5,7 +5,7 @@ Required: image folders (yours, or a recipe). Provides: image tables, splits, th
 
 
 rule photographs:
-    """Cut the demo's real photographs out of Python wheels."""
+    """Cut crops from the demo's real photographs, which are in Python wheels."""
     output:
         directory(f"{DATA}/made/{{source}}"),
     log:
@@ -57,7 +57,7 @@ rule demo_images:
 
 
 rule scan:
-    """Table of an image set: one row a file, with its facts and what is wrong with it."""
+    """Table of an image set: one row per file, with its facts and its problem, if any."""
     input:
         lambda wildcards: made_folder(wildcards.image_set),
     output:
@@ -94,7 +94,7 @@ rule scan:
 if config["align"]:
 
     rule align:
-        """Re-encode an image set to the run's one size and format; its files stand below results/{run}/aligned."""
+        """Re-encode an image set to the size and format of the run; its files are below results/{run}/aligned."""
         input:
             images=f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
             files=lambda wildcards: made_folder(wildcards.image_set),
@@ -137,7 +137,7 @@ if config["align"]:
 
 
 rule split:
-    """Give each image its split, by group; the source's groups alone decide."""
+    """Assign a split to each image, by group; only the source's groups decide."""
     input:
         images="results/{run}/images/{image_set}.parquet",
         source=source_images,
@@ -168,7 +168,7 @@ rule split:
 
 
 rule manifest:
-    """Gather every image of the run, with its split under each seed."""
+    """Collect all images of the run, with their split under each seed."""
     input:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         splits=expand(
@@ -200,7 +200,7 @@ rule manifest:
 
 
 rule audit_leakage:
-    """Stop the run when a group, a file or a near-duplicate stands in two splits."""
+    """Stop the run if a group, a file or a near-duplicate occurs in two splits."""
     input:
         manifest="results/{run}/manifest.parquet",
     output:
@@ -229,7 +229,7 @@ rule audit_leakage:
 
 
 rule audit_shortcuts:
-    """Ask how far file facts and spectra alone tell generated images from real ones, before align and after."""
+    """Measure how well file facts and spectra alone separate generated from real images, before and after align."""
     input:
         manifest="results/{run}/manifest.parquet",
         originals=ORIGINALS,

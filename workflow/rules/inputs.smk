@@ -69,7 +69,7 @@ def partner_splits(wildcards):
 
 
 def partner_options(wildcards):
-    """The same as command-line options, one group a partner."""
+    """The same as command-line options, one group per partner."""
     options = []
     for val in partners(wildcards.train):
         options += ["--val-embeddings", *filled(embeddings_of(val), wildcards)]
@@ -96,7 +96,7 @@ def tune_splits(wildcards):
 
 
 def tune_options(wildcards):
-    """The same as command-line options, one group a generator."""
+    """The same as command-line options, one group per generator."""
     options = []
     for val in tuned_on(wildcards):
         options += ["--tune-embeddings", *filled(embeddings_of(val), wildcards)]
@@ -270,7 +270,7 @@ def selected_features(wildcards):
 
 
 def compared_means(wildcards):
-    """Means of the other runs that stand beside this one in the leaderboard."""
+    """Means of the other runs that are shown beside this one in the leaderboard."""
     found = {
         run: sorted(Path("results", run).glob("seed*/*/means.parquet"))
         for run in config["compare"]

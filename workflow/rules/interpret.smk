@@ -1,4 +1,4 @@
-"""What probes, residuals and heads mean, each held against what chance gives; and the geometry of embeddings.
+"""What probes, residuals and heads mean, each compared with what chance gives; and the geometry of embeddings.
 
 Required: probes, embeddings, texts, edited images. Provides: nearest texts, concepts, geometry.
 """

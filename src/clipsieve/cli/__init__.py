@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     verb = arguments[0]
     if verb not in known:
-        print(f"clipsieve: no command {verb!r}; choose one of: {', '.join(known)}", file=sys.stderr)
+        print(f"clipsieve: no command {verb!r}; one of: {', '.join(known)}", file=sys.stderr)
         return 2
     # imports leave no garbage: to look for it, meanwhile and at exit, takes a quarter of torch's time
     gc.set_threshold(100_000, 50, 100)

@@ -1,7 +1,7 @@
-"""Ask how well generated images are told from real ones by what says nothing of their content.
+"""Measure how well generated images can be told from real ones without regard to their content.
 
-A forest sees file facts alone (format, width, height, bytes per pixel, estimated JPEG quality,
-mode), the slopes of the power spectrum alone (resampling shows in them), or both. It is trained on
+A forest sees only file facts (format, width, height, bytes per pixel, estimated JPEG quality,
+mode), only the slopes of the power spectrum (which show resampling), or both. It is trained on
 the train and val images of each generator and its source, as a detector is, and tested on the test
 images of every generator; where two generators have different sources, also with the training
 generator's real images in place of the other's. Where file facts do well, a detector's score can

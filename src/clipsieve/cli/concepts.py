@@ -1,9 +1,9 @@
-"""What known edits of real images do to the embedding, and which probes and heads react to it.
+"""Measure what known edits of real images do to the embedding, and which directions react to them.
 
 The direction of an edit (blur, JPEG, ..) is the mean change of the embedding over the run's own
 real images (train and val). Its cosine with a probe says whether the edit makes real images look
 more (positive) or less (negative) generated to that probe; no text tower is needed. Each cosine is
-held against random directions and shuffled labels as in `clipsieve interpret`, corrected for the
+compared with random directions and shuffled labels as in `clipsieve interpret`, corrected for the
 number of edits.
 """
 

@@ -1,10 +1,11 @@
 """Judge image files with an exported detector: generated, real, or unsure.
 
 The images pass through the same decoding, preprocessing and encoder as those that it was trained
-on; an encoder whose weights differ is refused. The probability is that of *generated*, both labels
-being taken as equally common. A verdict is given only where the detector was right often enough on
-generators that it had not seen; else it is *unsure*. A file unlike the training images gets a
-warning. One line a file goes to standard output, the detector's own facts to standard error.
+on; an encoder with different weights is refused. The probability is that of *generated*, and it
+assumes that both labels are equally common. A verdict is given only where the detector was right
+often enough on generators that it had not seen; otherwise it is *unsure*. A file unlike the
+training images gets a warning. Prints one line per file to standard output, and the detector's own
+facts to standard error.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  clipsieve detect biggan.npz --json folder > verdicts.json"
     )
     parser.add_argument("detector", help="file of clipsieve export-detector")
-    # At least one, so that options may stand between detector and images; --describe needs none.
+    # At least one, so that options may appear between detector and images; --describe needs none.
     images = parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="image files, or folders of them"
     )

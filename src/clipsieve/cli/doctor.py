@@ -1,8 +1,8 @@
-"""What is wrong with a config, its image folders and this machine, before hours are spent.
+"""Check a config, its image folders and this machine for mistakes before a long run.
 
 Reads the config as the workflow does, looks into every image folder, tries the encoders' weights,
-and estimates disk space and time. Prints a line a finding (ok, note, WRONG) and exits 2 when
-anything is wrong.
+and estimates disk space and time. Prints one line per finding (ok, note, WRONG) and exits with
+status 2 if anything is wrong.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Images are decoded and preprocessed ahead of the forward pass, in memory that does not grow with
 the set. Finished parts are kept in --shards, found by the sha256 of each image: a run that was
-killed goes on where it stopped and ends with the same file, and images added to a set are the only
-ones embedded. Images with a problem are left out, each with a row in --problems.
+killed resumes where it stopped and ends with the same file, and if images are added to a set, only
+these are embedded. Images with a problem are left out, each with a row in --problems.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Embed a list of texts with an encoder's text tower.
 
 The list is the tokenizer's whole vocabulary (each token decoded and written as a prompt), the
-phrases that ship with this package, a file with one text a line, or such a file fetched from an
+phrases that ship with this package, a file with one text per line, or such a file fetched from an
 address with its hash pinned and its licence accepted. Near-duplicates are marked, not dropped.
 Where no text tower can be had, names and vectors that were made elsewhere are taken over.
 """

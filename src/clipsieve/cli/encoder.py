@@ -1,6 +1,6 @@
-"""What an encoder's attention heads write: the maps from cached head outputs to other spaces.
+"""Write the maps from an encoder's cached head outputs to other spaces.
 
-Checks the encoder on the way: weights, activation, and that its parts rebuild its embedding.
+Also checks the encoder: its weights, its activation, and that its parts rebuild its embedding.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Every number of an encoder and seed, from the scores of finished probes: nothing is refitted.
+"""Compute all statistics of an encoder and seed from finished scores; nothing is refitted.
 
 Metrics of every cell of every transfer matrix with intervals; means over all cells, by families,
 sources and time, with the paired difference to the baseline over the same cells, its p value and
-Holm's correction; ranks of the selected sets among their controls; the optimism of the search; each
-family over all search pairs; ranks of feature sets over test generators.
+Holm's correction; ranks of the selected sets among their controls; the optimism of the search;
+each family over all search pairs; ranks of feature sets over test generators.
 
 Intervals over photographs come from resamples of groups (photographs, prompts), the same for every
-cell and feature set: what other test images would have given for these probes and generators.
-Intervals over generators, beside them, say what other generators would have given. The spread over
-seeds, in the leaderboard, says what other training images would have changed.
+cell and feature set. They describe the variation with other test images, for these probes and
+generators. Intervals over generators describe the variation with other generators. The spread over
+seeds, in the leaderboard, describes the variation with other training images.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Pack finished probes into one file that judges single images.
+"""Export finished probes as one file that judges single images.
 
-The detector is the probe of one feature set trained on one generator, or several of them whose
-mean logit is judged. Its probability, its band of *unsure* and the accuracy that it reports of
-itself come from test images of generators that it was not trained on. The file says what it was
-trained on, so `clipsieve detect` can warn about images of another kind.
+The detector is the probe of one feature set trained on one generator, or several such probes whose
+mean logit is judged. Its probability, its band of *unsure* and its expected accuracy come from
+test images of generators that it was not trained on. The file says what it was trained on, so
+`clipsieve detect` can warn about images of another kind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Show the test images that each probe of an encoder is surest of, right and wrong, as one page.
+"""Make a page of the test images on which each probe is most confident, correct and incorrect.
 
-The thumbnails stand in the page itself, so that it can be sent or kept alone. Size and file facts
-stand under each image.
+The thumbnails are part of the page, so that it can be sent or kept on its own. Size and file facts
+are shown under each image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nearest and farthest texts of probes, residuals and heads, each held against what chance gives.
+"""Find the nearest and farthest texts of probes, residuals and heads, and compare them with chance.
 
 A probe's direction is the one that raises the probability of *generated*. Every cosine comes with a
 z-score and a p value against random directions with the embeddings' covariance and, where there are

@@ -1,4 +1,4 @@
-"""One manifest of a run: every image of every image set, with its split under each seed."""
+"""Write one manifest of a run: every image of every image set, with its split under each seed."""
 
 from __future__ import annotations
 

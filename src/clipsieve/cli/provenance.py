@@ -1,4 +1,4 @@
-"""Record what made a finished run: config, versions, commit, weights, machine, times, file hashes.
+"""Record what a finished run was made from: config, versions, commit, weights, machine and hashes.
 
 Every result file is listed with its sha256; logs, benchmarks and hidden files are not results.
 `clipsieve verify` checks a run against the record.

@@ -1,8 +1,8 @@
-"""Head ranking: how well a probe on one attention head's output transfers to other generators.
+"""Rank attention heads by how well a probe on each head transfers to other generators.
 
 Trains a probe on every head's output over one generator's train rows and scores it on each other
-generator's train and val rows less every group trained on (paper, section 4). Test rows are never
-read.
+generator's train and val rows, without the groups trained on (paper, section 4). Test rows are
+never read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Every metric under every perturbation of the test images, with intervals.
+"""Compute every metric under every perturbation of the test images, with intervals.
 
-Reads scores alone. Each perturbation is evaluated like the clean images, over all cells off the
+Reads only scores. Each perturbation is evaluated like the clean images, over all cells off the
 diagonal; the clean scores are first cut down to the images that were perturbed, so both are about
 the same images.
 """

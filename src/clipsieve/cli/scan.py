@@ -1,12 +1,12 @@
-"""Write the table of an image set: one row a file, with its label, group and file facts.
+"""Write the table of an image set: one row per file, with its label, group and file facts.
 
 An image set is a source of real photographs (label 1) or the output of one generator (label 0).
-No file is dropped without a row: what can't be used has the reason in the column `problem`. Hidden
-files are passed over. The set's folder may hold one class (layout plain) or both:
+Every file has a row: if it can't be used, the column `problem` gives the reason. Hidden files are
+skipped. The set's folder may hold one class (layout plain) or both:
   plain       every file below the folder
   wang2020    [class/]0_real and [class/]1_fake
   real_fake   real and fake
-  ai_nature   nature and ai (as GenImage has it)
+  ai_nature   nature and ai (as in GenImage)
 A CSV (--metadata) may give groups and classes: columns path (or image_path, file_name), group,
 target (or label).
 """

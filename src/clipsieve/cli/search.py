@@ -1,8 +1,8 @@
-"""Greedy component search in one direction: which columns to remove so that a probe transfers.
+"""Search greedily, in one direction of a pair, for columns whose removal makes a probe transfer.
 
-Trains on one generator's train rows, scores on another generator's train and val rows less every
-group trained on, and removes one column a step until one is left. The list is the one that
-converged refits at every candidate would give; each step says how it was proved. Test rows are
+Trains on one generator's train rows, scores on another generator's train and val rows without the
+groups trained on, and removes one column per step until one is left. The list is the one that
+converged refits of every candidate would give; each step records how it was proved. Test rows are
 never read.
 """
 

@@ -1,7 +1,7 @@
-"""Feature sets of one family: from searches, rankings or a seed to lists of columns or heads.
+"""Make the feature sets of one family: lists of columns or heads from searches, rankings or a seed.
 
-What a family is made from, and which settings it takes, is said by its record (clipsieve.families)
-and below; all other options must be left out. Test rows are never read.
+The inputs and settings of each family are listed below and in its record (clipsieve.families); all
+other options must be left out. Test rows are never read.
 """
 
 from __future__ import annotations

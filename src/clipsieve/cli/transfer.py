@@ -1,9 +1,9 @@
-"""Logits of finished probes on every test image: all metrics and galleries are made from them.
+"""Compute the logits of finished probes on all test images, from which all metrics are made.
 
-Applies, never fits. A generator that a feature set gave up to its selection occurs in it neither as
-training generator nor as image set. The file holds one row for each probe and one column for each
-image, with what later commands need to know of them: the source and family of each generator, and
-the group and label of each image.
+Nothing is fitted. A generator that was used to select a feature set occurs in it neither as
+training generator nor as image set. The file holds one row per probe and one column per image,
+with the facts that later commands need: the source and family of each generator, and the group and
+label of each image.
 """
 
 from __future__ import annotations

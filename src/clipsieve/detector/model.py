@@ -1,4 +1,4 @@
-"""A detector that stands alone: finished probes of one feature set with all that judging needs.
+"""A self-contained detector: finished probes of one feature set with all that judging needs.
 
 One file (npz without pickle) holds the probes' numbers and a JSON description: encoder and the
 sha256 of its weights, label meaning, threshold, calibration, band of abstention, what the training
@@ -169,7 +169,7 @@ def read_detector(path: str | os.PathLike[str]) -> Detector:
     Raises
     ------
     UserError
-        The file is missing, is no detector, or of another format version.
+        The file is missing, is not a detector, or has another format version.
     """
     from clipsieve.io.probes import opened_npz, unpack
 

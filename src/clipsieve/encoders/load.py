@@ -237,7 +237,7 @@ def _weights_file(weights: str) -> Path:
 
 
 def _is_image_tower(path: Path) -> bool:
-    """Say whether a safetensors file holds an image tower alone."""
+    """Say whether a safetensors file holds only an image tower."""
     if path.suffix != ".safetensors":
         return False
     from safetensors import SafetensorError, safe_open

@@ -3,7 +3,7 @@
 The modules and parameters are open_clip's own, untouched. Attention goes through PyTorch's fused
 kernel, so no attention map is ever in memory; the context of the CLS query before the output
 projection is the d_head numbers a head. The last block needs queries, projection and MLP for the
-CLS token alone (unless every token is pooled), which pays for the copies: the pass with head
+CLS token only (unless every token is pooled), which pays for the copies: the pass with head
 outputs is not slower than `encode_image`.
 """
 

@@ -104,7 +104,7 @@ class Comparer:
 
         The p value is the permutation p of its rank where the control was drawn many times, and
         that of the paired sign-flip test where there is one draw. There is none where the probes of
-        the two were not tuned `alike`: a better grid alone could then make the rank.
+        the two were not tuned `alike`: a better grid could by itself explain the rank.
         """
         rows = []
         compared = self._difference(mine, draws[0], 0, single=len(draws) == 1)

@@ -121,7 +121,7 @@ def evaluate(
     Raises
     ------
     UserError
-        A feature set is unknown; a generator given up to a selection takes part in its evaluation;
+        A feature set is unknown; a generator that was used for a selection takes part in its evaluation;
         scores are missing; the baseline ``all`` is.
     """
     import pandas as pd
@@ -176,7 +176,7 @@ def _across(matrix: Matrix | None, pair: str, m: int) -> float:
 
 
 class _Evaluation:
-    """What every feature set of a run is held against."""
+    """What every feature set of a run is compared with."""
 
     def __init__(
         self,

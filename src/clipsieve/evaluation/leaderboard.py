@@ -48,12 +48,12 @@ def leaderboard(means: pd.DataFrame, selections: Selections) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a metric, encoder and feature set, over all cells off the diagonal.
+        One row per metric, encoder and feature set, over all cells off the diagonal.
 
     Notes
     -----
     Each selection leaves out other generators, so means are over different cells and cannot be
-    ranked as they stand. Rows are ranked by ``value_on_all_cells``: the baseline's mean over all
+    ranked by their values. Rows are ranked by ``value_on_all_cells``: the baseline's mean over all
     cells of the run and encoder, plus the paired difference to it over the set's own cells. Within
     an encoder that is the order of the differences. AUC and balanced accuracy come first:
     with classes of unequal size accuracy rewards an answer that never changes. The calibration

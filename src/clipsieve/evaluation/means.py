@@ -217,7 +217,7 @@ def mean_over_cells(
 
 
 def restricted(matrix: Matrix, train: list[str], test: list[str]) -> Matrix | None:
-    """Give the matrix with these rows and columns alone, or None when it lacks one of them."""
+    """Return the matrix with only these rows and columns, or None if it lacks one of them."""
     if not (set(train) <= set(matrix.train) and set(test) <= set(matrix.test)):
         return None
     rows = [matrix.train.index(name) for name in train]

@@ -34,7 +34,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Member:
-    """The feature set of one pair and what it is held against.
+    """The feature set of one pair and what it is compared with.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def pair_table(
     Returns
     -------
     DataFrame
-        One row a family with two pairs or more, what it is held against (the baseline's id, or a
+        One row per family with two pairs or more, what it is compared with (the baseline's id, or a
         family of controls), group of cells that every pair has, and metric.
 
     Notes
@@ -249,7 +249,7 @@ def _over_pairs(
 ) -> Deletions | None:
     """Maps for a weighted mean of means over cells, of the pairs' cells one after the other.
 
-    A generator is left out of every pair's cells at once. The cells' noise is told by the average of
+    A generator is left out of every pair's cells at once. The cells' noise is estimated from the average of
     each cell over the pairs that have it.
     """
     whole = deletions(every)

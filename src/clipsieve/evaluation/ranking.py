@@ -74,7 +74,7 @@ def rank_methods(values: Array, *, less: bool = False, alpha: float = 0.05) -> R
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
     blocks, k = values.shape
-    # what differs by rounding alone is tied
+    # what differs only by rounding is tied
     ranks = rankdata(np.round(values if less else -values, 12), axis=1)
     statistic = p = float("nan")
     if k >= 3 and blocks >= 2 and (ranks != ranks[:, :1]).any():
@@ -99,7 +99,7 @@ def ranking_table(by_set: Mapping[str, Sequence[Means]]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a comparison, metric and feature set. A comparison is a search pair (both orders
+        One row per comparison, metric and feature set. A comparison is a search pair (both orders
         together): what was selected on it and its controls, beside the sets that were selected on
         no pair; or ``every pair``: all sets, over the generators that no pair took.
         ``best_told_apart``: whether the set with the best average rank is better by the critical

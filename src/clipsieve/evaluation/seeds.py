@@ -38,7 +38,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a run, encoder, feature set, group of cells and metric, in the order of appearance,
+        One row per run, encoder, feature set, group of cells and metric, in the order of appearance,
         with the columns of means that are there, ``value_sd`` (spread over seeds, NaN for one) and
         ``seeds``. A row of one seed is that seed's own.
 
@@ -52,9 +52,9 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     Of J seeds with the test share r of the images, an interval over photographs, training images
     and splits is the mean -+ t(J - 1) * sqrt((1 / J + r / (1 - r)) s^2), s the seeds' standard
     deviation (Nadeau and Bengio 2003): test sets overlap, so J seeds are fewer than J samples. It is
-    never shorter than what the photographs alone leave open, sqrt((1 - r) / J + r) of the seeds'
+    never shorter than the uncertainty from photographs only, sqrt((1 - r) / J + r) of the seeds'
     own intervals. The interval over generators keeps its mean squared standard error: other seeds
-    are no other generators. The worst test generator is that of the least favourable seed.
+    are not other generators. The worst test generator is that of the least favourable seed.
     """
     keys = [key for key in KEYS if key in table.columns]
     groups = table.groupby(keys, sort=False, dropna=False)

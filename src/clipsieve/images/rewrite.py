@@ -97,7 +97,7 @@ def rewrite(
 def _stems(paths: pd.Series) -> dict[str, str]:
     """Path of each original -> that of its copy without the new ending.
 
-    It is the path without the ending of its format; of originals that differ in their ending alone
+    It is the path without the ending of its format; of originals that differ only in their ending
     (``7.jpg`` and ``7.png``), the whole path.
     """
     short = {str(path): without_ending(str(path)) for path in paths}

@@ -1,4 +1,4 @@
-"""The table of an image set: one row a file, whatever became of it."""
+"""The table of an image set: one row per file, usable or not."""
 
 from __future__ import annotations
 

@@ -141,6 +141,9 @@ PAIRS = table(
     (FLOAT, "value against_value difference difference_low difference_high p p_holm"),
     (FLOAT, f"sd_between_pairs better {_OVER_GENERATORS} generators_p_holm"),
     (FLOAT, "generators_se generators_freedom rank draws"),
+    needed="family against cells metric pairs value against_value difference difference_low"
+    " difference_high p p_holm sd_between_pairs better generators_low generators_high"
+    " generators_p generators_p_holm rank draws",
 )
 RANKING = table(
     *_WHOSE,
@@ -149,6 +152,8 @@ RANKING = table(
     (INT, "sets generators n_cells"),
     (FLOAT, "friedman friedman_p critical_difference"),
     (BOOL, "best_told_apart"),
+    needed="comparison feature_set metric average_rank sets generators n_cells friedman_p"
+    " critical_difference best_told_apart",
 )
 ROBUSTNESS = table(
     *_WHOSE,

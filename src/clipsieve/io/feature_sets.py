@@ -1,4 +1,4 @@
-"""Feature sets: which columns a probe sees, where they were selected, and who paid for the selection."""
+"""Feature sets: which columns a probe sees, where they were selected, and which generators were used for it."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
     Raises
     ------
     ValueError
-        There is no probe, or the split of the images is not said.
+        There is no probe, or the split of the images is not given.
     """
     ordered = sorted(scores.scores, key=lambda one: (one.feature_set, one.draw))
     if not ordered:
@@ -152,7 +152,7 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
     shape = (len(probes), len(scores.images.label))
     rows = max(1, min(shape[0], _CHUNK // max(1, shape[1])))
     with replacing(path) as temporary, hdf5.create(temporary) as file:
-        # `hdf5.numbers` refuses the NaN that stands for an image to which a probe was not applied
+        # `hdf5.numbers` refuses the NaN that marks an image to which a probe was not applied
         hdf5.dataset(file, "logits", shape, np.float64, (rows, shape[1]))
         start = 0
         for one in ordered:

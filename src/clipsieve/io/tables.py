@@ -74,7 +74,7 @@ def read_table(
 
 
 def read_note(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the note of a parquet table alone, {} where there is none."""
+    """Read only the note of a parquet table, {} where there is none."""
     import pyarrow.parquet as pq
 
     return note_of(pq.read_schema(path))

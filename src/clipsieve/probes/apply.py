@@ -28,17 +28,17 @@ def apply_probes(
     rows
         Test rows of one image set.
     excluded
-        Feature set -> generators given up to its selection.
+        Feature set -> generators that were used for its selection.
 
     Returns
     -------
     float64 [len(probes), len(rows)]
-        Logits, large = real; a row of NaN where the probe's feature set gave up the image set.
+        Logits, large = real; a row of NaN where the image set was used to select the probe's feature set.
 
     Raises
     ------
     RoleError
-        A row isn't a test row, or a probe was trained on a generator its feature set gave up.
+        A row isn't a test row, or a probe was trained on a generator that was used to select its feature set.
     UserError
         A logit is not a finite number.
     """
@@ -91,7 +91,7 @@ def score_images(
     image_sets
         Test rows of each image set, real ones too; taken one at a time.
     excluded
-        Feature set -> generators given up to its selection.
+        Feature set -> generators that were used for its selection.
     sources, families
         Source and family of each generator.
     encoder, seed, run

@@ -156,7 +156,7 @@ def minimise(
         while True:
             w_next = w - scale * move
             q_next, value_next = evaluate(w_next)
-            # Rounding alone may raise the objective once the decrement is tiny.
+            # Rounding may raise the objective once the decrement is tiny.
             slack = 1e-12 * (1.0 + value)
             if value_next <= value - 1e-4 * scale * decrement**2 + slack or scale < 1e-9:
                 break

@@ -142,7 +142,7 @@ def fit_nearest_mean(
     ----------
     X_train, X_val : [n, D].
     y_train, y_val : [n]. 0 = generated, 1 = real.
-    score, groups : as `fit_probe`; they bear on the thresholds alone.
+    score, groups : as `fit_probe`; they affect only the thresholds.
 
     Raises
     ------

@@ -244,7 +244,7 @@ TABLES = by_name(
         ),
         Result(
             "leakage",
-            "Leakage audit: images and groups that stand in two splits",
+            "Leakage audit: images and groups that occur in two splits",
             AUDITS,
             "tables.audits:leakage_page",
             inputs=("leakage", "manifest"),

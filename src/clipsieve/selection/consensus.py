@@ -102,7 +102,7 @@ def consensus_elimination(
     domain : [n]
         The generator of a generated row, the source of a real one.
     group : [n], optional
-        Rows of one group never stand on both sides of a round; each row is its own by default.
+        Rows of one group are never on both sides of a round; each row is its own by default.
         Groups that both sides want (real images, mostly) are dealt to them in equal parts.
     C : float, default 1.0
         Inverse penalty of the refits, weights adding up to the number of training rows.
@@ -259,7 +259,7 @@ def dealt(names: Sequence[str], parts: int, seed: int) -> list[list[str]]:
 
 
 def ticket(seed: int, name: str) -> str:
-    """Return a draw that depends on the seed and the name alone."""
+    """Return a draw that depends only on the seed and the name."""
     return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
 
 

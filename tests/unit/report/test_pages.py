@@ -237,7 +237,7 @@ def test_cells_page_shows_interval_and_n_and_what_was_given_up(paper):
     assert not set(table["feature_set"]) & drawn
     # In each of five pairs' matrices 14 * 14 - 12 * 12 cells are given up, in both encoders, for
     # components, with intercept, residual and Fisher; 27 for the validation generator of heads.
-    assert html.count('title="given up to the selection"') == 2 * (4 * 5 * 52 + 10 * 27)
+    assert html.count('title="used for the selection"') == 2 * (4 * 5 * 52 + 10 * 27)
     assert "n 90" in html
 
 
@@ -315,7 +315,7 @@ def test_a_leak_is_an_alert_with_both_images(demo, tmp_path):
     inputs = {"leakage": [path], "manifest": demo.inputs["manifest"]}
     csv, html = build_table("leakage", inputs, facts_of(demo))
     text, _ = read_page(html)
-    assert "1 pair of images stands in two splits" in text
+    assert "1 pair of images occurs in two splits" in text
     assert "a/1.png train" in text
     assert "b/2.png test" in text
     assert pd.read_csv(StringIO(csv))["distance"].tolist() == [3.0]

@@ -60,7 +60,7 @@ def same_cells_note(seeds: int, means: pd.DataFrame | None = None) -> list[str]:
         " generator. “Over photographs” says what other photographs or prompts could have given for"
         " these same generators (a bootstrap by group); it is the narrower of the two.",
         "Δ: the difference to the probe on all columns (with an intercept where the set has one)"
-        " over the same cells. Generators given up to a selection are in neither, so the baseline"
+        " over the same cells. Generators used for a selection are in neither, so the baseline"
         " differs from row to row. p (Holm): corrected over all rows of the metric. In colour: told"
         " from 0 over generators, by both the interval and p of at most 0.05. “Better on k of n”"
         " counts test generators.",
@@ -311,7 +311,7 @@ def cells_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
         " accuracy its interval"
         + (" (spread over seeds)" if len(seeds) > 1 else "")
         + "; n is in the tip of the pointer. Dashed: tested on the generator trained on, not"
-        " counted in any mean. Hatched: given up to the selection.",
+        " counted in any mean. Hatched: used for the selection.",
         "The CSV file beside this page holds every metric"
         + (
             f"; controls drawn many times ({', '.join(sorted({families.family_of(f) for f in many}))}) are"
@@ -344,7 +344,7 @@ def _matrix(
         for test in everyone:
             found = records.get((train, test))
             if found is None:
-                reason = "given up to the selection" if given & {train, test} else "not run"
+                reason = "used for the selection" if given & {train, test} else "not run"
                 row.append(Cell(css="given" if given & {train, test} else "quiet", tip=reason))
                 continue
             sub = (

@@ -85,10 +85,10 @@ def _words(inputs: Inputs, facts: Facts, kinds: tuple[str, ...]) -> tuple[Conten
         " selected head, projected into the joint space of images and texts."
     ]
     notes = [
-        "z: how many standard deviations the cosine stands from those of this text with random"
+        "z: how many standard deviations the cosine is from those of this text with random"
         " directions of the embeddings' covariance. p, in the tip of the pointer: the share of"
         " random directions whose own nearest text is at least as near.",
-        "A grey text marked “within null” is no nearer than the nearest text of a meaningless"
+        "A grey text marked “within null” is not nearer than the nearest text of a meaningless"
         " direction (random, or a probe on shuffled labels): it says nothing of the generator. The marks"
         " are corrected over all directions of a list (Benjamini and Hochberg).",
     ]
@@ -105,7 +105,7 @@ def _words(inputs: Inputs, facts: Facts, kinds: tuple[str, ...]) -> tuple[Conten
     if table["seed"].nunique() > 1:
         notes.append(
             "The page shows the first seed; “seeds” says under how many of the run's seeds the same"
-            f" text stands among the first {SHOWN}. The CSV file holds every seed."
+            f" text is among the first {SHOWN}. The CSV file holds every seed."
         )
     page = Content(
         lead,

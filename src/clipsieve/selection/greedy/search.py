@@ -64,7 +64,7 @@ class GreedyResult:
         Whether `ties` is the number itself. On a long plateau it often is not, unless `count_ties`:
         most candidates are ruled out by their log-loss, whether or not their score is the best.
     certified : str [steps]
-        How the step was proved: "bound" (error bounds alone), "refined" (some candidates were
+        How the step was proved: "bound" (error bounds only), "refined" (some candidates were
         refitted further), "tie_rule" (equal at machine precision; the lowest index went).
     log_losses : float64 [steps]
         Mean log-loss in nats on the scoring rows after each removal (the mean over scored generators
