@@ -9,13 +9,15 @@ Add one for each new rule about which rows a stage may see, and for each new sta
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "src/clipsieve"
@@ -477,20 +479,36 @@ def copied(folder: Path) -> Path:
     return Path(shutil.copytree(ROOT / PACKAGE, folder / "clipsieve"))
 
 
-def pytest(source: Path, tests: tuple[str, ...]) -> int:
-    """Run unit tests on a copy of the source; return pytest's exit status (1: some failed)."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(source.parent), str(ROOT)]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    paths = [str(ROOT / "tests/unit" / test) for test in tests]
-    done = subprocess.run(
-        [*command, *paths], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    return done.returncode
+def import_libraries() -> None:
+    """Import what nearly every test needs, once for all forked children; nothing of the package."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in ("h5py", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.ensemble"):
+        importlib.import_module(name)
+
+
+def status_of(source: Path, tests: tuple[str, ...]) -> int:
+    """Run unit tests on a copy of the source, in a forked child; return pytest's exit status.
+
+    1 means that a test failed, 0 that all passed.
+    """
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = 70
+    try:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 1)
+            os.dup2(nothing.fileno(), 2)
+        sys.dont_write_bytecode = True
+        sys.path[:0] = [str(source.parent), str(ROOT)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
+        os.chdir(ROOT)
+        paths = [str(ROOT / "tests/unit" / test) for test in tests]
+        status = int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *paths]))
+        if Path(sys.modules["clipsieve"].__file__ or "").parent != source:
+            status = 71  # another copy was tested
+    finally:
+        os._exit(status)
 
 
 def tried(mutation: Mutation, source: Path) -> str:
@@ -501,7 +519,7 @@ def tried(mutation: Mutation, source: Path) -> str:
         return f"BROKEN: its text occurs {text.count(mutation.old)} times in {mutation.file}"
     try:
         path.write_text(text.replace(mutation.old, mutation.new))
-        status = pytest(source, mutation.tests)
+        status = status_of(source, mutation.tests)
     finally:
         path.write_text(text)
     if status == 0:
@@ -512,6 +530,7 @@ def tried(mutation: Mutation, source: Path) -> str:
 def main(words: list[str]) -> int:
     """Try every mistake whose name or file has one of the words; return 1 unless all are caught."""
     chosen = [m for m in MUTATIONS if not words or any(w in f"{m.name} {m.file}" for w in words)]
+    import_libraries()
     with tempfile.TemporaryDirectory() as folder:
         source = copied(Path(folder))
         passes: dict[tuple[str, ...], bool] = {}
@@ -519,7 +538,7 @@ def main(words: list[str]) -> int:
         for mutation in chosen:
             tests = mutation.tests
             if tests not in passes:
-                passes[tests] = pytest(source, tests) == 0
+                passes[tests] = status_of(source, tests) == 0
             found.append(
                 tried(mutation, source)
                 if passes[tests]
