@@ -9,7 +9,7 @@ CONFIG := $(if $(SMALL),config/demo-small.yaml,config.yaml)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test check unit workflow slurm bench paper-shape lock clean
+.PHONY: help setup demo test check unit workflow slurm mutations bench paper-shape lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ workflow: setup ## run the tests of whole runs
 
 slurm: setup ## run the tests on a real one-node Slurm
 	$(BIN)/pytest tests/slurm
+
+mutations: setup ## whether the unit tests notice small mistakes in the source
+	$(BIN)/python tests/mutations.py
 
 bench: setup ## measure what docs/performance.md reports
 	$(BIN)/python -m bench

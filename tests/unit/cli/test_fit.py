@@ -10,9 +10,11 @@ import pytest
 from clipsieve.cli import main
 from clipsieve.io.dataset import read_rows
 from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
+from clipsieve.io.files import seed_of
 from clipsieve.io.probes import StoredProbe, read_probes
 from clipsieve.probes import TuneRows, fit_probe
 from clipsieve.probes.features import features_of
+from clipsieve.selection.filters import shuffled_labels
 from tests.helpers.data_sets import write_image_set
 
 HEADS = [[1, 2], [0, 1]]
@@ -171,3 +173,30 @@ def test_draws_fitted_together_are_those_fitted_one_by_one(files, tmp_path, fami
         assert one.params["C"] == probe.params["C"]
         np.testing.assert_allclose(one.coef, probe.coef, atol=1e-8)
         assert one.facts == probe.facts
+
+
+def test_a_generator_that_the_selection_was_given_has_no_probe(files, tmp_path):
+    sets = [heads_of(("a", "b")), FeatureSet("all", "all")]
+    assert [probe.feature_set for probe in fit(files, tmp_path, sets, "b")] == ["all"]
+
+
+def test_labels_are_shuffled_within_groups_anew_for_each_draw(files, tmp_path):
+    """Every group holds one real and one generated image, and so it does after the shuffle."""
+    many = FeatureSet("shuffled", "shuffled", shuffle=True, draws=(None,) * 3)
+    probes = fit(files, tmp_path, [many], "a", "--grid", "fast", "--seed", "4")
+    train, val = read(files, "a", "train"), read(files, "a", "val")
+    assert all((train.group == group).sum() == 2 for group in train.group)
+    for draw, probe in enumerate(probes):
+        labels = []
+        for rows in (train, val):
+            options = {"seed": seed_of(4, draw, "a"), "groups": rows.group}
+            labels.append(shuffled_labels(rows.label, 1, **options)[0])
+            per_group = [labels[-1][rows.group == group].tolist() for group in set(rows.group)]
+            assert {tuple(sorted(both)) for both in per_group} == {(0, 1)}
+        expected = fit_probe(
+            train.embedding, labels[0], val.embedding, labels[1],
+            grid="fast", groups=(train.group, val.group),
+        )  # fmt: skip
+        assert probe.params["C"] == expected.params["C"]
+        np.testing.assert_allclose(probe.coef, expected.coef, atol=1e-8)
+    assert not np.allclose(probes[0].coef, probes[1].coef)

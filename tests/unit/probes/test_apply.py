@@ -13,6 +13,8 @@ from clipsieve.cli import main
 from clipsieve.io.dataset import read_rows
 from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
 from clipsieve.io.probes import StoredProbe, write_probes
+from clipsieve.io.roles import RoleError
+from clipsieve.probes.apply import apply_probes
 from tests.helpers.data_sets import write_image_set
 from tests.helpers.score_files import read_score_table
 
@@ -124,3 +126,11 @@ def test_a_logit_that_is_no_number_is_refused(run, capsys) -> None:
     write_probes(folder / "probes/one.npz", [wrong])
     assert transfer(folder) == 2
     assert "by the probe of all trained on one is not a finite number" in capsys.readouterr().err
+
+
+def test_rows_of_another_split_are_refused_by_the_function_too(run) -> None:
+    folder, probes = run
+    files = ([folder / "embeddings/two.h5"], [folder / "splits/two.parquet"])
+    rows = read_rows(*files, ("val", "test"), "test")
+    with pytest.raises(RoleError, match="may read only test rows, was handed 10 of 'val'"):
+        apply_probes(probes[1:3], rows, {"all": (), "components/one--two": ()})
