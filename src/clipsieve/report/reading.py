@@ -44,7 +44,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "optimism": (
         *("feature_set", "score_on_search_pair", "score_on_the_rest"),
-        *("baseline_on_search_pair", "baseline_on_the_rest", "n_cells"),
+        *("baseline_on_search_pair", "baseline_on_the_rest", "winners_curse", "shift", "n_cells"),
     ),
     "searches": ("step", "removed", "score", "ties", "left"),
     "features": ("feature_set", "family", "draws"),

@@ -171,3 +171,22 @@ def test_draws_fitted_together_are_those_fitted_one_by_one(files, tmp_path, fami
         assert one.params["C"] == probe.params["C"]
         np.testing.assert_allclose(one.coef, probe.coef, atol=1e-8)
         assert one.facts == probe.facts
+
+
+def test_own_pair_fits_the_generators_that_the_selection_was_given_and_no_other(files, tmp_path):
+    pair = ("a", "b")
+    sets = [
+        FeatureSet("all", "all"),
+        FeatureSet("components/a--b", "components", pair, draws=([0, 2],), excluded=pair),
+        FeatureSet("components/b--c", "components", ("b", "c"), draws=([1],), excluded=("b", "c")),
+    ]
+    plain = fit(files, tmp_path, sets, "a")
+    assert [probe.feature_set for probe in plain] == ["all", "components/b--c"]
+    (own,) = fit(files, tmp_path, sets, "a", "--own-pair")
+    assert own.feature_set == "components/a--b"
+    # the same fit as that of a set that gave up no generator
+    (free,) = fit(
+        files, tmp_path, [FeatureSet("components/a--b", "components", draws=([0, 2],))], "a"
+    )
+    np.testing.assert_array_equal(own.coef, free.coef)
+    assert own.params == free.params

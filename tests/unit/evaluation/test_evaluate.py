@@ -370,10 +370,10 @@ def test_optimism_divides_into_winners_curse_and_shift(run, tmp_path) -> None:
     """Probes of the pair on the pair's own test images, which no other table may read."""
     folder, scores = run
     own = score_rows("components/a--c", 1, 0.75, ("b", "d", "e"))
-    write_table(own, tmp_path / "own.parquet")
+    write_scores(tmp_path / "own.h5", own)
     for name in ("features", "searches", "scores"):
         (tmp_path / name).symlink_to(folder / name)
-    assert evaluate(tmp_path, "--own-pair", str(tmp_path / "own.parquet")) == 0
+    assert evaluate(tmp_path, "--own-pair", str(tmp_path / "own.h5")) == 0
 
     def across(rows: pd.DataFrame) -> float:
         found = []
