@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipsieve import families
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.seeds import over_seeds as seeds_together
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import leading, rows_of, verdict, with_kinds
 from clipsieve.report.html.page import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 def overview_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the overview; its table holds the headline metrics of every feature set over all pairs."""
     means = inputs["means"]
-    shown = seeds_together(means)
+    shown = with_clean(seeds_together(means))
     shown = shown[shown["metric"].isin(HEADLINE) & (shown["cells"] == "all")]
     means = means[means["metric"].isin(HEADLINE) & (means["cells"] == "all")]
     joint = together(inputs["pairs"]) if "pairs" in inputs and len(inputs["pairs"]) else None
