@@ -21,6 +21,7 @@ from clipsieve.report.published import published
 from clipsieve.report.reading import origin
 from tests.helpers.html_reader import read_page
 from tests.helpers.report_inputs import facts_of, make_run
+from tests.helpers.score_files import read_score_table
 
 
 @pytest.fixture(scope="module")
@@ -524,3 +525,19 @@ def test_the_papers_phrases_are_said_to_be_absent_where_the_list_is(paper):
     assert "of the paper's 5 texts are among ours" not in text
     words, _ = read_page(build(paper, "table3")[1])
     assert "of the paper's 5 texts are among ours" in words
+
+
+def test_errors_by_size_are_shares_of_wrong_answers(demo):
+    table, _ = build(demo, "errors_by_size")
+    manifest = pd.read_parquet(demo.inputs["manifest"][0]).set_index("image_id")
+    path = next(p for p in demo.inputs["scores"] if "clip_b16" in p.parts and "seed1" in p.parts)
+    right, wrong = 0, 0
+    for row in read_score_table(path).to_dict("records"):
+        size = manifest.loc[row["image_id"], ["width", "height"]].max()
+        if row["label"] == 0 and 128 < size <= 256 and row["train"] != row["generator"]:
+            right += row["logit"] <= 0
+            wrong += row["logit"] > 0
+    mine = table[(table["encoder"] == "clip_b16") & (table["seed"] == 1) & ~table["real"]]
+    mine = mine[mine["size"] == "129 to 256"]
+    assert mine["error"].iloc[0] == pytest.approx(wrong / (right + wrong))
+    assert mine["groups"].iloc[0] == 6

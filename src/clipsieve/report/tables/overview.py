@@ -29,6 +29,7 @@ from clipsieve.report.tables.transfer import (
     chance_sentence,
     headline_rows,
     lacks_generators,
+    listed,
     same_cells_note,
 )
 
@@ -145,8 +146,8 @@ def _beyond_chance(base: Mapping[str, Mapping[str, Any]]) -> str:
     level = f"{RECORDS[next(iter(known))].chance_level():g}"
     if not above:
         return f"On other generators that is not told from chance ({level})."
-    text = f"On other generators, too, {' and '.join(above)} would be above chance ({level})"
-    return f"{text}; of {' and '.join(rest)} that cannot be said." if rest else f"{text}."
+    text = f"On other generators, too, {listed(above)} would be above chance ({level})"
+    return f"{text}; of {listed(rest)} that cannot be said." if rest else f"{text}."
 
 
 def _what_helps(family: str, mine: pd.DataFrame, pairs: pd.DataFrame | None) -> str:

@@ -59,7 +59,7 @@ def same_cells_note(seeds: int, means: pd.DataFrame | None = None) -> list[str]:
         "“Over generators” comes first, since the claim is of generators not trained on: it says what"
         " other generators (and other photographs) could have given, both as training and as test"
         " generator. “Over photographs” says what other photographs or prompts could have given for"
-        " these same generators (a bootstrap by group); it is the narrower of the two.",
+        " these same generators (a bootstrap by group). Of one seed it is the narrower of the two.",
         "Δ: the difference to the probe on all columns (with an intercept where the set has one)"
         " over the same cells. Generators given up to a selection are in neither, so the baseline"
         " differs from row to row. p (Holm): corrected over all rows of the metric. In colour: told"
@@ -104,14 +104,15 @@ def chance_sentence(metrics: Sequence[str] = ("accuracy",)) -> str:
         level = "a share" if callable(record.chance) else f"{record.chance:g}"
         levels.setdefault(level, []).append(record.title)
     said = [
-        f"{level} of {_listed(titles)}" for level, titles in levels.items() if level != "a share"
+        f"{level} of {listed(titles)}" for level, titles in levels.items() if level != "a share"
     ]
     if "a share" in levels:
-        said.append(f"what the shares of the classes give of {_listed(levels['a share'])}")
-    return f"Chance, an answer that does not look at the image, gets {_listed(said)}."
+        said.append(f"what the shares of the classes give of {listed(levels['a share'])}")
+    return f"Chance, an answer that does not look at the image, gets {listed(said)}."
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Return words as a list in a sentence: `a, b and c`."""
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
