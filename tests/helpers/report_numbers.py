@@ -121,7 +121,12 @@ def controls(made: Made, base: Path, means: pd.DataFrame, rng: Any) -> None:
             {
                 **{"feature_set": f"components/{a}--{b}", "score_on_search_pair": 0.9},
                 **{"score_on_the_rest": 0.77, "baseline_on_search_pair": 0.7},
-                **{"baseline_on_the_rest": 0.75, "n_cells": 30},
+                **{
+                    "baseline_on_the_rest": 0.75,
+                    "n_cells": 30,
+                    "winners_curse": 0.11,
+                    "shift": 0.07,
+                },
             }
         )
     pd.DataFrame(rows).to_parquet(made.add("controls", base / "controls.parquet"))

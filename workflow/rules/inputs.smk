@@ -174,6 +174,13 @@ def family_probes(wildcards):
     return [f"{stem}/{generator}.npz" for generator in STUDY.generators]
 
 
+def own_pair_probes(wildcards):
+    """Probes of the generators that the feature sets of a family were selected on."""
+    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/own_pair/{wildcards.family}"
+    paired = dict.fromkeys(g for p in STUDY.pairs_of(wildcards.family) for g in p)
+    return [f"{stem}/{generator}.npz" for generator in paired]
+
+
 def of_families(kind, suffix):
     """An input function: one file of every family that exists for the job's encoder."""
     return lambda wildcards: [
@@ -229,6 +236,10 @@ def explained_heads(family):
 
 def selected_columns(family):
     return family.selects and family.space == "embedding"
+
+
+def searched(family):
+    return family.selects and "searches" in family.reads
 
 
 def perturbed(family):

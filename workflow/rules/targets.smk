@@ -124,6 +124,13 @@ def input_options(wildcards, input):
     return options
 
 
+def pair_option(wildcards):
+    """The search pair that a figure shows: the first of the config, of those that take one."""
+    if not registry.FIGURES[wildcards.figure].takes_pair or not config["pairs"]:
+        return []
+    return ["--pair", families.pair_id(*config["pairs"][0])]
+
+
 def table_category(wildcards):
     return registry.TABLES[wildcards.table].category
 

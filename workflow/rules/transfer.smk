@@ -28,6 +28,7 @@ rule fit:
         score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
+        own_pair=[],
         version=versions.PROBE,
     shell:
         "clipsieve fit"
@@ -35,6 +36,7 @@ rule fit:
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
         " {params.tune:q}"
+        " {params.own_pair:q}"
         " --grid {params.grid}"
         " --score {params.score}"
         " --residual-kind {params.residual}"
@@ -42,6 +44,23 @@ rule fit:
         " --threads {threads}"
         " --output {output:q}"
         " 2> {log:q}"
+
+
+use rule fit as fit_own_pair with:
+    # probes of the two generators that a feature set was selected on, for the optimism alone
+    output:
+        "results/{run}/seed{seed}/{encoder}/own_pair/{family}/{generator}.npz",
+    log:
+        "results/{run}/logs/fit_own_pair/seed{seed}/{encoder}/{family}/{generator}.log",
+    benchmark:
+        "results/{run}/benchmarks/fit_own_pair/seed{seed}/{encoder}/{family}/{generator}.tsv"
+    params:
+        grid=grid_of_family,
+        score=lookup("probe/score", within=config),
+        residual=lookup("residual/kind", within=config),
+        tune=tune_options,
+        own_pair=["--own-pair"],
+        version=versions.PROBE,
 
 
 rule transfer:
@@ -66,6 +85,7 @@ rule transfer:
         code=code_of("transfer"),
         families=FAMILY_OF,
         sources=SOURCE_OF,
+        own_pair=[],
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
@@ -74,11 +94,32 @@ rule transfer:
         " --splits {input.splits:q}"
         " --families {params.families:q}"
         " --sources {params.sources:q}"
+        " {params.own_pair:q}"
         " --run {wildcards.run}"
         " --encoder {wildcards.encoder}"
         " --seed {wildcards.seed}"
         " --output {output:q}"
         " 2> {log:q}"
+
+
+use rule transfer as transfer_own_pair with:
+    # the same of the probes of a pair, on the pair's own test images
+    input:
+        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
+        probes=own_pair_probes,
+        embeddings=all_embeddings,
+        splits=all_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/own_pair/{family}.h5",
+    log:
+        "results/{run}/logs/transfer_own_pair/seed{seed}/{encoder}/{family}.log",
+    benchmark:
+        "results/{run}/benchmarks/transfer_own_pair/seed{seed}/{encoder}/{family}.tsv"
+    params:
+        code=code_of("transfer"),
+        families=FAMILY_OF,
+        sources=SOURCE_OF,
+        own_pair=["--own-pair"],
 
 
 rule evaluate:
@@ -87,6 +128,7 @@ rule evaluate:
         scores=scores_of(),
         features=of_families("features", "json"),
         searches=encoder_searches,
+        own_pair=files_of_families("own_pair", "h5", searched),
     output:
         cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
@@ -116,6 +158,7 @@ rule evaluate:
         " --scores {input.scores:q}"
         " --features {input.features:q}"
         " --searches {input.searches:q}"
+        " --own-pair {input.own_pair:q}"
         " --released {params.released:q}"
         " --test-share {params.test_share}"
         " --resamples {params.resamples}"

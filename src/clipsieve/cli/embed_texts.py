@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 import logging
 import urllib.request
-from importlib.resources import files
 from pathlib import Path
 
 from clipsieve.cli.options import add_spec, json_object
 from clipsieve.errors import UserError
+from clipsieve.io.phrases import own_phrases
 
 HELP = "embed a vocabulary or a list of phrases with the text tower"
 
@@ -161,13 +161,6 @@ def _take_over(args: argparse.Namespace) -> None:
     log.info(
         "%s: %d texts, %d of them near-duplicates", args.output, len(texts), (marks >= 0).sum()
     )
-
-
-def own_phrases() -> list[str]:
-    """Return the phrases that ship with this package, in the order of its lists."""
-    folder = files("clipsieve") / "data" / "phrases"
-    lists = sorted((f for f in folder.iterdir() if f.name.endswith(".txt")), key=lambda f: f.name)
-    return [line for f in lists for line in f.read_text(encoding="utf-8").splitlines() if line]
 
 
 def _lines(args: argparse.Namespace) -> list[str]:

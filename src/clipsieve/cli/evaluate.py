@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--own-pair",
         nargs="*",
         default=[],
-        metavar="PARQUET",
+        metavar="H5",
         help="scores of selected sets on the test images of the pair that they were selected on;"
         " used only for the optimism",
     )

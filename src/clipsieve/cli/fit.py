@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
-from clipsieve.cli.options import add_image_sets, add_threads
+from clipsieve.cli.options import add_image_sets, add_own_pair, add_threads
 from clipsieve.config import default
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of label permutations (default %(default)s)"
     )
+    add_own_pair(parser, "fit")
     add_threads(parser)
     parser.add_argument("--output", required=True, metavar="NPZ", help="the probes")
 
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     probes = []
     with limited(args.threads):
         for feature_set in read_feature_sets(args.features):
-            if generator in feature_set.excluded:
+            if not takes_part(feature_set, generator, own_pair=args.own_pair):
                 continue
             second = feature_set.pair[1] if feature_set.pair else None
             data = Data(
@@ -111,6 +112,17 @@ def run(args: argparse.Namespace) -> None:
                 what, feature_set.feature_set, probes[-1].facts["val_accuracy"],
             )  # fmt: skip
     write_probes(args.output, probes)
+
+
+def takes_part(feature_set: FeatureSet, generator: str, *, own_pair: bool) -> bool:
+    """Whether probes of a generator are fitted on a feature set.
+
+    Those that it did not give up to its selection; with `own_pair` the two of its pair alone, whose
+    probes only the optimism of the search may read.
+    """
+    if own_pair:
+        return generator in (feature_set.pair or ())
+    return generator not in feature_set.excluded
 
 
 @dataclass(frozen=True)

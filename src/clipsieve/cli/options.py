@@ -127,6 +127,16 @@ def add_threads(
     parser.add_argument("--threads", type=count, default=1, help=f"{what} (default %(default)s)")
 
 
+def add_own_pair(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --own-pair."""
+    parser.add_argument(
+        "--own-pair",
+        action="store_true",
+        help=f"{what} the two generators that a feature set was selected on, and no other; the result is for"
+        " the optimism of the search alone (clipsieve evaluate --own-pair)",
+    )
+
+
 def add_generator_facts(parser: argparse.ArgumentParser) -> None:
     """Add --families and --sources; `words_by_generator` reads them."""
     parser.add_argument(

@@ -156,6 +156,19 @@ def evaluate(
     return Tables(*found)
 
 
+def ranked_on(feature_set: str) -> str | None:
+    """Return the first generator of an ordered pair, on whose rows the set was selected.
+
+    Examples
+    --------
+    >>> ranked_on("heads/a--b"), ranked_on("components/a--b"), ranked_on("all")
+    ('a', None, None)
+    """
+    if feature_families.of(feature_set).pairs != "ordered":
+        return None
+    return feature_families.generators_of(feature_families.pair_of(feature_set))[0]
+
+
 def _own_pair(scores: AllScores | None) -> dict[str, Matrix]:
     """Matrices of selected sets on the pairs that they were selected on; one draw each."""
     if scores is None:
@@ -203,7 +216,9 @@ class _Evaluation:
             for name in (baseline, feature_families.BASELINE_INTERCEPT)
             if name in first
         }
-        self._averaged: dict[tuple[str, tuple[str, ...], tuple[str, ...]], means.Means] = {}
+        self._averaged: dict[
+            tuple[str, tuple[str, ...], tuple[str, ...], str | None], means.Means
+        ] = {}
         flips = SignFlips(self.layout.strata, options.flips, options.seed)
         self.comparer = Comparer(self.layout, flips, options.interval, options.confidence)
 
@@ -230,15 +245,16 @@ class _Evaluation:
             confidence=self.options.confidence,
             method=self.options.interval,
         )
-        return scores.feature_set, self._average(matrix), cells
+        return scores.feature_set, self._average(matrix, ranked_on(scores.feature_set)), cells
 
-    def _average(self, matrix: Matrix) -> means.Means:
+    def _average(self, matrix: Matrix, first: str | None) -> means.Means:
         masks = means.cell_groups(
             matrix.train,
             matrix.test,
             self.families,
             sources=self.layout.source,
             released=self.options.released,
+            ranked_on=first,
         )
         return means.mean_over_cells(matrix, masks, self.layout)
 
@@ -251,7 +267,8 @@ class _Evaluation:
             matrix = self.baselines.get(feature_families.BASELINE_INTERCEPT, matrix)
         train = sorted({train for train, _ in mine.cells[0]})
         test = [name for name in matrix.test if name in mine.tested[0]]
-        key = (matrix.feature_set, tuple(train), tuple(test))
+        first = ranked_on(feature_set)
+        key = (matrix.feature_set, tuple(train), tuple(test), first)
         found = self._averaged.get(key)
         if found is None:
             part = means.restricted(matrix, train, test)
@@ -260,7 +277,7 @@ class _Evaluation:
                     f"evaluation: {feature_set} has cells that its baseline"
                     f" {matrix.feature_set} lacks"
                 )
-            found = self._averaged[key] = self._average(part)
+            found = self._averaged[key] = self._average(part, first)
         if found.cells != mine.cells:
             raise UserError(
                 f"evaluation: {feature_set} and {matrix.feature_set} are of different cells"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clipsieve.evaluation.metric_records import signs_of
 from clipsieve.evaluation.metrics import METRICS
-from clipsieve.evaluation.seeds import over_seeds
+from clipsieve.evaluation.seeds import CLEAN_COLUMNS, over_seeds, with_clean
 from clipsieve.evaluation.stability import stability
 from clipsieve.families import BASELINE
 
@@ -30,7 +30,8 @@ _COLUMNS = (
     *("high", "value_generators_low", "value_generators_high", "seeds", "sd_over_seeds", "worst"),
     *("worst_test", "baseline", "difference", "difference_low", "difference_high", "p", "p_holm"),
     *("generators_low", "generators_high", "generators_p", "generators_p_holm", "better"),
-    *("n_generators", "n_cells", "n", "selected", "selected_from", "jaccard"),
+    *("n_generators", *(f"clean_{name}" for name in CLEAN_COLUMNS)),
+    *("n_cells", "n", "selected", "selected_from", "jaccard"),
     *("jaccard_by_chance", "jaccard_p", "selected_by_all_seeds"),
 )
 
@@ -62,7 +63,7 @@ def leaderboard(means: pd.DataFrame, selections: Selections) -> pd.DataFrame:
     """
     import pandas as pd
 
-    together = over_seeds(means)
+    together = with_clean(over_seeds(means))
     whole = together[together["cells"] == "all"].drop(columns="cells")
     order = [name for name in RANKED if name in set(whole["metric"])]
     order += [name for name in dict.fromkeys(whole["metric"]) if name not in order]

@@ -9,6 +9,7 @@ import numpy as np
 
 from clipsieve.errors import UserError
 from clipsieve.evaluation.generators import t_interval
+from clipsieve.evaluation.means import CLEAN
 from clipsieve.evaluation.metric_records import signs_of
 from clipsieve.evaluation.significance import holm_by_metric
 
@@ -102,6 +103,30 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
             corrected = holm_by_metric(result, name, within=within)
             result[f"{name}_holm"] = np.where(several, corrected, result[f"{name}_holm"])
     return result
+
+
+CLEAN_COLUMNS = ("difference", "generators_low", "generators_high", "generators_p_holm")
+
+
+def with_clean(together: pd.DataFrame) -> pd.DataFrame:
+    """Set beside each row over all cells what is left without the generator it was selected on.
+
+    Parameters
+    ----------
+    together
+        Means, one row a run, encoder, feature set, group of cells and metric.
+
+    Returns
+    -------
+    DataFrame
+        The same rows with `clean_<name>` for each name of `CLEAN_COLUMNS`: of the group of cells
+        `clean`, in the rows of the group `all`; NaN where a set has no such group.
+    """
+    keys = [key for key in KEYS if key in together.columns and key != "cells"]
+    clean = together[together["cells"] == CLEAN]
+    names = {name: f"clean_{name}" for name in CLEAN_COLUMNS if name in together.columns}
+    beside = clean[[*keys, *names]].rename(columns=names)
+    return together.merge(beside.assign(cells="all"), on=[*keys, "cells"], how="left")
 
 
 def _corrected(

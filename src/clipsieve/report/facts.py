@@ -126,6 +126,8 @@ def cells_title(cells: str) -> str:
     """Title of a group of cells: `within_gan` gives `within GAN`, `gan_to_diffusion` an arrow."""
     if cells == "all":
         return "all pairs"
+    if cells == "clean":
+        return "all pairs but those trained on the generator that heads were ranked on"
     if match := re.fullmatch(r"within_(.+)", cells):
         return f"within {family_title(match[1])}"
     if match := re.fullmatch(r"(.+?)_to_(.+)", cells):

@@ -54,9 +54,13 @@ def verdict(row: Mapping[str, Any]) -> int:
 
     Its interval over new generators leaves out 0, and the p value that goes with it, corrected after
     Holm, is at most 0.05 (where there is one). Fewer than four generators have no such interval, so
-    nothing is told of them, however narrow the interval over photographs is.
+    nothing is told of them, however narrow the interval over photographs is. Of a set whose selection
+    saw rows of a generator that is still in the evaluation (heads), the cells without that generator's
+    probes decide, where a row has them (`clean_difference` and what goes with it).
     """
-    low, high, p = (row.get(k) for k in ("generators_low", "generators_high", "generators_p_holm"))
+    clean = row.get("clean_difference")
+    of = "clean_generators" if clean is not None and clean == clean else "generators"
+    low, high, p = (row.get(f"{of}_{end}") for end in ("low", "high", "p_holm"))
     if p is not None and p > 0.05:
         return 0
     return int(low is not None and low > 0) - int(high is not None and high < 0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from clipsieve.errors import UserError
 from clipsieve.io.columns import missing
 from clipsieve.io.feature_sets import FeatureSet, read_feature_sets
+from clipsieve.io.scores import AllScores, read_scores
 from clipsieve.io.tables import read_table
 from clipsieve.report.registry import INPUTS, Result
 
@@ -159,9 +160,28 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         return pd.DataFrame(items, columns=columns), {}
     if not path.is_file():
         raise UserError(f"no file {path}")
+    if path.suffix == ".h5":
+        return _flat(read_scores([path])), {}
     if path.suffix != ".csv":
         return read_table(path)
     try:
         return pd.read_csv(path), {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a whole CSV file: {error}") from error
+
+
+def _flat(scores: AllScores) -> pd.DataFrame:
+    """Return scores as one row a probe and image that it was applied to."""
+    import numpy as np
+    import pandas as pd
+
+    columns = scores.images.columns()
+    parts = []
+    for one in scores.scores:
+        probes, images = np.nonzero(np.isfinite(one.logits))
+        part = pd.DataFrame({name: column[images] for name, column in columns.items()})
+        part["train"] = np.array(one.train)[probes]
+        part["logit"] = one.logits[probes, images]
+        parts.append(part.assign(feature_set=one.feature_set, draw=one.draw))
+    names: dict[str, Any] = {"run": scores.run, "encoder": scores.encoder, "seed": scores.seed}
+    return pd.concat(parts, ignore_index=True).assign(**names)

@@ -166,6 +166,21 @@ TABLES = by_name(
             families=SELECTING,
         ),
         Result(
+            "errors_by_size",
+            "Errors by the size of the image, real and generated apart",
+            AUDITS,
+            "tables.sizes:sizes_page",
+            inputs=("scores", "manifest"),
+            families=(BASELINE,),
+        ),
+        Result(
+            "paper_vs_ours",
+            "The paper's printed values beside ours, each with what it can be held against",
+            TRANSFER,
+            "tables.paper:paper_page",
+            inputs=("means",),
+        ),
+        Result(
             "table6",
             "Table 6: phrases nearest to probes and to residuals",
             INTERPRETATION,

@@ -200,3 +200,22 @@ def test_labels_are_shuffled_within_groups_anew_for_each_draw(files, tmp_path):
         assert probe.params["C"] == expected.params["C"]
         np.testing.assert_allclose(probe.coef, expected.coef, atol=1e-8)
     assert not np.allclose(probes[0].coef, probes[1].coef)
+
+
+def test_own_pair_fits_the_generators_that_the_selection_was_given_and_no_other(files, tmp_path):
+    pair = ("a", "b")
+    sets = [
+        FeatureSet("all", "all"),
+        FeatureSet("components/a--b", "components", pair, draws=([0, 2],), excluded=pair),
+        FeatureSet("components/b--c", "components", ("b", "c"), draws=([1],), excluded=("b", "c")),
+    ]
+    plain = fit(files, tmp_path, sets, "a")
+    assert [probe.feature_set for probe in plain] == ["all", "components/b--c"]
+    (own,) = fit(files, tmp_path, sets, "a", "--own-pair")
+    assert own.feature_set == "components/a--b"
+    # the same fit as that of a set that gave up no generator
+    (free,) = fit(
+        files, tmp_path, [FeatureSet("components/a--b", "components", draws=([0, 2],))], "a"
+    )
+    np.testing.assert_array_equal(own.coef, free.coef)
+    assert own.params == free.params

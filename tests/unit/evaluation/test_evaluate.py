@@ -464,3 +464,23 @@ def test_wrong_rows_stop_the_evaluation(run, tmp_path, capsys, family, change, m
     assert evaluate(tmp_path) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_clean_cells_are_not_trained_on_the_generator_that_heads_were_ranked_on(tmp_path) -> None:
+    sets = {"all": ("all", 1, 0.6, ()), "heads": ("heads/a--c", 1, 0.8, ("c",))}
+    (tmp_path / "features").mkdir()
+    for family, settings in sets.items():
+        write_scores(tmp_path / f"scores/{family}.h5", score_rows(*settings))
+        entry = {"feature_set": settings[0], "excluded": list(settings[3])}
+        (tmp_path / f"features/{family}.json").write_text(json.dumps([entry]))
+    assert evaluate(tmp_path, "--resamples", "200") == 0
+    means, _ = read_table(tmp_path / "means.parquet")
+    cells, _ = read_table(tmp_path / "cells.parquet")
+    auc = cells[(cells["metric"] == "auc") & (cells["train"] != cells["test"])]
+    kept = auc[(auc["train"] != "a") & (auc["train"] != "c") & (auc["test"] != "c")]
+    plain = kept.groupby("feature_set")["value"].mean()
+    row = means[(means["cells"] == "clean") & (means["metric"] == "auc")]
+    assert row["feature_set"].tolist() == ["heads/a--c"]
+    assert row["value"].iloc[0] == pytest.approx(plain["heads/a--c"])
+    assert row["baseline"].iloc[0] == pytest.approx(plain["all"])
+    assert row["n_cells"].iloc[0] == 3 * 3  # b, d and e tested on one another and on a

@@ -21,6 +21,7 @@ from clipsieve.report.published import published
 from clipsieve.report.reading import origin
 from tests.helpers.html_reader import read_page
 from tests.helpers.report_inputs import facts_of, make_run
+from tests.helpers.score_files import read_score_table
 
 
 @pytest.fixture(scope="module")
@@ -482,3 +483,61 @@ def test_ranks_are_means_over_seeds(demo):
     start = text.index("CLIP ViT-B/16: every pair, AUC")
     assert f" {number(best.iloc[0], 2)} " in text[start : start + 500]
     assert "critical difference" in text
+
+
+def test_every_printed_mean_stands_beside_ours_or_says_why_not(paper, demo):
+    table, _ = build(paper, "paper_vs_ours")
+    assert len(table) == sum(
+        len(published(n)) for n in ("table4_left", "table4_right", "figure_means")
+    )
+    compared = table["ours"].notna()
+    assert table.loc[~compared, "reason"].str.len().gt(0).all()
+    assert (table["difference"] - (table["ours"] - table["published"]))[compared].abs().max() < 1e-9
+    means = pd.concat([pd.read_parquet(p) for p in paper.inputs["means"]])
+    mine = means[(means["metric"] == "accuracy") & (means["encoder"] == "clip_b16")]
+    heads = mine[
+        (mine["feature_set"] == "heads/gaugan--glide_base") & (mine["cells"] == "all")
+    ].iloc[0]
+    row = table[
+        (table["encoder"] == "clip_b16") & (table["feature_set"] == "heads/gaugan--glide_base")
+    ]
+    assert row["published"].tolist() == [0.785]
+    assert row["ours"].iloc[0] == pytest.approx(heads["value"], abs=1e-9)
+    part = mine[mine["feature_set"].str.startswith("components/") & (mine["cells"] == "within_gan")]
+    right = table[
+        (table["where"] == "Table 4, right")
+        & (table["encoder"] == "clip_b16")
+        & (table["feature_set"] == "components")
+        & (table["cells"] == "within_gan")
+    ]
+    assert right["ours"].iloc[0] == pytest.approx(part["value"].mean(), abs=1e-9)
+    # the pair of the figures is not in this made-up run, and some captions count the pair in
+    caption = table[table["where"].str.startswith("Figure") & ~compared]
+    assert caption["reason"].str.contains("is not in this run|search pair counted in").all()
+    other, _ = build(demo, "paper_vs_ours")
+    assert other["ours"].isna().all()
+    assert other["reason"].str.contains("other generators than the paper").all()
+
+
+def test_the_papers_phrases_are_said_to_be_absent_where_the_list_is(paper):
+    text, _ = read_page(build(paper, "table1")[1])
+    assert "List absent: the paper's texts are of another list" in text
+    assert "of the paper's 5 texts are among ours" not in text
+    words, _ = read_page(build(paper, "table3")[1])
+    assert "of the paper's 5 texts are among ours" in words
+
+
+def test_errors_by_size_are_shares_of_wrong_answers(demo):
+    table, _ = build(demo, "errors_by_size")
+    manifest = pd.read_parquet(demo.inputs["manifest"][0]).set_index("image_id")
+    path = next(p for p in demo.inputs["scores"] if "clip_b16" in p.parts and "seed1" in p.parts)
+    right, wrong = 0, 0
+    for row in read_score_table(path).to_dict("records"):
+        size = manifest.loc[row["image_id"], ["width", "height"]].max()
+        if row["label"] == 0 and 128 < size <= 256 and row["train"] != row["generator"]:
+            right += row["logit"] <= 0
+            wrong += row["logit"] > 0
+    mine = table[(table["encoder"] == "clip_b16") & (table["seed"] == 1) & ~table["real"]]
+    mine = mine[mine["size"] == "129 to 256"]
+    assert mine["error"].iloc[0] == pytest.approx(wrong / (right + wrong))
+    assert mine["groups"].iloc[0] == 6

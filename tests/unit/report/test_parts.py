@@ -11,6 +11,7 @@ import pytest
 
 from clipsieve.cli.page_options import parse_facts
 from clipsieve.errors import UserError
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.io.tables import write_table
 from clipsieve.report import registry
 from clipsieve.report.build import build_table, builder_of
@@ -280,3 +281,18 @@ def test_searches_that_say_little_are_counted_once_a_direction():
     assert line.startswith("clip: in 1 of 4 component searches")
     assert search_alerts(table.iloc[2:], facts) == []
     assert search_alerts(None, facts) == []
+
+
+def test_cells_that_flatter_heads_do_not_colour_them():
+    rows = {
+        **{"encoder": "e", "metric": "auc", "feature_set": "heads/a--b"},
+        **{"difference": [0.05, 0.01], "cells": ["all", "clean"]},
+        **{"generators_low": [0.02, -0.02], "generators_high": [0.08, 0.04]},
+        "generators_p_holm": [0.001, 0.5],
+    }
+    whole = with_clean(pd.DataFrame(rows)).iloc[0].to_dict()
+    assert whole["clean_difference"] == 0.01
+    assert verdict(whole) == 0
+    assert "without the generator that heads were ranked on: +0.010" in difference_cell(whole).tip
+    other = with_clean(pd.DataFrame(rows).iloc[:1]).iloc[0].to_dict()
+    assert verdict(other) == 1  # a set without such cells is judged by its own

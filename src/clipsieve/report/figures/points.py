@@ -11,6 +11,7 @@ from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.seeds import over_seeds as seeds_together
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.report.facts import Facts
 from clipsieve.report.figures.plot import (
     COLOURS,
@@ -112,7 +113,7 @@ def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     Thin lines are the intervals over generators, thick ones those over photographs.
     """
     table = inputs["means"]
-    shown = seeds_together(table)
+    shown = with_clean(seeds_together(table))
     shown = shown[(shown["cells"] == "all") & (shown["metric"] == "accuracy")]
     encoders = facts.order_encoders(shown["encoder"])
     if not encoders:

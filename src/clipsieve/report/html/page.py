@@ -213,8 +213,20 @@ def difference_cell(row: Mapping[str, Any], *, low_is_good: bool = False) -> Cel
         sub=interval(row["generators_low"], row["generators_high"], sign=True)
         if known
         else "no interval over generators",
-        tip=over_photographs(row),
+        tip="; ".join(filter(None, (without_ranked(row), over_photographs(row)))),
         css=("num", "num good", "num warn")[told],
+    )
+
+
+def without_ranked(row: Mapping[str, Any]) -> str:
+    """Say what is left of a difference without the probes of the generator that it was selected on."""
+    if not is_known(row.get("clean_difference")):
+        return ""
+    low, high = row.get("clean_generators_low"), row.get("clean_generators_high")
+    return (
+        "without the generator that heads were ranked on:"
+        f" {number(row['clean_difference'], sign=True)} ({interval(low, high, sign=True)} over"
+        " generators), which decides the colour"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipsieve import families
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.seeds import over_seeds as seeds_together
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.report.facts import Facts, metric_title
 from clipsieve.report.frames import leading, rows_of, verdict, with_kinds
 from clipsieve.report.html.page import (
@@ -28,6 +29,7 @@ from clipsieve.report.tables.transfer import (
     chance_sentence,
     headline_rows,
     lacks_generators,
+    listed,
     same_cells_note,
 )
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 def overview_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the overview; its table holds the headline metrics of every feature set over all pairs."""
     means = inputs["means"]
-    shown = seeds_together(means)
+    shown = with_clean(seeds_together(means))
     shown = shown[shown["metric"].isin(HEADLINE) & (shown["cells"] == "all")]
     means = means[means["metric"].isin(HEADLINE) & (means["cells"] == "all")]
     joint = together(inputs["pairs"]) if "pairs" in inputs and len(inputs["pairs"]) else None
@@ -144,8 +146,8 @@ def _beyond_chance(base: Mapping[str, Mapping[str, Any]]) -> str:
     level = f"{RECORDS[next(iter(known))].chance_level():g}"
     if not above:
         return f"On other generators that is not told from chance ({level})."
-    text = f"On other generators, too, {' and '.join(above)} would be above chance ({level})"
-    return f"{text}; of {' and '.join(rest)} that cannot be said." if rest else f"{text}."
+    text = f"On other generators, too, {listed(above)} would be above chance ({level})"
+    return f"{text}; of {listed(rest)} that cannot be said." if rest else f"{text}."
 
 
 def _what_helps(family: str, mine: pd.DataFrame, pairs: pd.DataFrame | None) -> str:

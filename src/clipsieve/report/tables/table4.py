@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
 from clipsieve.evaluation.seeds import over_seeds as seeds_together
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title, metric_title
 from clipsieve.report.frames import leading, over_seeds, rows_of, verdict, with_kinds
 from clipsieve.report.html.page import (
@@ -58,7 +59,7 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     import pandas as pd
 
     table = inputs["means"]
-    together = seeds_together(table)
+    together = with_clean(seeds_together(table))
     table = table[table["metric"].isin(HEADLINE)]
     table = table.assign(method=table["feature_set"].map(families.family_of))
     seeds = sorted(set(table["seed"]))

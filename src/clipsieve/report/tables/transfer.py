@@ -9,6 +9,7 @@ from clipsieve import families
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.seeds import over_seeds as seeds_together
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.report.facts import Facts, cells_title, metric_title
 from clipsieve.report.frames import (
     leading,
@@ -58,12 +59,15 @@ def same_cells_note(seeds: int, means: pd.DataFrame | None = None) -> list[str]:
         "“Over generators” comes first, since the claim is of generators not trained on: it says what"
         " other generators (and other photographs) could have given, both as training and as test"
         " generator. “Over photographs” says what other photographs or prompts could have given for"
-        " these same generators (a bootstrap by group); it is the narrower of the two.",
+        " these same generators (a bootstrap by group). Of one seed it is the narrower of the two.",
         "Δ: the difference to the probe on all columns (with an intercept where the set has one)"
         " over the same cells. Generators used for a selection are in neither, so the baseline"
         " differs from row to row. p (Holm): corrected over all rows of the metric. In colour: told"
         " from 0 over generators, by both the interval and p of at most 0.05. “Better on k of n”"
         " counts test generators.",
+        "Heads were ranked on one generator's rows, and that generator is still in the evaluation, as in"
+        " the paper. Cells trained on it flatter the selection: the cells without it decide the colour"
+        " of a row of heads, and stand apart on the page of means and in the tip of the pointer.",
     ]
     if means is not None and lacks_generators(means):
         notes.append(
@@ -100,14 +104,15 @@ def chance_sentence(metrics: Sequence[str] = ("accuracy",)) -> str:
         level = "a share" if callable(record.chance) else f"{record.chance:g}"
         levels.setdefault(level, []).append(record.title)
     said = [
-        f"{level} of {_listed(titles)}" for level, titles in levels.items() if level != "a share"
+        f"{level} of {listed(titles)}" for level, titles in levels.items() if level != "a share"
     ]
     if "a share" in levels:
-        said.append(f"what the shares of the classes give of {_listed(levels['a share'])}")
-    return f"Chance, an answer that does not look at the image, gets {_listed(said)}."
+        said.append(f"what the shares of the classes give of {listed(levels['a share'])}")
+    return f"Chance, an answer that does not look at the image, gets {listed(said)}."
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Return words as a list in a sentence: `a, b and c`."""
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
@@ -115,7 +120,7 @@ def means_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build the page of means: every feature set, cell group and metric, with intervals."""
     table = inputs["means"]
     seeds = sorted(set(table["seed"]))
-    shown = seeds_together(table)
+    shown = with_clean(seeds_together(table))
     sections = []
     for encoder in facts.order_encoders(table["encoder"]):
         mine = shown[shown["encoder"] == encoder]
