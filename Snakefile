@@ -1,6 +1,7 @@
 """clipsieve: from images to the tables of the paper, and past it. Reads top to bottom, in the order of the paper.
 
 Path grammar (docs/formats.md has the columns of every file):
+    {data_root}/fetched/{dataset}.json                             what was fetched, beside the set's folder
     results/{run}/images/{image_set}.parquet                       file facts, one row an image
     results/{run}/seed{seed}/splits/{image_set}.parquet            train, val or test, by group
     results/{run}/embeddings/{encoder}/{image_set}.h5              embeddings and head outputs
@@ -25,6 +26,7 @@ configfile: "config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/embed.smk"
 include: "workflow/rules/select.smk"

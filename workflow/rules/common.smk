@@ -100,8 +100,34 @@ def source_folder_of(name, of_source=False):
 
 
 def made_folder(image_set):
-    """The folder of an image set that a rule makes; images that a user brings are not input files."""
-    return [source_folder(image_set)] if STUDY.entry(image_set)["make"] else []
+    """What a rule makes of an image set's files: its folder, or the record of the set that they were fetched with.
+
+    Images that a user brings are not input files.
+    """
+    entry = STUDY.entry(image_set)
+    if entry["make"]:
+        return [source_folder(image_set)]
+    parts = Path(entry["folder"]).parts
+    if parts[0] == "fetched" and len(parts) > 1 and parts[1] in config["fetch"]:
+        return [f"{DATA}/fetched/{parts[1]}.json"]
+    return []
+
+
+def fetch_options(wildcards):
+    """What `clipsieve fetch` is told of a set."""
+    entry = config["fetch"][wildcards.dataset]
+    options = []
+    for key in ("consent", "entry"):
+        if entry[key] is not None:
+            value = (
+                entry[key]
+                if key == "consent"
+                else json.dumps(entry[key], sort_keys=True)
+            )
+            options.append(f"--{key}={value}")
+    if entry["files"]:
+        options += ["--files", *entry["files"]]
+    return options + (["--keep-archives"] if entry["keep_archives"] else [])
 
 
 def image_files(image_set):
