@@ -142,6 +142,11 @@ def fingerprint(wildcards):
     if made_folder(wildcards.image_set):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
+    # of a container the file itself is looked at, not its members
+    container = (layouts.containers.split_member(folder) or [folder])[0]
+    if Path(container).is_file():
+        known = Path(container).stat()
+        return f"1 file, {hash_of([known.st_size, known.st_mtime_ns])}"
     names = layouts.list_files(folder)
     metadata = STUDY.entry(wildcards.image_set)["metadata"]
     facts = []

@@ -2,11 +2,8 @@
 
 An image set is a source of real photographs (label 1) or the output of one generator (label 0).
 No file is dropped without a row: what can't be used has the reason in the column `problem`. Hidden
-files are passed over. The set's folder may hold one class (layout plain) or both:
-  plain       every file below the folder
-  wang2020    [class/]0_real and [class/]1_fake
-  real_fake   real and fake
-  ai_nature   nature and ai (as GenImage has it)
+files are passed over. The set's folder may be a zip, tar or parquet file, or a folder in one
+(x.zip!progan), and may hold one class or both. Layouts are listed at --layout.
 A CSV (--metadata) may give groups and classes: columns path (or image_path, file_name), group,
 target (or label).
 """
@@ -58,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         choices=tuple(LAYOUTS),
         default="plain",
-        help="how the folder is laid out, see above (default %(default)s)",
+        help="how the folder is laid out (default %(default)s): "
+        + "; ".join(f"{name}: {layout.title}" for name, layout in LAYOUTS.items()),
     )
     add(
         "--group-pattern",
@@ -140,14 +138,18 @@ def run(args: argparse.Namespace) -> None:
 
 def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
     """Return the folder relative to the data root; refuse a missing folder or one outside."""
-    if not folder.is_dir():
+    from clipsieve.images.containers import MARK, is_container, split_member
+
+    inside = split_member(folder)
+    container = is_container(folder) and folder.is_file()
+    if not (folder.is_dir() or container or (inside and Path(inside[0]).is_file())):
         raise UserError(f"image set {image_set}: folder {folder} does not exist")
     relative = os.path.relpath(folder.absolute(), data_root.absolute())
     if relative.split(os.sep)[0] == os.pardir:
         raise UserError(
             f"image set {image_set}: folder {folder} is not inside the data root {data_root}"
         )
-    return Path(relative).as_posix()
+    return Path(relative).as_posix() + (MARK if container else "")
 
 
 def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:

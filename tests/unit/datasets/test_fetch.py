@@ -18,6 +18,7 @@ from clipsieve.datasets import download as download_module
 from clipsieve.datasets.catalogue import catalogue, check_consent, entry_of
 from clipsieve.datasets.fetch import fetch
 from clipsieve.errors import UserError
+from clipsieve.images.layouts import LAYOUTS
 from tests.helpers.web_server import running
 
 BODY = b"weights" * 1000
@@ -57,6 +58,7 @@ def test_the_catalogue_is_whole():
     assert {"cnndetection", "ojha2023", "genimage", "synthbuster", "artifact"} <= set(known)
     for entry in known.values():
         assert entry.sources, entry.name
+        assert entry.layout is None or entry.layout in LAYOUTS
         assert all(low <= high for low, high in entry.expected.values())
         assert all(f.sha256 is None or len(f.sha256) == 64 for f in entry.files)
         assert all(f.url.startswith("https://") for f in entry.files)
