@@ -143,9 +143,9 @@ def fingerprint(wildcards):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
     # of a container the file itself is looked at, not its members
-    container = (layouts.containers.split_member(folder) or [folder])[0]
-    if Path(container).is_file():
-        known = Path(container).stat()
+    archive = (layouts.containers.split_member(folder) or [folder])[0]
+    if Path(archive).is_file():
+        known = Path(archive).stat()
         return f"1 file, {hash_of([known.st_size, known.st_mtime_ns])}"
     names = layouts.list_files(folder)
     metadata = STUDY.entry(wildcards.image_set)["metadata"]
@@ -171,9 +171,19 @@ def scan_options(wildcards):
         "--group-pattern": entry["group_pattern"],
         "--metadata": entry["metadata"],
         "--real-values": ",".join(entry["real_values"]) or None,
+        **sample_options(entry["sample"]),
     }
     # one word each: a value may begin with a hyphen
     return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
+def sample_options(sample):
+    """How many images of a set are taken, and by which seed."""
+    if sample is None:
+        return {}
+    if isinstance(sample, int):
+        return {"--sample": sample}
+    return {"--sample": sample["images"], "--sample-seed": sample.get("seed", 0)}
 
 
 def recipe_of(name):

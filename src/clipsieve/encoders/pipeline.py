@@ -102,8 +102,9 @@ def _checked_bytes(job: Job) -> bytes:
     try:
         data = read_image_bytes(job.path)
     except UnreadableFile as problem:
+        why = problem.reason.removeprefix("can't be read: ")
         raise UserError(
-            f"{job.path}: {problem.reason}, but it was there when the images were scanned"
+            f"{job.path}: can't be read ({why}), but was when the images were scanned"
         ) from problem
     if hashlib.sha256(data).hexdigest() != job.key:
         raise UserError(f"{job.path}: changed since the images were scanned (sha256 differs)")
