@@ -3,6 +3,7 @@
 Path grammar (docs/formats.md has the columns of every file):
     {data_root}/shards/{generator}/{shard}.parquet                 images made from prompts, and the table beside them
     {data_root}/{generator}/, {data_root}/{generator}.parquet      the same gathered, as one image set
+    {data_root}/fetched/{dataset}.json                             what was fetched, beside the set's folder
     results/{run}/images/{image_set}.parquet                       file facts, one row an image
     results/{run}/seed{seed}/splits/{image_set}.parquet            train, val or test, by group
     results/{run}/embeddings/{encoder}/{image_set}.h5              embeddings and head outputs
@@ -29,6 +30,7 @@ include: "workflow/rules/inputs.smk"
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/generate_inputs.smk"
 include: "workflow/rules/generate.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/embed.smk"
 include: "workflow/rules/select.smk"

@@ -20,6 +20,7 @@ import yaml
 from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.generation import records as generation
+from clipsieve.images.layouts import LAYOUTS
 from clipsieve.images.perturbations.records import RECORDS as PERTURBATIONS
 from clipsieve.io.files import replacing
 
@@ -182,16 +183,17 @@ def _update(base: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:
-    """Read the schema; the names of feature sets and perturbations that it allows come from their records."""
+    """Read the schema; the names of feature sets, layouts and perturbations that it allows come from their records."""
     return _with_records(read_yaml(path))
 
 
 def _with_records(schema: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what the records of families and perturbations allow."""
+    """Fill in what the records of families, layouts and perturbations allow."""
     use = schema["properties"]["use"]["properties"]
     for key, names in (("feature_sets", families.METHODS), ("controls", families.CONTROLS)):
         use[key]["items"] = {"enum": list(names)}
         use[key]["default"] = list(names)
+    schema["$defs"]["image_set"]["layout"]["enum"] = list(LAYOUTS)
     schema["$defs"]["perturbation"]["enum"] = list(PERTURBATIONS)
     return schema
 

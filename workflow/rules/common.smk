@@ -101,10 +101,34 @@ def source_folder_of(name, of_source=False):
 
 
 def made_folder(image_set):
-    """The folder of an image set that a rule makes; images that a user brings are not input files."""
+    """What a rule makes of an image set's files: its folder, or the record of the set that they were fetched with.
+
+    Images that a user brings are not input files.
+    """
     entry = STUDY.entry(image_set)
-    made = entry["make"] or entry.get("generate")
-    return [source_folder(image_set)] if made else []
+    if entry["make"] or entry.get("generate"):
+        return [source_folder(image_set)]
+    parts = Path(entry["folder"]).parts
+    if parts[0] == "fetched" and len(parts) > 1 and parts[1] in config["fetch"]:
+        return [f"{DATA}/fetched/{parts[1]}.json"]
+    return []
+
+
+def fetch_options(wildcards):
+    """What `clipsieve fetch` is told of a set."""
+    entry = config["fetch"][wildcards.dataset]
+    options = []
+    for key in ("consent", "entry"):
+        if entry[key] is not None:
+            value = (
+                entry[key]
+                if key == "consent"
+                else json.dumps(entry[key], sort_keys=True)
+            )
+            options.append(f"--{key}={value}")
+    if entry["files"]:
+        options += ["--files", *entry["files"]]
+    return options + (["--keep-archives"] if entry["keep_archives"] else [])
 
 
 def image_files(image_set):
@@ -119,6 +143,11 @@ def fingerprint(wildcards):
     if made_folder(wildcards.image_set):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
+    # of a container the file itself is looked at, not its members
+    archive = (layouts.containers.split_member(folder) or [folder])[0]
+    if Path(archive).is_file():
+        known = Path(archive).stat()
+        return f"1 file, {hash_of([known.st_size, known.st_mtime_ns])}"
     names = layouts.list_files(folder)
     metadata = STUDY.entry(wildcards.image_set)["metadata"]
     facts = []
@@ -143,9 +172,19 @@ def scan_options(wildcards):
         "--group-pattern": entry["group_pattern"],
         "--metadata": entry["metadata"],
         "--real-values": ",".join(entry["real_values"]) or None,
+        **sample_options(entry["sample"]),
     }
     # one word each: a value may begin with a hyphen
     return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
+def sample_options(sample):
+    """How many images of a set are taken, and by which seed."""
+    if sample is None:
+        return {}
+    if isinstance(sample, int):
+        return {"--sample": sample}
+    return {"--sample": sample["images"], "--sample-seed": sample.get("seed", 0)}
 
 
 def recipe_of(name):

@@ -10,6 +10,8 @@ localrules:
     detectors,
     statistics,
     photographs,
+    fetch,
+    fetched,
     weights,
     provenance,
 
@@ -25,6 +27,12 @@ rule images:
     input:
         expand("results/{run}/manifest.parquet", run=RUN),
         expand("results/{run}/seed{seed}/leakage.parquet", run=RUN, seed=SEEDS),
+
+
+rule fetched:
+    """All sets under the key `fetch`, whether the run uses them or not."""
+    input:
+        [f"{DATA}/fetched/{dataset}.json" for dataset in config["fetch"]],
 
 
 rule embeddings:

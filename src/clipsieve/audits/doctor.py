@@ -68,6 +68,7 @@ def _summary(run: Run) -> str:
 
 
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
+    from clipsieve.images.containers import located
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.layouts import list_files, read_set
 
@@ -78,7 +79,7 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         if entry["make"] and not list_files(folder):
             yield Finding("note", f"images {image_set}: not made yet; the workflow makes them")
             continue
-        if not folder.is_dir():
+        if not folder.is_dir() and not list_files(folder):
             yield Finding("WRONG", f"images {image_set}: no folder {folder}")
             continue
         label = 0 if image_set in run.generators else 1
@@ -100,7 +101,7 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         undecoded = 0
         for member in sample:
             try:
-                decode(folder / member.path)
+                decode(located(folder, member.path))
             except ImageProblem as problem:
                 undecoded += 1
                 problems.append((member.path, problem.reason))

@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detector", help="file of clipsieve export-detector")
     # At least one, so that options may appear between detector and images; --describe needs none.
     images = parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files, or folders of them"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, folders of them, or tars, zips and parquet files (x.zip, x.zip!a.png)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     parser.add_argument(
@@ -109,13 +112,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def image_paths(given: list[str]) -> Iterator[Path]:
-    """Yield the files given, and in place of a folder its files, as the scan sees them."""
+    """Yield the files given, and in place of a folder or container its files, as the scan sees them."""
+    from clipsieve.images.containers import is_container, located
     from clipsieve.images.layouts import list_files
 
     for name in given:
         path = Path(name)
-        if path.is_dir():
-            yield from (path / inside for inside in list_files(path))
+        if path.is_dir() or (is_container(path) and path.is_file()):
+            yield from (located(path, inside) for inside in list_files(path))
         else:
             yield path
 

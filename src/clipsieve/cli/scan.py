@@ -2,11 +2,8 @@
 
 An image set is a source of real photographs (label 1) or the output of one generator (label 0).
 Every file has a row: if it can't be used, the column `problem` gives the reason. Hidden files are
-skipped. The set's folder may hold one class (layout plain) or both:
-  plain       every file below the folder
-  wang2020    [class/]0_real and [class/]1_fake
-  real_fake   real and fake
-  ai_nature   nature and ai (as in GenImage)
+skipped. The set's folder may be a zip, tar or parquet file, or a folder in one (x.zip!progan), and
+it may hold one class or both. The help of --layout lists the layouts.
 A CSV (--metadata) may give groups and classes: columns path (or image_path, file_name), group,
 target (or label).
 """
@@ -19,13 +16,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsieve.cli.options import add_threads
+from clipsieve.cli.options import add_threads, count
 from clipsieve.cli.progress import counter
 from clipsieve.errors import UserError
 from clipsieve.images.layouts import LAYOUTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from clipsieve.images.facts import FileFacts
+    from clipsieve.images.layouts import Member
 
 log = logging.getLogger("clipsieve")
 
@@ -57,8 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--layout",
         choices=tuple(LAYOUTS),
+        metavar="LAYOUT",
         default="plain",
-        help="how the folder is laid out, see above (default %(default)s)",
+        help="how the folder is laid out (default %(default)s): "
+        + "; ".join(f"{name}: {layout.title}" for name, layout in LAYOUTS.items()),
     )
     add(
         "--group-pattern",
@@ -85,13 +89,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images of different groups whose perceptual hashes differ in at most this many of 64"
         " bits are named in the log (default %(default)s)",
     )
+    add(
+        "--sample",
+        type=count,
+        default=None,
+        help="take this many usable images, balanced over folders; a smaller sample is inside every"
+        " larger one (default: all)",
+    )
+    add(
+        "--sample-seed",
+        type=int,
+        default=0,
+        help="seed of the sample; sets that share groups are sampled alike (default %(default)s)",
+    )
     add_threads(parser, "files read at once")
     add("--output", required=True, type=Path, metavar="PARQUET", help="the image table to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Scan the set and write its table."""
-    from clipsieve.images import layouts
+    from clipsieve.images import layouts, sample
     from clipsieve.images import scan as manifest
     from clipsieve.io.files import replacing
 
@@ -120,9 +137,21 @@ def run(args: argparse.Namespace) -> None:
             f"image set {args.image_set}: no {kind} images in {args.folder} (layout {args.layout})"
         )
     log.info("%s: %d files in %s", args.image_set, len(chosen), args.folder)
-    facts = manifest.scan(
-        args.folder, chosen, threads=args.threads, progress=counter(args.image_set, len(chosen))
-    )
+    ordered, wanted = chosen, len(chosen)
+    if args.sample is not None:
+        ordered = sample.sample_order(chosen, layout=args.layout, seed=args.sample_seed)
+        wanted = args.sample
+        if left_out := len(chosen) - len(ordered):
+            log.info("%s: %d files with a problem are not sampled", args.image_set, left_out)
+    tell = counter(args.image_set, min(wanted, len(ordered)))
+
+    def read(part: Sequence[Member]) -> list[FileFacts]:
+        return manifest.scan(args.folder, part, threads=args.threads, progress=tell)
+
+    chosen, facts = sample.take(ordered, wanted, read) if args.sample else (chosen, read(chosen))
+    usable = sum(fact.problem is None for fact in facts)
+    if args.sample and usable < args.sample:
+        log.warning("%s: %d images wanted, %d there", args.image_set, args.sample, usable)
     table = manifest.image_table(
         chosen,
         facts,
@@ -140,14 +169,18 @@ def run(args: argparse.Namespace) -> None:
 
 def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
     """Return the folder relative to the data root; refuse a missing folder or one outside."""
-    if not folder.is_dir():
+    from clipsieve.images.containers import MARK, is_container, split_member
+
+    inside = split_member(folder)
+    container = is_container(folder) and folder.is_file()
+    if not (folder.is_dir() or container or (inside and Path(inside[0]).is_file())):
         raise UserError(f"image set {image_set}: folder {folder} does not exist")
     relative = os.path.relpath(folder.absolute(), data_root.absolute())
     if relative.split(os.sep)[0] == os.pardir:
         raise UserError(
             f"image set {image_set}: folder {folder} is not inside the data root {data_root}"
         )
-    return Path(relative).as_posix()
+    return Path(relative).as_posix() + (MARK if container else "")
 
 
 def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:

@@ -265,6 +265,13 @@ TABLES = by_name(
             inputs=("leakage", "manifest"),
         ),
         Result(
+            "image_sets",
+            "Image sets: sizes, formats and problems of each",
+            AUDITS,
+            "tables.cards:cards_page",
+            inputs=("manifest",),
+        ),
+        Result(
             "leaderboard",
             "Leaderboard of encoders and feature sets",
             TRANSFER,
