@@ -21,6 +21,7 @@ from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.images.perturbations.records import RECORDS as PERTURBATIONS
 from clipsieve.io.files import replacing
+from clipsieve.training import TrainingSet, training_sets
 
 if TYPE_CHECKING:
     import jsonschema
@@ -335,6 +336,7 @@ class Run:
     sources: tuple[str, ...]
     encoders: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
+    training_sets: Mapping[str, TrainingSet]
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Run:
@@ -383,7 +385,9 @@ class Run:
             )
         pairs = _pairs(config["pairs"], generators)
         _check_enough_left(use, pairs, generators)
-        return cls(config, generators, sources, tuple(use["encoders"]), pairs)
+        family_of = {g: config["generators"][g]["family"] for g in generators}
+        sets = training_sets(config["training"], family_of, sources)
+        return cls(config, generators, sources, tuple(use["encoders"]), pairs, sets)
 
     @property
     def image_sets(self) -> tuple[str, ...]:
@@ -412,6 +416,10 @@ class Run:
     def has_text(self, encoder: str) -> bool:
         """Whether text stages run for an encoder."""
         return bool(self.config["encoders"][encoder]["has_text"])
+
+    def train_sets(self, family: str) -> tuple[str, ...]:
+        """Return what the probes of a family are trained on: each generator, then training sets."""
+        return self.generators + (tuple(self.training_sets) if families.get(family).pooled else ())
 
     def families(self, encoder: str) -> tuple[str, ...]:
         """Return the feature-set families that exist for an encoder, in the config's order."""

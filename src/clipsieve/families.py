@@ -76,6 +76,9 @@ class Family:
         whether it is their null.
     robustness
         Whether its probes are applied to perturbed images.
+    pooled
+        Whether its probes are fitted on training sets of several generators too, where the config
+        asks for such sets.
     figure
         The figure of the paper that shows it after selection, beside its counterpart before.
     """
@@ -95,6 +98,7 @@ class Family:
     same_choice_as: str | None = None
     explained: bool = False
     robustness: bool = False
+    pooled: bool = False
     figure: str | None = None
 
     def __post_init__(self) -> None:
@@ -114,6 +118,10 @@ class Family:
             ),
             (self.pairs == "none" and self.reads, "what it reads is of pairs, and it has none"),
             (self.pairs != "none" and not self.reads, "it is selected on pairs and reads nothing"),
+            (
+                self.pooled and (self.space == "residual" or self.classifier or self.shuffle),
+                "only logistic regressions of columns or heads are fitted on several generators",
+            ),
             (self.figure and self.pairs == "none", "a figure shows it after a selection on pairs"),
         ):
             if wrong:
@@ -229,7 +237,7 @@ _FILTERS = "clipsieve.selection.filters"
 FAMILIES = catalogue((
     Family(
         "all", "all columns", "method", f"{_CHOOSE}:every_column",
-        explained=True, robustness=True,
+        explained=True, robustness=True, pooled=True,
     ),
     Family(
         "all_intercept", "all columns, with intercept", "method", f"{_CHOOSE}:every_column",
@@ -242,7 +250,8 @@ FAMILIES = catalogue((
     Family(
         "components", "components", "method", f"{_CHOOSE}:kept_columns",
         pairs="unordered", reads=("searches",),
-        settings={"alpha": "search.alpha"}, explained=True, robustness=True, figure="figure3",
+        settings={"alpha": "search.alpha"}, explained=True, robustness=True, pooled=True,
+        figure="figure3",
     ),
     Family(
         "components_intercept", "components, with intercept", "method", f"{_CHOOSE}:kept_columns",
@@ -259,6 +268,7 @@ FAMILIES = catalogue((
     Family(
         "heads", "heads", "method", f"{_CHOOSE}:best_heads",
         pairs="ordered", reads=("rankings",), space="heads", explained=True, robustness=True,
+        pooled=True,
         settings={"best": "heads.best", "exclude": "heads.exclude"},
     ),
     Family(
@@ -273,7 +283,7 @@ FAMILIES = catalogue((
     Family(
         "random", "random columns", "control", f"{_FILTERS}:select_random_columns",
         pairs="unordered", reads=("searches",), settings={"draws": "controls.draws"},
-        control_of=("components",),
+        control_of=("components",), pooled=True,
     ),
     Family(
         "fisher", "Fisher filter", "control", f"{_FILTERS}:select_fisher",
@@ -290,7 +300,7 @@ FAMILIES = catalogue((
     Family(
         "random_heads", "random heads", "control", f"{_FILTERS}:select_random_heads",
         pairs="ordered", reads=("rankings",), space="heads", settings={"draws": "controls.draws"},
-        control_of=("heads",),
+        control_of=("heads",), pooled=True,
     ),
 ))  # fmt: skip
 

@@ -5,19 +5,19 @@ Required: feature sets, embeddings, splits. Provides: probes, scores, cells, mea
 
 
 rule fit:
-    """Probes of one training generator on every feature set of a family."""
+    """Probes of one training generator, or of a training set, on every feature set of a family."""
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        embeddings=of_generator(embeddings_of, "generator"),
-        splits=of_generator(splits_of, "generator"),
+        embeddings=of_train_set(embeddings_of),
+        splits=of_train_set(splits_of),
         tune_embeddings=tune_embeddings,
         tune_splits=tune_splits,
     output:
-        "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
+        "results/{run}/seed{seed}/{encoder}/probes/{family}/{train_set}.npz",
     log:
-        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{generator}.log",
+        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{train_set}.log",
     benchmark:
-        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{generator}.tsv"
+        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{train_set}.tsv"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -28,6 +28,7 @@ rule fit:
         score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
+        training=train_set_options,
         version=versions.PROBE,
     shell:
         "clipsieve fit"
@@ -35,6 +36,7 @@ rule fit:
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
         " {params.tune:q}"
+        " {params.training:q}"
         " --grid {params.grid}"
         " --score {params.score}"
         " --residual-kind {params.residual}"

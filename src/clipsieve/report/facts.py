@@ -116,6 +116,10 @@ def cells_title(cells: str) -> str:
     """Title of a group of cells: `within_gan` gives `within GAN`, `gan_to_diffusion` an arrow."""
     if cells == "all":
         return "all pairs"
+    if match := re.fullmatch(r"(all_but_one|all_but_family|set_.+?)(?:_on_(.+))?", cells):
+        kind = match[1].removeprefix("set_").replace("_", " ")
+        tested = f", tested on {family_title(match[2])}" if match[2] else ""
+        return f"trained on {'the set ' if match[1].startswith('set_') else ''}{kind}{tested}"
     if match := re.fullmatch(r"within_(.+)", cells):
         return f"within {family_title(match[1])}"
     if match := re.fullmatch(r"(.+?)_to_(.+)", cells):

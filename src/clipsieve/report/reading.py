@@ -13,6 +13,7 @@ from clipsieve.errors import UserError
 from clipsieve.io.feature_sets import FeatureSet, read_feature_sets
 from clipsieve.io.tables import read_table
 from clipsieve.report.registry import INPUTS, Result
+from clipsieve.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,6 +172,9 @@ def _read_all(name: str, paths: Sequence[str | Path]) -> tuple[pd.DataFrame, lis
         missing = [c for c in COLUMNS.get(name, ()) if c not in frame.columns]
         if missing:
             raise UserError(f"{path}: column {missing[0]} is missing; {name} needs it")
+        if name == "cells" and "training" in frame.columns:
+            # the pages of cells are of the transfer matrix; training sets are among the means
+            frame = frame[frame["training"] == ONE].copy()
         known = origin(name, path)
         known |= {key: note[key] for key in ("train", "val") if key in note} | note.get("of", {})
         for key, value in known.items():
