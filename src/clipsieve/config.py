@@ -428,6 +428,7 @@ class Run:
             record.name
             for record in map(families.get, dict.fromkeys(chosen))
             if (self.pairs or record.pairs == "none")
+            and len(self.sources) >= record.sources
             and (self.has_heads(encoder) or not record.needs_heads)
         )
 

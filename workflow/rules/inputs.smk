@@ -169,12 +169,19 @@ def paired_generators(wildcards):
     return list(dict.fromkeys(g for pair in pairs for g in pair))
 
 
+def read_sets(wildcards):
+    """What a family is made from: the sources of the run, or the generators of all pairs."""
+    if reads(wildcards, "reals"):
+        return STUDY.sources
+    return paired_generators(wildcards)
+
+
 def family_embeddings(wildcards):
-    return filled(embeddings_of(*paired_generators(wildcards)), wildcards)
+    return filled(embeddings_of(*read_sets(wildcards)), wildcards)
 
 
 def family_splits(wildcards):
-    return filled(splits_of(*paired_generators(wildcards)), wildcards)
+    return filled(splits_of(*read_sets(wildcards)), wildcards)
 
 
 def family_options(wildcards):

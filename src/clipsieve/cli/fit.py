@@ -1,11 +1,13 @@
-"""Probes of one training generator on every feature set of one family.
+"""Probes of one training generator, or of a training set, on every feature set of one family.
 
 Hyperparameters are chosen on val, the probe is refitted on train and val together, and thresholds
-are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these generators
-second (heads, in the paper) have hyperparameters and thresholds from that generator's train and val
-rows instead. With --train-set, the probes of several generators: rows are weighted so that both
-classes, each generator and each source count the same, C is chosen on val rows with such weights, and
-generators that a feature set gave up to its selection are left out of its set.
+are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these
+generators second (heads, in the paper) have hyperparameters and thresholds from that generator's
+train and val rows instead.
+
+With --train-set, the probes of several generators: rows are weighted so that both classes, each
+generator and each source count the same, C is chosen on val rows with such weights, and generators
+that a feature set gave up to its selection are left out of its set.
 
 Label 0 is generated, 1 is real; a logit above 0 says real.
 """
@@ -219,7 +221,6 @@ def _fit_pooled(
 ) -> StoredProbe:
     """Fit one draw of a feature set on the rows of several generators and of their sources."""
     from clipsieve.io.probes import StoredProbe
-    from clipsieve.probes.features import features_of
     from clipsieve.probes.pooled import Weights, fit_pooled_probe
     from clipsieve.selection.training_sets import balanced_weights
 
@@ -231,15 +232,14 @@ def _fit_pooled(
         balanced_weights(val.label, val.image_set),
         balanced_weights(both, domains),
     )
-    columns = feature_set.draws[draw]
 
     def groups(part: Rows) -> list[str]:  # equal names of two sources are two groups
         origin = (sources.get(name, name) for name in part.image_set.tolist())
         return [f"{s}/{name}" for s, name in zip(origin, part.group.tolist(), strict=True)]
 
     probe = fit_pooled_probe(
-        features_of(train, feature_set.space, columns), train.label,
-        features_of(val, feature_set.space, columns), val.label,
+        _features(feature_set, draw, train), train.label,
+        _features(feature_set, draw, val), val.label,
         weights, fit_intercept=feature_set.fit_intercept, score=args.score,
         groups=(groups(train), groups(val)),
     )  # fmt: skip
@@ -248,8 +248,8 @@ def _fit_pooled(
         draw=draw,
         train=args.train_set,
         space=feature_set.space,
-        columns=columns,
-        coef=probe.coef,
+        columns=feature_set.draws[draw],
+        coef=_coefficients(feature_set, draw, probe),
         intercept=probe.intercept,
         threshold=probe.threshold,
         params=probe.params,
@@ -262,6 +262,28 @@ def _fit_pooled(
         training=args.kind,
         members=members,
     )  # fmt: skip
+
+
+def _features(feature_set: FeatureSet, draw: int, rows: Rows, **options: Any) -> Any:
+    """Return what a probe sees of these rows, less the directions that are projected out."""
+    from clipsieve.probes.features import features_of
+    from clipsieve.selection.nuisance import project_out
+
+    X = features_of(rows, feature_set.space, feature_set.draws[draw], **options)
+    return project_out(X, feature_set.directions[draw]) if feature_set.directions else X
+
+
+def _coefficients(feature_set: FeatureSet, draw: int, probe: Probe) -> Any:
+    """Return the coefficients on the embedding itself.
+
+    Those of a penalised fit on projected rows lie across the directions but for rounding; without
+    that, w . x is w . (projected x), and whoever applies the probe need not project.
+    """
+    from clipsieve.selection.nuisance import project_out
+
+    if not feature_set.directions:
+        return probe.coef
+    return project_out(probe.coef[None], feature_set.directions[draw])[0]
 
 
 @dataclass(frozen=True)
@@ -309,9 +331,8 @@ def fit_draws(feature_set: FeatureSet, data: Data, args: argparse.Namespace) -> 
             X = train.embedding if columns is None else train.embedding[:, columns]
             direction = residual(X, train.label)
         X_train, X_val = (
-            features_of(
-                rows, feature_set.space, columns,
-                residual=direction, residual_kind=args.residual_kind,
+            _features(
+                feature_set, draw, rows, residual=direction, residual_kind=args.residual_kind
             )
             for rows in (train, val)
         )  # fmt: skip
@@ -338,7 +359,7 @@ def fit_draws(feature_set: FeatureSet, data: Data, args: argparse.Namespace) -> 
             train=data.generator,
             space=feature_set.space,
             columns=feature_set.draws[draw],
-            coef=probe.coef,
+            coef=_coefficients(feature_set, draw, probe),
             intercept=probe.intercept,
             threshold=probe.threshold,
             params=probe.params,
@@ -362,7 +383,7 @@ def _together(
     from clipsieve.probes.batch import Draw, fit_probes
     from clipsieve.probes.features import features_of
 
-    shared = feature_set.space == "embedding"
+    shared = feature_set.space == "embedding" and not feature_set.directions
 
     def draws() -> Iterator[Draw]:  # read when their turn comes
         for draw, columns in enumerate(feature_set.draws):
@@ -375,7 +396,7 @@ def _together(
                 yield Draw(columns, tune=tune, **labels)
             else:
                 X_train, X_val = (
-                    features_of(rows, feature_set.space, columns) for rows in (data.train, data.val)
+                    _features(feature_set, draw, rows) for rows in (data.train, data.val)
                 )
                 yield Draw(X_train=X_train, X_val=X_val, tune=tune, **labels)
 
