@@ -49,3 +49,14 @@ def test_nothing_asked_is_no_set():
 def test_sets_that_cannot_be_are_refused(asked, family_of, said):
     with pytest.raises(UserError, match=said):
         training_sets(asked, family_of, ["coco"])
+
+
+def test_pages_say_what_rows_of_training_sets_are():
+    from clipsieve.report.facts import cells_title
+
+    assert cells_title("all_but_one") == "trained on all but the tested generator"
+    assert (
+        cells_title("all_but_family_on_gan")
+        == "trained on all but the tested family, tested on GAN"
+    )
+    assert cells_title("set_mine") == "trained on the set mine"

@@ -117,9 +117,12 @@ def cells_title(cells: str) -> str:
     if cells == "all":
         return "all pairs"
     if match := re.fullmatch(r"(all_but_one|all_but_family|set_.+?)(?:_on_(.+))?", cells):
-        kind = match[1].removeprefix("set_").replace("_", " ")
+        trained = {
+            "all_but_one": "all but the tested generator",
+            "all_but_family": "all but the tested family",
+        }.get(match[1], f"the set {match[1].removeprefix('set_')}")
         tested = f", tested on {family_title(match[2])}" if match[2] else ""
-        return f"trained on {'the set ' if match[1].startswith('set_') else ''}{kind}{tested}"
+        return f"trained on {trained}{tested}"
     if match := re.fullmatch(r"within_(.+)", cells):
         return f"within {family_title(match[1])}"
     if match := re.fullmatch(r"(.+?)_to_(.+)", cells):
