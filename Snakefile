@@ -11,7 +11,7 @@ Path grammar (docs/formats.md has the columns of every file):
     results/{run}/seed{seed}/{encoder}/searches/{train}--{val}.parquet
     results/{run}/seed{seed}/{encoder}/head_rankings/{train}.parquet
     results/{run}/seed{seed}/{encoder}/features/{family}.json      which columns or heads a probe sees
-    results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz
+    results/{run}/seed{seed}/{encoder}/probes/{family}/{train_set}.npz     one generator, or several
     results/{run}/seed{seed}/{encoder}/scores/{family}.h5          the logit of each probe on each test image
     results/{run}/seed{seed}/{encoder}/{cells,means,controls,optimism}.parquet
     results/{run}/tables/{table}.html, figures/{figure}.svg, gallery/{encoder}.html

@@ -23,6 +23,7 @@ from clipsieve.generation import records as generation
 from clipsieve.images.layouts import LAYOUTS
 from clipsieve.images.perturbations.records import RECORDS as PERTURBATIONS
 from clipsieve.io.files import replacing
+from clipsieve.training import TrainingSet, training_sets
 
 if TYPE_CHECKING:
     import jsonschema
@@ -373,6 +374,7 @@ class Run:
     sources: tuple[str, ...]
     encoders: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
+    training_sets: Mapping[str, TrainingSet]
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Run:
@@ -440,7 +442,9 @@ class Run:
             )
         pairs = _pairs(config["pairs"], generators)
         _check_enough_left(use, pairs, generators)
-        return cls(config, generators, sources, tuple(use["encoders"]), pairs)
+        family_of = {g: config["generators"][g]["family"] for g in generators}
+        sets = training_sets(config["training"], family_of, sources)
+        return cls(config, generators, sources, tuple(use["encoders"]), pairs, sets)
 
     @property
     def image_sets(self) -> tuple[str, ...]:
@@ -487,6 +491,10 @@ class Run:
             )
         )
 
+    def train_sets(self, family: str) -> tuple[str, ...]:
+        """Return what the probes of a family are trained on: each generator, then training sets."""
+        return self.generators + (tuple(self.training_sets) if families.get(family).pooled else ())
+
     def families(self, encoder: str) -> tuple[str, ...]:
         """Return the feature-set families that exist for an encoder, in the config's order."""
         chosen = [*self.config["use"]["feature_sets"], *self.config["use"]["controls"]]
@@ -494,6 +502,7 @@ class Run:
             record.name
             for record in map(families.get, dict.fromkeys(chosen))
             if (self.pairs or record.pairs == "none")
+            and len(self.sources) >= record.sources
             and (self.has_heads(encoder) or not record.needs_heads)
         )
 

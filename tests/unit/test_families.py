@@ -91,6 +91,8 @@ def test_every_control_is_compared_with_a_method_and_every_comparison_is_as_docu
         "components_intercept": [],
         "residual_components": [],
         "heads": ["random_heads"],
+        "nuisance": ["random_directions"],
+        "nuisance_components": ["random_components"],
     }
     assert families.controls_of("components/a--b")[0] == "random/a--b"
     compared = [c for name in families.METHODS for c in families.controls_of(name)]

@@ -8,7 +8,8 @@ import sys
 import pytest
 from PIL import Image
 
-from clipsieve.config import read_configs
+from clipsieve import families
+from clipsieve.config import Run, read_configs, read_run, resolve
 from tests.workflow.conftest import GENERATED, TINY
 
 
@@ -26,6 +27,21 @@ def test_configs_plan_under_profiles_as_typed(bare, config, profile):
     jobs = bare.planned("--configfile", config, *profile)
     assert jobs["embed"] > 0
     assert jobs["table"] > 5
+
+
+def test_training_sets_are_fitted_for_the_families_that_have_them(bare):
+    before = bare.planned("--configfile", TINY)
+    sets = "{mine: [upsample_transposed, upsample_nearest]}"
+    path = bare.root / "training.yaml"
+    path.write_text(f"training: {{all_but_one: true, all_but_family: true, sets: {sets}}}\n")
+    after = bare.planned("--configfile", TINY, str(path))
+    pooled = [
+        f for f in Run.of(resolve(read_run([TINY]))).families("tiny")
+        if families.get(f).pooled
+    ]  # fmt: skip
+    # five generators left out, two families, one set of its own; nothing else is planned anew
+    assert after == {**before, "fit": before["fit"] + len(pooled) * (5 + 2 + 1)}
+    assert {"all", "components", "heads", "random", "random_heads"} <= set(pooled)
 
 
 def planned_in_seconds(project, *arguments):

@@ -62,6 +62,7 @@ wildcard_constraints:
     image_set="[a-z0-9_]+",
     source="|".join(STUDY.sources),
     generator="|".join(STUDY.generators),
+    train_set="|".join([*STUDY.generators, *STUDY.training_sets]),
     train="|".join(STUDY.generators),
     val="|".join(STUDY.generators),
     family="|".join(FAMILIES),

@@ -5,19 +5,19 @@ Required: feature sets, embeddings, splits. Provides: probes, scores, cells, mea
 
 
 rule fit:
-    """Probes of one training generator on every feature set of a family."""
+    """Probes of one training generator, or of a training set, on every feature set of a family."""
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        embeddings=of_generator(embeddings_of, "generator"),
-        splits=of_generator(splits_of, "generator"),
+        embeddings=of_train_set(embeddings_of),
+        splits=of_train_set(splits_of),
         tune_embeddings=tune_embeddings,
         tune_splits=tune_splits,
     output:
-        "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
+        "results/{run}/seed{seed}/{encoder}/probes/{family}/{train_set}.npz",
     log:
-        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{generator}.log",
+        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{train_set}.log",
     benchmark:
-        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{generator}.tsv"
+        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{train_set}.tsv"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -29,6 +29,7 @@ rule fit:
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
         own_pair=[],
+        training=train_set_options,
         version=versions.PROBE,
     shell:
         "clipsieve fit"
@@ -37,6 +38,7 @@ rule fit:
         " --splits {input.splits:q}"
         " {params.tune:q}"
         " {params.own_pair:q}"
+        " {params.training:q}"
         " --grid {params.grid}"
         " --score {params.score}"
         " --residual-kind {params.residual}"
@@ -49,17 +51,18 @@ rule fit:
 use rule fit as fit_own_pair with:
     # probes of the two generators that a feature set was selected on, for the optimism alone
     output:
-        "results/{run}/seed{seed}/{encoder}/own_pair/{family}/{generator}.npz",
+        "results/{run}/seed{seed}/{encoder}/own_pair/{family}/{train_set}.npz",
     log:
-        "results/{run}/logs/fit_own_pair/seed{seed}/{encoder}/{family}/{generator}.log",
+        "results/{run}/logs/fit_own_pair/seed{seed}/{encoder}/{family}/{train_set}.log",
     benchmark:
-        "results/{run}/benchmarks/fit_own_pair/seed{seed}/{encoder}/{family}/{generator}.tsv"
+        "results/{run}/benchmarks/fit_own_pair/seed{seed}/{encoder}/{family}/{train_set}.tsv"
     params:
         grid=grid_of_family,
         score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
         own_pair=["--own-pair"],
+        training=[],
         version=versions.PROBE,
 
 

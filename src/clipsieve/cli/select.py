@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group, "of the pairs' generators and sources", nargs="*", required=False, default=[]
     )
     add_sources(group)
+    parser.add_argument_group(
+        "families made from real images",
+        f"{_names(reads='reals')}\n--embeddings and --splits are then those of every source; train"
+        " rows alone are read",
+    )
     group = parser.add_argument_group(
         "settings",
         "Each is for the families named, which need it where it has no default; others refuse it.",
@@ -95,6 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--draws", type=count, help=f"how many sets are drawn; for {_names(setting='draws')}"
     )
     group.add_argument(
+        "--components",
+        type=count,
+        help=f"how many principal components are removed; for {_names(setting='components')}",
+    )
+    group.add_argument(
         "--seed", type=int, default=0, help="seed of the draws (default %(default)s)"
     )
 
@@ -114,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
     rows = _pair_rows(args, pairs) if "rows" in family.reads else {}
     settings: dict[str, Any] = {
         name: getattr(args, name)
-        for name in ("best", "draws")
+        for name in ("best", "draws", "components")
         if name in families.settings_of(family)
     }
     given: dict[Pair | None, Given] = {}
@@ -129,7 +139,8 @@ def run(args: argparse.Namespace) -> None:
             parts["X"], parts["y"] = rows[pair]
         given[pair] = choose.Given(**parts)
     if family.pairs == "none":
-        given[None] = choose.Given(seed=args.seed, **settings)
+        reals: dict[str, Any] = _real_rows(args) if "reals" in family.reads else {}
+        given[None] = choose.Given(seed=args.seed, **settings, **reals)
     found = choose.select(family, given, args.exclude)
     write_feature_sets(args.output, found)
     log.info("select %s: %d feature sets", family.name, len(found))
@@ -140,7 +151,7 @@ def _check_options(args: argparse.Namespace, family: Family) -> None:
     wanted = {
         "pairs": family.pairs != "none",
         **{name: name in family.reads for name in ("searches", "rankings")},
-        **dict.fromkeys(("embeddings", "splits"), "rows" in family.reads),
+        **dict.fromkeys(("embeddings", "splits"), bool({"rows", "reals"} & {*family.reads})),
         **{name: name in families.settings_of(family) for name in families.SETTINGS},
     }
     for name, needed in wanted.items():
@@ -197,6 +208,20 @@ def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head
         table = tables[train][tables[train]["val"] == val].sort_values("rank")
         found[train, val] = list(zip(table["layer"], table["head"], strict=True))
     return found
+
+
+def _real_rows(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Return the embeddings of real train images and the source of each; refuse generated ones."""
+    from clipsieve.io.dataset import read_rows
+
+    rows = read_rows(args.embeddings, args.splits, ("train",), f"select {args.family}")
+    if not (rows.label == 1).all():
+        generated = rows.image_set[rows.label != 1][0]
+        raise UserError(
+            f"--embeddings: {generated} is a generator; the family {args.family} is made from real"
+            " images alone"
+        )
+    return {"X": rows.embedding, "source": rows.image_set}
 
 
 def _pair_rows(

@@ -22,6 +22,7 @@ from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.pairs import pair_table
 from clipsieve.evaluation.ranking import ranking_table
+from clipsieve.evaluation.several import Several, cell_groups, several_rows
 from clipsieve.evaluation.significance import SignFlips, holm_by_metric
 from clipsieve.io.roles import require_excluded
 from clipsieve.io.scores import AllScores, Scores
@@ -132,15 +133,24 @@ def evaluate(
     with limited(1), ThreadPoolExecutor(max_workers=max(1, chosen.threads)) as pool:
         work = _Evaluation(scores, features, chosen)
         by_set: dict[str, list[means.Means]] = {}
+        by_training: dict[tuple[str, str], list[means.Means]] = {}
         cells = []
+        total = len(scores.scores) + len(scores.several)
         for done, (name, mine, part) in enumerate(pool.map(work.one, scores.scores), 1):
             by_set.setdefault(name, []).append(mine)
             cells.append(part)
             if progress is not None:
-                progress(done, len(scores.scores))
+                progress(done, total)
+        for done, several in enumerate(pool.map(work.several, scores.several), len(cells) + 1):
+            if several is not None:
+                key, mine, parts = several
+                by_training.setdefault(key, []).append(mine)
+                cells += parts
+            if progress is not None:
+                progress(done, total)
         found = (
             pd.concat(cells, ignore_index=True),
-            work.mean_table(by_set, pool),
+            work.mean_table(by_set, by_training, pool),
             work.control_table(by_set),
             work.optimism_table(by_set, searches or {}, _own_pair(own_pair)),
             pair_table(work.comparer, by_set, work.baselines_of(by_set), work.grid),
@@ -198,14 +208,19 @@ class _Evaluation:
         options: Options,
     ) -> None:
         self.features, self.families, self.options = features, scores.images.family, options
-        self.scores, self.grid = scores.scores, scores.grid
+        self.grid = scores.grid
         self.layout: Layout = layout_of(
             scores.images, resamples=options.resamples, seed=options.seed
         )
-        for one in self.scores:
+        for one in (*scores.scores, *scores.several):
             self._check(one)
-        self.draws = Counter(one.feature_set for one in self.scores)
-        first = {one.feature_set: one for one in self.scores if self.draws[one.feature_set] == 1}
+        self.draws = Counter((one.feature_set, one.training) for one in scores.scores)
+        self.draws.update((one.feature_set, one.training) for one in scores.several)
+        first = {
+            one.feature_set: one
+            for one in scores.scores
+            if self.draws[one.feature_set, one.training] == 1
+        }
         baseline = feature_families.BASELINE
         if baseline not in first:
             raise UserError(
@@ -215,6 +230,12 @@ class _Evaluation:
             name: transfer_matrix(first[name], self.layout)
             for name in (baseline, feature_families.BASELINE_INTERCEPT)
             if name in first
+        }
+        self.several_baselines: dict[tuple[str, str], Several] = {
+            (one.feature_set, one.training): found
+            for one in scores.several
+            if one.feature_set in self.baselines
+            and (found := several_rows(one, self.layout)) is not None
         }
         self._averaged: dict[
             tuple[str, tuple[str, ...], tuple[str, ...], str | None], means.Means
@@ -235,7 +256,7 @@ class _Evaluation:
 
     def one(self, scores: Scores) -> tuple[str, means.Means, pd.DataFrame]:
         """Means and cells of one feature set and draw."""
-        single = self.draws[scores.feature_set] == 1
+        single = self.draws[scores.feature_set, scores.training] == 1
         known = self.baselines.get(scores.feature_set)
         matrix = known or transfer_matrix(scores, self.layout, replicate=single)
         cells = cell_table(
@@ -246,6 +267,49 @@ class _Evaluation:
             method=self.options.interval,
         )
         return scores.feature_set, self._average(matrix, ranked_on(scores.feature_set)), cells
+
+    def several(
+        self, scores: Scores
+    ) -> tuple[tuple[str, str], means.Means, list[pd.DataFrame]] | None:
+        """Means and cells of the rows of one feature set and draw trained on several generators."""
+        key = (scores.feature_set, scores.training)
+        found = self.several_baselines.get(key)
+        if found is None:
+            found = several_rows(scores, self.layout, replicate=self.draws[key] == 1)
+        if found is None:
+            return None
+        cells = [
+            cell_table(
+                row,
+                self.layout,
+                self.families,
+                confidence=self.options.confidence,
+                method=self.options.interval,
+            )
+            for row in found.rows
+        ]
+        return key, self._average_several(found), cells
+
+    def _average_several(self, found: Several) -> means.Means:
+        return means.mean_over_cells(found.whole, cell_groups(found, self.families), self.layout)
+
+    def several_baseline_of(self, feature_set: str, mine: means.Means) -> means.Means | None:
+        """Means of the baseline over the same cells of training sets; None for a baseline itself.
+
+        The baseline's training sets keep the generators that a feature set gave up to its selection.
+        """
+        if feature_set in self.baselines:
+            return None
+        wanted = feature_families.BASELINE
+        if self.features[feature_set].fit_intercept:
+            wanted = feature_families.BASELINE_INTERCEPT
+        whole = self.several_baselines.get((wanted, mine.matrix.training))
+        if whole is None:
+            return None
+        found = self._average_several(whole.cells_like(mine.matrix.train, mine.matrix.test))
+        if found.cells != mine.cells:
+            raise UserError(f"evaluation: {feature_set} and {wanted} are of different cells")
+        return found
 
     def _average(self, matrix: Matrix, first: str | None) -> means.Means:
         masks = means.cell_groups(
@@ -290,7 +354,12 @@ class _Evaluation:
         """Means of each set's baseline over its own cells."""
         return {name: self.baseline_of(name, mine[0]) for name, mine in by_set.items()}
 
-    def mean_table(self, by_set: Mapping[str, list[means.Means]], pool: Executor) -> pd.DataFrame:
+    def mean_table(
+        self,
+        by_set: Mapping[str, list[means.Means]],
+        by_training: Mapping[tuple[str, str], list[means.Means]],
+        pool: Executor,
+    ) -> pd.DataFrame:
         """Build the table of means, Holm's rule applied over each metric."""
         import pandas as pd
 
@@ -298,7 +367,13 @@ class _Evaluation:
             mine = by_set[name]
             return self.comparer.mean_rows(name, mine, self.baseline_of(name, mine[0]))
 
-        table = pd.DataFrame([row for part in pool.map(rows, by_set) for row in part])
+        def several(key: tuple[str, str]) -> list[Any]:
+            mine = by_training[key]
+            baseline = self.several_baseline_of(key[0], mine[0])
+            return self.comparer.mean_rows(key[0], mine, baseline)
+
+        parts = [*pool.map(rows, by_set), *pool.map(several, sorted(by_training))]
+        table = pd.DataFrame([row for part in parts for row in part])
         table["p_holm"] = holm_by_metric(table, "p")
         table["generators_p_holm"] = holm_by_metric(table, "generators_p")
         return table

@@ -108,6 +108,33 @@ def deletions(cells: tuple[Cell, ...]) -> Deletions | None:
     return Deletions(tuple(of_role), residual, freedom, twice, tuple(map(tuple, roles)))
 
 
+@lru_cache(maxsize=256)
+def deletions_of_tested(cells: tuple[Cell, ...]) -> Deletions | None:
+    """Work out the maps for a mean over cells whose rows are trained on several generators.
+
+    Only the tested generator of a cell is drawn anew: the probes of two rows share nearly all of
+    what they are trained on, so their rows are no sample of training sets. The variance is that of
+    the jackknife over tested generators; every cell of a generator leaves with it.
+
+    Parameters
+    ----------
+    cells
+        (training set, test) of each cell, each once.
+
+    Returns
+    -------
+    Deletions or None
+        None where fewer than `FEWEST` generators are tested.
+    """
+    tested = sorted({test for _, test in cells})
+    if len(tested) < FEWEST:
+        return None
+    kept = np.array([[test != name for _, test in cells] for name in tested], dtype=float)
+    of_role = (_centred(kept / kept.sum(axis=1, keepdims=True)),)
+    # nothing is taken off for the cells' own noise: generators are drawn with theirs, counted once
+    return Deletions(of_role, np.zeros((1, len(cells))), 1, 0.0, (tuple(tested),))
+
+
 def _centred(without: Array) -> Array:
     """Means without each generator, as maps, less their average and scaled for the jackknife."""
     n = len(without)

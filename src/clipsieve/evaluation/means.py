@@ -198,8 +198,9 @@ def mean_over_cells(
         influence = centred(total, layout.strata)
     kept = None if matrix.replicates is None else matrix.replicates[..., :_KEPT].copy()
     cells = Matrix(
-        matrix.feature_set, matrix.draw, matrix.train, matrix.test, matrix.values, kept, []
-    )
+        matrix.feature_set, matrix.draw, matrix.train, matrix.test, matrix.values, kept, [],
+        matrix.training,
+    )  # fmt: skip
     result = Means(names, [], values, replicates, influence, [], [], [], [], [], cells)
     for mask in masks.values():
         rows, columns = np.nonzero(mask)
@@ -246,4 +247,5 @@ def restricted(matrix: Matrix, train: list[str], test: list[str]) -> Matrix | No
         matrix.values[:, at[0], at[1]],
         replicates,
         influence,
+        matrix.training,
     )

@@ -14,6 +14,7 @@ from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
 from clipsieve.io.scores import AllScores, Images, Scores
 from clipsieve.probes.features import features_of
+from clipsieve.training import ONE
 
 
 def apply_probes(
@@ -33,7 +34,8 @@ def apply_probes(
     Returns
     -------
     float64 [len(probes), len(rows)]
-        Logits, large = real; a row of NaN where the image set was used to select the probe's feature set.
+        Logits, large = real; a row of NaN where the probe's feature set gave up the image set, or
+        the probe was trained on it together with other generators.
 
     Raises
     ------
@@ -48,8 +50,9 @@ def apply_probes(
     known: dict[tuple[str, str], np.ndarray] = {}
     logits = np.full((len(probes), len(rows)), np.nan)
     for probe, row in zip(probes, logits, strict=True):
-        require_excluded([probe.train], excluded[probe.feature_set], probe.feature_set)
-        if not real and image_set in excluded[probe.feature_set]:
+        given_up = excluded[probe.feature_set]
+        require_excluded([probe.train, *probe.members], given_up, probe.feature_set)
+        if not real and (image_set in given_up or image_set in probe.members):
             continue
         key = (probe.space, str(probe.columns))
         if probe.space == "residual":
@@ -127,14 +130,27 @@ def score_images(
     family = {name: families[name] for name in generators}
     images = Images(ids, sets, source, group, label, family, split)
     matrix = np.concatenate(logits, axis=1)
-    scores, grid, start = [], {}, 0
-    for (feature_set, draw), each in groupby(ordered, lambda one: (one.feature_set, one.draw)):
-        mine = list(each)
-        part = slice(start, start + len(mine))
-        start += len(mine)
+    scores: list[Scores] = []
+    grids: dict[str, set[str]] = {}
+    places = sorted(range(len(ordered)), key=lambda k: _matrix_of(ordered[k]))
+    for key, each in groupby(places, lambda k: _matrix_of(ordered[k])):
+        own = list(each)
+        mine = [ordered[k] for k in own]
         train = [probe.train for probe in mine]
         threshold = np.array([probe.threshold for probe in mine], dtype=np.float64)
-        scores.append(Scores(feature_set, draw, train, matrix[part], threshold))
-        grids = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
-        grid[feature_set] = ", ".join(sorted(grids))
-    return AllScores(encoder, seed, images, scores, grid, run)
+        scores.append(Scores(*key[:2], train, matrix[own], threshold, key[2]))
+        if key[2] == ONE:
+            found = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
+            grids.setdefault(key[0], set()).update(found)
+    return AllScores(
+        encoder, seed, images,
+        [one for one in scores if one.training == ONE],
+        {name: ", ".join(sorted(found)) for name, found in grids.items()},
+        run,
+        [one for one in scores if one.training != ONE],
+    )  # fmt: skip
+
+
+def _matrix_of(probe: StoredProbe) -> tuple[str, int, str]:
+    """Return the matrix that a probe is a row of: feature set, draw, kind of training."""
+    return probe.feature_set, probe.draw, probe.training

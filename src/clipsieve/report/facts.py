@@ -128,6 +128,13 @@ def cells_title(cells: str) -> str:
         return "all pairs"
     if cells == "clean":
         return "all pairs but those trained on the generator that heads were ranked on"
+    if match := re.fullmatch(r"(all_but_one|all_but_family|set_.+?)(?:_on_(.+))?", cells):
+        trained = {
+            "all_but_one": "all but the tested generator",
+            "all_but_family": "all but the tested family",
+        }.get(match[1], f"the set {match[1].removeprefix('set_')}")
+        tested = f", tested on {family_title(match[2])}" if match[2] else ""
+        return f"trained on {trained}{tested}"
     if match := re.fullmatch(r"within_(.+)", cells):
         return f"within {family_title(match[1])}"
     if match := re.fullmatch(r"(.+?)_to_(.+)", cells):

@@ -15,6 +15,7 @@ from clipsieve.io.feature_sets import FeatureSet, read_feature_sets
 from clipsieve.io.scores import AllScores, read_scores
 from clipsieve.io.tables import read_table
 from clipsieve.report.registry import INPUTS, Result
+from clipsieve.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,6 +136,9 @@ def _read_all(name: str, paths: Sequence[str | Path]) -> tuple[pd.DataFrame, lis
         frame, note = _read(path)
         if lacking := missing(name, frame.columns):
             raise UserError(f"{path}: column {lacking} is missing; {name} needs it")
+        if name == "cells" and "training" in frame.columns:
+            # the pages of cells are of the transfer matrix; training sets are among the means
+            frame = frame[frame["training"] == ONE].copy()
         known = origin(name, path)
         known |= {key: note[key] for key in ("train", "val") if key in note} | note.get("of", {})
         for key, value in known.items():

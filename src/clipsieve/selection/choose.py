@@ -52,8 +52,12 @@ class Given:
     X, y
         Embeddings [n, D] and labels [n] (0 = generated, 1 = real) of the train and val rows of the
         pair's generators and their sources.
+    source
+        Source of each row of X [n], where these are the real train rows of every source.
     best
         How many heads make a set.
+    components
+        How many principal components are removed.
     draws
         How many sets are drawn.
     seed
@@ -64,7 +68,9 @@ class Given:
     ranked: Sequence[Head] = ()
     X: NDArray[Any] = field(default_factory=lambda: np.empty((0, 0)))
     y: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    source: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     best: int = 0
+    components: int = 0
     draws: int = 1
     seed: int = 0
 
@@ -84,10 +90,13 @@ class Chosen:
         One list of columns, or of heads, for each draw; None for all columns.
     facts
         What the selection says of itself.
+    directions
+        float64 [k, D] for each draw: orthonormal directions that are projected out; none where empty.
     """
 
     subsets: Sequence[Any]
     facts: dict[str, Any] | None = None
+    directions: Sequence[NDArray[np.float64]] = ()
 
 
 def select(
@@ -122,6 +131,8 @@ def select(
                 ),
                 excluded=families.excluded(family, pair, exclude),
                 facts=chosen.facts,
+                # so many digits are orthonormal to 1e-8, and keep the file small
+                directions=tuple(np.round(one, 9).tolist() for one in chosen.directions),
             )
         )
     return found
