@@ -23,7 +23,7 @@ from clipsieve.generation import records as generation
 from clipsieve.images.layouts import LAYOUTS
 from clipsieve.images.perturbations.records import RECORDS as PERTURBATIONS
 from clipsieve.io.files import replacing
-from clipsieve.training import TrainingSet, training_sets
+from clipsieve.io.training import TrainingSet, training_sets
 
 if TYPE_CHECKING:
     import jsonschema

@@ -183,6 +183,7 @@ def test_families_follow_what_an_encoder_has():
     no_pairs = study(pairs=[])
     assert set(no_pairs.families("e")) == {
         "all", "all_intercept", "residual", "shuffled", "nearest_mean",
+        "nuisance_components", "random_components",
     }  # fmt: skip
 
 
@@ -202,6 +203,9 @@ def test_every_key_is_described_and_has_a_default_or_is_required():
         "family",
         "source",
         "model",
+        "adapter",
+        "prompts",
+        "sample",
         "requirement",
         "sha256",
         "member",

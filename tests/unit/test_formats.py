@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clipsieve import formats
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.io import columns
+from clipsieve.io import formats_page as formats
 
 ROOT = Path(__file__).parents[2]
 

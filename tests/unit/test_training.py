@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clipsieve.errors import UserError
-from clipsieve.training import training_sets
+from clipsieve.io.training import training_sets
 
 FAMILY_OF = {"a": "gan", "b": "gan", "c": "diffusion", "d": "diffusion"}
 

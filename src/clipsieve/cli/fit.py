@@ -32,7 +32,7 @@ from clipsieve.cli.options import (
 )
 from clipsieve.config import default
 from clipsieve.errors import UserError
-from clipsieve.training import FEWEST, KINDS, ONE
+from clipsieve.io.training import FEWEST, KINDS, ONE
 
 if TYPE_CHECKING:
     from clipsieve.io.dataset import Rows

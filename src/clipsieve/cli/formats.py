@@ -14,6 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the page."""
-    from clipsieve import formats
+    from clipsieve.io import formats_page as formats
 
     print(formats.page(), end="")

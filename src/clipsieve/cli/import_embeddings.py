@@ -1,9 +1,9 @@
 """Take over embeddings of an image set that were made elsewhere, in place of embedding the images.
 
-The file (npz, HDF5 or parquet) has an array `image_id` or `path`, an array `embedding` [n, D] and, in
-npz and HDF5, maybe head outputs `heads` [n, L, H, d_head] with their `head_basis` [L, H, d_out,
-d_head] (by default the identity). Its images are matched with the image table: every usable image
-needs one, and the file may hold no other. The sha256 of the file goes into the output.
+The file (npz, HDF5 or parquet) has an array `image_id` or `path`, an array `embedding` [n, D] and,
+in npz and HDF5, optionally head outputs `heads` [n, L, H, d_head] with their `head_basis`
+[L, H, d_out, d_head] (by default the identity). Its images are matched with the image table: every
+usable image needs one, and the file may hold no other. The sha256 of the file goes into the output.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from clipsieve.evaluation.bootstrap import Interval, centred, degrees_of_freedom
 from clipsieve.evaluation.intervals import metric_intervals
 from clipsieve.evaluation.matrix import Layout, Matrix
 from clipsieve.evaluation.metrics import METRICS
-from clipsieve.training import ONE
+from clipsieve.io.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd

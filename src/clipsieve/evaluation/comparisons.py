@@ -22,7 +22,7 @@ from clipsieve.evaluation.metric_records import RECORDS, signs_of
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.ranks import rank_among
 from clipsieve.evaluation.significance import SignFlips, bootstrap_p
-from clipsieve.training import ONE
+from clipsieve.io.training import ONE
 
 if TYPE_CHECKING:
     from clipsieve.evaluation.matrix import Layout

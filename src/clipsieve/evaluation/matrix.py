@@ -13,7 +13,7 @@ from clipsieve.evaluation import metrics
 from clipsieve.evaluation.bootstrap import Strata, resample_weights, strata_of
 from clipsieve.evaluation.influence import cell_influence
 from clipsieve.io.scores import Images, Scores
-from clipsieve.training import ONE
+from clipsieve.io.training import ONE
 
 # Replicates are worked out for so many (image, resample) numbers at once: they stay in the cache.
 _CHUNK = 200_000
@@ -95,7 +95,7 @@ class Matrix:
         Of each group of the cell's source on each cell, by source: its groups [K], the positions in
         `test` of its generators, and float64 [M, P, J', K]; empty without replicates.
     training
-        What the rows are trained on (`clipsieve.training.KINDS`).
+        What the rows are trained on (`clipsieve.io.training.KINDS`).
     """
 
     feature_set: str

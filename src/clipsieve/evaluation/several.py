@@ -16,7 +16,7 @@ from clipsieve.errors import UserError
 from clipsieve.evaluation import means
 from clipsieve.evaluation.matrix import Layout, Matrix, transfer_matrix
 from clipsieve.io.scores import Scores
-from clipsieve.training import NAMED
+from clipsieve.io.training import NAMED
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def read_metadata(path: Path, *, root: Path | None = None) -> dict[str, dict[str
     columns = [re.sub(r"[\s-]+", "_", name.strip().casefold()) for name in header]
     twice = [name for name, n in Counter(columns).items() if n > 1 and name]
     if twice:
-        raise UserError(f"metadata {path}: the column {twice[0]!r} stands in it twice")
+        raise UserError(f"metadata {path}: the column {twice[0]!r} occurs twice")
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
         raise UserError(
@@ -111,7 +111,7 @@ def read_metadata(path: Path, *, root: Path | None = None) -> dict[str, dict[str
         row |= {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
         name = _below(row[column], root, path)
         if name in table:
-            raise UserError(f"metadata {path}: {name} stands in it twice")
+            raise UserError(f"metadata {path}: {name} occurs twice")
         table[name] = row
     return table
 

@@ -190,7 +190,10 @@ LEADERBOARD = table(
     (TEXT, "worst_test"),
     (FLOAT, "baseline difference difference_low difference_high p p_holm"),
     (FLOAT, f"{_OVER_GENERATORS} generators_p_holm better"),
-    (INT, "n_generators n_cells n"),
+    (INT, "n_generators"),
+    (FLOAT, "clean_difference clean_generators_low clean_generators_high"),
+    (FLOAT, "clean_generators_p_holm"),
+    (INT, "n_cells n"),
     (INT, "selected selected_from"),
     (FLOAT, "jaccard jaccard_by_chance jaccard_p"),
     (INT, "selected_by_all_seeds"),
@@ -243,6 +246,7 @@ FEATURES = table(  # JSON: one object per feature set
     (BOOL, "fit_intercept shuffle"),
     ("list", "draws excluded"),
     ("object", "facts"),
+    ("list", "directions"),
     needed="feature_set family draws",
 )
 

@@ -52,7 +52,7 @@ class StoredProbe:
         `fpr_1`, `fpr_5`: logit thresholds at which at most 1 % and 5 % of real images are called
         generated, fixed on the same rows as `threshold`; None where these held too few real images.
     training
-        `one` generator, or the kind of the training set (`clipsieve.training.KINDS`).
+        `one` generator, or the kind of the training set (`clipsieve.io.training.KINDS`).
     members
         Generators of the training set; it is tested on none of them. Empty for one generator.
     """

@@ -15,7 +15,7 @@ from clipsieve.io import hdf5
 from clipsieve.io.files import replacing
 from clipsieve.io.hdf5 import PathLike
 from clipsieve.io.roles import EVALUATION, require_splits
-from clipsieve.training import KINDS, ONE
+from clipsieve.io.training import KINDS, ONE
 
 if TYPE_CHECKING:
     import h5py
@@ -90,7 +90,7 @@ class Scores:
         float64 [P].
     training
         `one`: each probe is trained on one generator. Otherwise the kind of the training sets
-        (`clipsieve.training.KINDS`), whose names stand in `train`; such a probe is applied to the
+        (`clipsieve.io.training.KINDS`), whose names stand in `train`; such a probe is applied to the
         generators outside its set alone.
     """
 

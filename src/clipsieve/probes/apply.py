@@ -13,8 +13,8 @@ from clipsieve.io.dataset import Rows
 from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
 from clipsieve.io.scores import AllScores, Images, Scores
+from clipsieve.io.training import ONE
 from clipsieve.probes.features import features_of
-from clipsieve.training import ONE
 
 
 def apply_probes(

@@ -14,8 +14,8 @@ from clipsieve.io.columns import missing
 from clipsieve.io.feature_sets import FeatureSet, read_feature_sets
 from clipsieve.io.scores import AllScores, read_scores
 from clipsieve.io.tables import read_table
+from clipsieve.io.training import ONE
 from clipsieve.report.registry import INPUTS, Result
-from clipsieve.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd

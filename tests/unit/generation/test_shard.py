@@ -220,7 +220,7 @@ def test_shards_are_gathered_and_scanned_as_one_set(folder):
     assert cli.main(words) == 0
     scanned, _ = read_table(folder / "images.parquet")
     assert len(scanned) == len(made)
-    assert set(scanned["group"]) == {f"p{i}" for i in range(6)}
+    assert set(scanned["group"]) == {Path(name).stem.rpartition("_")[0] for name in made}
     assert scanned["problem"].isna().all()
 
 

@@ -69,7 +69,7 @@ class _Autoencoder:
 def _whole(settings: Settings, library: Any) -> tuple[Any, Weights]:
     """Load a folder or hub id; of a whole pipeline, its part `vae`."""
     name = settings["model"]
-    options = {"use_safetensors": settings["safetensors"], **settings["load"]}
+    options = {"use_safetensors": settings["safetensors"] or None, **settings["load"]}
     if Path(name).is_dir():
         if (Path(name) / "model_index.json").exists():
             options.setdefault("subfolder", "vae")

@@ -70,7 +70,7 @@ class _Pipelines:
         dtype = getattr(self.torch, settings["dtype"])
         options = {
             "torch_dtype": dtype,
-            "use_safetensors": settings["safetensors"],
+            "use_safetensors": settings["safetensors"] or None,  # None: where there are any
             **settings["load"],
         }
         with loading(settings, key), memory_errors(settings):
@@ -147,7 +147,7 @@ def weights_of(settings: Settings, key: str, name: str, library: Any) -> Weights
     folder = library.DiffusionPipeline.download(
         name,
         revision=settings["revision"],
-        use_safetensors=settings["safetensors"],
+        use_safetensors=settings["safetensors"] or None,
         local_files_only=offline(),
         **options,
     )
@@ -228,7 +228,8 @@ def made(samples: Any, flagged: bool = False) -> Made:
 
 
 def _accepts(takes: Any, name: str) -> bool:
-    return name in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    # by name: what only **kwargs would take is ignored by pipelines in silence
+    return name in takes and takes[name].kind is not inspect.Parameter.VAR_KEYWORD
 
 
 def _for_batch(arguments: Any, size: int) -> dict[str, Any]:

@@ -201,9 +201,8 @@ def _what_helps(family: str, mine: pd.DataFrame, pairs: pd.DataFrame | None) -> 
 
 def _joint(pairs: pd.DataFrame, family: str, metric: str) -> dict[str, dict[str, Any]]:
     """Return the joint rows of a family over all cells, by what it is held against."""
-    part = pairs[
-        (pairs["family"] == family) & (pairs["metric"] == metric) & (pairs["cells"] == "all")
-    ]
+    whole = pairs[pairs["cells"] == "all"]
+    part = whole[(whole["family"] == family) & (whole["metric"] == metric)]
     return {r["against"]: r for r in rows_of(part)}
 
 

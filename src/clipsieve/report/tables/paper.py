@@ -144,7 +144,7 @@ def _counterpart(
         )
     if not pair and cells == "rest":
         base = families.feature_set_id(
-            "components_intercept" if record.fit_intercept else "components",
+            families.BEFORE_AND_AFTER["figure2" if record.fit_intercept else "figure3"][1],
             families.pair_id(*FIGURE_PAIR),
         )
         selected = _found(encoder, base, "all", ours)

@@ -9,7 +9,7 @@ from typing import Any
 from clipsieve.families import FAMILIES
 from clipsieve.io.columns import TABLES
 
-SOURCE = Path(__file__).parent / "data" / "formats.yaml"
+SOURCE = Path(__file__).parents[1] / "data" / "formats.yaml"
 
 
 def page() -> str:
