@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from clipsieve import config
+from clipsieve.images.spectrum import COLUMNS as SLOPES
 from clipsieve.io import store
 from clipsieve.io.tables import write_table
 
@@ -119,6 +120,7 @@ def write_image_tables(study: config.Run, root: Path, images: int) -> None:
         generated = image_set in study.generators
         source = study.source_of(image_set)
         names = [f"{i:05d}" for i in range(images)]
+        spectra = np.random.default_rng(list(image_set.encode()))
         table = pd.DataFrame(
             {
                 "image_id": [f"{image_set}/{name}.png" for name in names],
@@ -135,6 +137,8 @@ def write_image_tables(study: config.Run, root: Path, images: int) -> None:
                 "jpeg_quality": pd.array([None] * images, dtype="Int64"),
                 "perceptual_hash": [f"{hash_word(image_set, i):016x}" for i in range(images)],
                 "is_constant": False,
+                **dict(zip(SLOPES, spectra.normal(-2.5, 0.3, (len(SLOPES), images)), strict=True)),
+                "align_scale": np.nan,
                 "problem": pd.array([None] * images, dtype="string"),
             }
         )  # fmt: skip
