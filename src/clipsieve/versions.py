@@ -7,4 +7,4 @@ SCAN = 2
 EMBED = 1
 SEARCH = 3
 HEADS = 2
-PROBE = 2
+PROBE = 3

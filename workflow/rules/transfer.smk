@@ -28,6 +28,7 @@ rule fit:
         score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
+        twin=twin_option,
         version=versions.PROBE,
     shell:
         "clipsieve fit"
@@ -36,6 +37,7 @@ rule fit:
         " --splits {input.splits:q}"
         " {params.tune:q}"
         " --grid {params.grid}"
+        " {params.twin:q}"
         " --score {params.score}"
         " --residual-kind {params.residual}"
         " --seed {wildcards.seed}"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from clipsieve.errors import UserError
+from clipsieve.families import TWIN
 from clipsieve.io.files import replacing
 
 _ENTRY = (
@@ -31,7 +32,8 @@ class StoredProbe:
     Attributes
     ----------
     feature_set, draw, train
-        Which feature set, which draw of it (0 but for controls), which training generator.
+        Which feature set, which draw of it (0 but for controls; `families.TWIN` for a twin), which
+        training generator.
     space
         `embedding`, `residual` or `heads`.
     columns
@@ -130,8 +132,16 @@ def opened_npz(path: str | os.PathLike[str], what: str) -> Iterator[NpzFile]:
         raise UserError(f"{path}: not {what} of clipsieve ({error})") from None
 
 
-def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
+def read_probes(path: str | os.PathLike[str], *, twins: bool = False) -> list[StoredProbe]:
     """Read the probes of `write_probes`, in their order.
+
+    Parameters
+    ----------
+    path
+        The file.
+    twins
+        Whether twins come too, which are there to be ranked among a control's draws and nothing
+        else.
 
     Raises
     ------
@@ -139,4 +149,5 @@ def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
         The file is missing or is not such a file; the line names it.
     """
     with opened_npz(path, "a probe file") as archive:
-        return unpack(archive, json.loads(str(archive["meta"])))
+        probes = unpack(archive, json.loads(str(archive["meta"])))
+    return [probe for probe in probes if twins or probe.draw != TWIN]

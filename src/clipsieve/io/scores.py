@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
+from clipsieve.families import TWIN
 from clipsieve.io import hdf5
 from clipsieve.io.files import replacing
 from clipsieve.io.hdf5 import PathLike
@@ -96,6 +97,14 @@ class Scores:
     threshold: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Twin:
+    """Scores of the twins of a feature set's probes, and the grid that they were made on."""
+
+    scores: Scores
+    grid: str
+
+
 @dataclass
 class AllScores:
     """What the score files of one encoder and seed hold.
@@ -110,6 +119,9 @@ class AllScores:
         One entry for each feature set and draw, in sorted order.
     grid
         Hyperparameter grid of the probes of each feature set; empty where it is not known.
+    twins
+        Of feature sets with controls that are drawn many times: their probes made as those draws
+        are. Ranks among the draws read them, and nothing else does.
     """
 
     encoder: str
@@ -118,6 +130,7 @@ class AllScores:
     scores: list[Scores]
     grid: dict[str, str] = field(default_factory=dict)
     run: str = ""
+    twins: dict[str, Twin] = field(default_factory=dict)
 
     def take(self, keep: NDArray[np.bool_]) -> AllScores:
         """Return the scores of the images where the mask `keep` [n] is true."""
@@ -127,7 +140,12 @@ class AllScores:
             if (column := getattr(self.images, name)) is not None
         }
         parts = [replace(one, logits=one.logits[:, keep]) for one in self.scores]
-        return replace(self, images=replace(self.images, **columns), scores=parts)
+        twins = {
+            name: replace(twin, scores=replace(twin.scores, logits=twin.scores.logits[:, keep]))
+            for name, twin in self.twins.items()
+        }
+        images = replace(self.images, **columns)
+        return replace(self, images=images, scores=parts, twins=twins)
 
 
 def write_scores(path: PathLike, scores: AllScores) -> None:
@@ -145,7 +163,8 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
     ValueError
         There is no probe, or the split of the images is not said.
     """
-    ordered = sorted(scores.scores, key=lambda one: (one.feature_set, one.draw))
+    everything = [*scores.scores, *(twin.scores for twin in scores.twins.values())]
+    ordered = sorted(everything, key=lambda one: (one.feature_set, one.draw))
     if not ordered:
         raise ValueError("scores: no probe")
     probes = [(one.feature_set, one.draw, train) for one in ordered for train in one.train]
@@ -161,7 +180,11 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
         hdf5.strings(file, "feature_set", [feature_set for feature_set, _, _ in probes])
         hdf5.numbers(file, "draw", np.array([draw for _, draw, _ in probes], dtype=np.int64))
         hdf5.strings(file, "train", [train for _, _, train in probes])
-        hdf5.strings(file, "grid", [scores.grid.get(name, "") for name, _, _ in probes])
+        grids = [
+            scores.twins[name].grid if draw == TWIN else scores.grid.get(name, "")
+            for name, draw, _ in probes
+        ]
+        hdf5.strings(file, "grid", grids)
         hdf5.numbers(file, "threshold", np.concatenate([one.threshold for one in ordered]))
         for name, column in scores.images.columns().items():
             if name == "label":
@@ -206,7 +229,8 @@ def read_scores(paths: Iterable[PathLike]) -> AllScores:
             found[key] = (path, one)
     scores = [found[key][1] for key in sorted(found)]
     grid = {name: kind for part in files.values() for name, kind in part.grid.items()}
-    return AllScores(first.encoder, first.seed, first.images, scores, grid, first.run)
+    twins = {name: twin for part in files.values() for name, twin in part.twins.items()}
+    return AllScores(first.encoder, first.seed, first.images, scores, grid, first.run, twins)
 
 
 def _read(path: PathLike) -> AllScores:
@@ -215,7 +239,7 @@ def _read(path: PathLike) -> AllScores:
         facts = hdf5.get_attributes(file)
         columns = {name: hdf5.read_strings(file, name).astype(str) for name in _IMAGE_TEXTS}
         label = np.asarray(file["label"][...], dtype=np.int64)
-        probes, threshold, grid = _read_probes(file)
+        probes, threshold, grids = _read_probes(file)
         logits = np.asarray(file["logits"][...], dtype=np.float64)
         run, encoder, seed = str(facts["run"]), str(facts["encoder"]), int(facts["seed"])
     lengths = {len(probes), len(threshold)}, {len(label), *map(len, columns.values())}
@@ -235,26 +259,31 @@ def _read(path: PathLike) -> AllScores:
     if not np.isfinite(threshold).all():
         raise UserError(f"{path}: a threshold is not a finite number")
     starts = [k for k, one in enumerate(probes) if k == 0 or one[:2] != probes[k - 1][:2]]
-    scores = []
+    scores, grid, twins = [], {}, {}
     for start, stop in zip(starts, [*starts[1:], len(probes)], strict=True):
         feature_set, draw, _ = probes[start]
         train = [one[2] for one in probes[start:stop]]
         part = slice(start, stop)
-        scores.append(Scores(feature_set, draw, train, logits[part], threshold[part]))
-    return AllScores(encoder, seed, images, scores, grid, run)
+        one = Scores(feature_set, draw, train, logits[part], threshold[part])
+        if draw == TWIN:
+            twins[feature_set] = Twin(one, grids[start])
+        else:
+            scores.append(one)
+            grid[feature_set] = grids[start]
+    return AllScores(encoder, seed, images, scores, grid, run, twins)
 
 
 def _read_probes(
     file: h5py.File,
-) -> tuple[list[tuple[str, int, str]], NDArray[np.float64], dict[str, str]]:
-    """Feature set, draw and training generator of each probe; thresholds; grid by feature set."""
+) -> tuple[list[tuple[str, int, str]], NDArray[np.float64], list[str]]:
+    """Feature set, draw and training generator of each probe; their thresholds and grids."""
     names, trains, grids = (
         hdf5.read_strings(file, name).tolist() for name in ("feature_set", "train", "grid")
     )
     draws = file["draw"][...].tolist()
     threshold = np.asarray(file["threshold"][...], dtype=np.float64)
     probes = list(zip(names, draws, trains, strict=False))
-    return probes, threshold, dict(zip(names, grids, strict=False))
+    return probes, threshold, grids
 
 
 def _checked_images(

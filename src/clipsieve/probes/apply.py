@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
+from clipsieve.families import TWIN
 from clipsieve.io.dataset import Rows
 from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
-from clipsieve.io.scores import AllScores, Images, Scores
+from clipsieve.io.scores import AllScores, Images, Scores, Twin
 from clipsieve.probes.features import features_of
 
 
@@ -127,14 +128,19 @@ def score_images(
     family = {name: families[name] for name in generators}
     images = Images(ids, sets, source, group, label, family, split)
     matrix = np.concatenate(logits, axis=1)
-    scores, grid, start = [], {}, 0
+    scores, twins, grid, start = [], {}, {}, 0
     for (feature_set, draw), each in groupby(ordered, lambda one: (one.feature_set, one.draw)):
         mine = list(each)
         part = slice(start, start + len(mine))
         start += len(mine)
         train = [probe.train for probe in mine]
         threshold = np.array([probe.threshold for probe in mine], dtype=np.float64)
-        scores.append(Scores(feature_set, draw, train, matrix[part], threshold))
+        found = Scores(feature_set, draw, train, matrix[part], threshold)
         grids = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
-        grid[feature_set] = ", ".join(sorted(grids))
-    return AllScores(encoder, seed, images, scores, grid, run)
+        made_on = ", ".join(sorted(grids))
+        if draw == TWIN:
+            twins[feature_set] = Twin(found, made_on)
+        else:
+            scores.append(found)
+            grid[feature_set] = made_on
+    return AllScores(encoder, seed, images, scores, grid, run, twins)

@@ -27,7 +27,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("difference_high", "p", "p_holm"),
     ),
     "controls": (
-        *("feature_set", "control", "metric", "value", "control_mean", "control_sd"),
+        *("feature_set", "control", "metric", "value", "compared_value", "control_mean"),
+        "control_sd",
         *("draws", "rank", "p", "p_holm"),
     ),
     "optimism": (

@@ -304,6 +304,55 @@ def test_a_rank_among_controls_of_another_grid_has_no_p(run, tmp_path) -> None:
     pd.testing.assert_series_equal(after.loc[~other, "p"], before.loc[~other, "p"])
 
 
+def test_a_twin_made_as_the_draws_are_is_ranked_in_place_of_the_selected_set(run, tmp_path) -> None:
+    """The twin is the first draw itself: its rank is that draw's, whatever the set's own value."""
+    folder, scores = run
+    for name in ("features", "searches"):
+        (tmp_path / name).symlink_to(folder / name)
+    draws = scores["random"]
+    twin = draws[(draws["feature_set"] == "random/a--c") & (draws["draw"] == 0)].assign(
+        feature_set="components/a--c", draw=-1
+    )
+    for family, rows in scores.items():
+        path = tmp_path / f"scores/{family}.h5"
+        if family == "components":
+            write_score_table(
+                path, pd.concat([rows, twin]), images=EVERY_IMAGE, sources=SOURCES,
+                families=FAMILIES, grid="paper", twin_grid="fast",
+            )  # fmt: skip
+        else:
+            write_scores(path, rows, "fast" if family == "random" else "paper")
+    assert evaluate(tmp_path) == 0
+    before, after = (read_table(f / "controls.parquet")[0] for f in (folder, tmp_path))
+    means = read_table(tmp_path / "means.parquet")[0]
+    values = draws_of(tmp_path, "random/a--c")
+    row = after[(after["control"] == "random/a--c") & (after["metric"] == "accuracy")].iloc[0]
+    old = before[(before["control"] == "random/a--c") & (before["metric"] == "accuracy")].iloc[0]
+    assert row["value"] == old["value"]
+    assert old["compared_value"] == old["value"]
+    assert row["compared_value"] == pytest.approx(values[0])
+    assert row["rank"] == 1 + (values >= values[0] - 1e-12).sum()
+    assert row["p"] == pytest.approx(row["rank"] / (1 + len(values)))
+    assert row["difference"] == pytest.approx(values[0] - values.mean())
+    # the twin is in no other number
+    same = ["feature_set", "cells", "metric", "value", "draws"]
+    expected = read_table(folder / "means.parquet")[0]
+    pd.testing.assert_frame_equal(means[same], expected[same])
+    single = after["control"] == "fisher/a--c"
+    pd.testing.assert_frame_equal(after[single], before[single])
+
+
+def draws_of(folder: Path, control: str) -> np.ndarray:
+    """Mean accuracy of each draw over its cells off the diagonal."""
+    cells = read_table(folder / "cells.parquet")[0]
+    mine = cells[
+        (cells["feature_set"] == control)
+        & (cells["metric"] == "accuracy")
+        & (cells["train"] != cells["test"])
+    ]
+    return mine.groupby("draw")["value"].mean().to_numpy()
+
+
 def write_some(path: Path, rows: pd.DataFrame) -> None:
     write_score_table(path, rows, sources=SOURCES, families=FAMILIES)
 
