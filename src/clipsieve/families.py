@@ -28,9 +28,9 @@ SPACES = ("embedding", "residual", "heads")
 #: Draw of a twin: the probe of a selected set made as those of its control's draws are.
 TWIN = -1
 #: What a selector can be made from, and the pairs that it needs for it.
-READS = {"searches": "unordered", "rankings": "ordered", "rows": "unordered"}
+READS = {"searches": "unordered", "rankings": "ordered", "rows": "unordered", "reals": "none"}
 #: Values of the config that a selector can be told; options of `clipsieve select` have these names.
-SETTINGS = ("best", "exclude", "draws", "alpha")
+SETTINGS = ("best", "exclude", "draws", "alpha", "components")
 
 _PATH = re.compile(r"clipsieve((?:\.[a-z_0-9]+)+):([a-z_0-9]+)")
 
@@ -55,7 +55,10 @@ class Family:
         (train, val).
     reads
         What the selector is made from: `searches`, `rankings`, `rows` (train and val rows of the
-        pair's generators), any number of them.
+        pair's generators), any number of them; for families without pairs `reals` (train rows of
+        the real images of every source).
+    sources
+        The fewest sources of a run in which it exists.
     space
         What its probes see: columns of the `embedding`, one `residual` feature, or `heads`.
     fit_intercept
@@ -78,6 +81,9 @@ class Family:
         whether it is their null.
     robustness
         Whether its probes are applied to perturbed images.
+    pooled
+        Whether its probes are fitted on training sets of several generators too, where the config
+        asks for such sets.
     figure
         The figure of the paper that shows it after selection, beside its counterpart before.
     """
@@ -88,6 +94,7 @@ class Family:
     select: str
     pairs: Pairs = "none"
     reads: tuple[str, ...] = ()
+    sources: int = 1
     space: str = "embedding"
     fit_intercept: bool = False
     shuffle: bool = False
@@ -97,6 +104,7 @@ class Family:
     same_choice_as: str | None = None
     explained: bool = False
     robustness: bool = False
+    pooled: bool = False
     figure: str | None = None
 
     def __post_init__(self) -> None:
@@ -114,8 +122,15 @@ class Family:
                 self.drawn and self.role == "method",
                 "a family that is drawn many times is a control",
             ),
-            (self.pairs == "none" and self.reads, "what it reads is of pairs, and it has none"),
+            (
+                self.pairs == "none" and set(self.reads) - {"reals"},
+                "what it reads is of pairs, and it has none",
+            ),
             (self.pairs != "none" and not self.reads, "it is selected on pairs and reads nothing"),
+            (
+                self.pooled and (self.space == "residual" or self.classifier or self.shuffle),
+                "only logistic regressions of columns or heads are fitted on several generators",
+            ),
             (self.figure and self.pairs == "none", "a figure shows it after a selection on pairs"),
         ):
             if wrong:
@@ -136,6 +151,11 @@ class Family:
     def is_control(self) -> bool:
         """Whether it is a control; the report shows controls in grey."""
         return self.role == "control"
+
+    @property
+    def unselected(self) -> bool:
+        """Whether it is made from nothing: all columns of the embedding as they are."""
+        return self.pairs == "none" and not self.reads
 
     @property
     def drawn(self) -> bool:
@@ -207,9 +227,7 @@ def catalogue(records: Sequence[Family]) -> dict[str, Family]:
 
 def _baselines(records: Sequence[Family]) -> list[Family]:
     return [
-        one
-        for one in records
-        if not one.is_control and one.pairs == "none" and one.space == "embedding"
+        one for one in records if not one.is_control and one.unselected and one.space == "embedding"
     ]
 
 
@@ -219,19 +237,20 @@ def _counterparts(after: Family, records: Sequence[Family]) -> list[Family]:
         one
         for one in records
         if not one.is_control
-        and one.pairs == "none"
+        and one.unselected
         and (one.space, one.fit_intercept) == (after.space, after.fit_intercept)
     ]
 
 
 _CHOOSE = "clipsieve.selection.choose"
 _FILTERS = "clipsieve.selection.filters"
+_PROJECTIONS = "clipsieve.selection.projections"
 
 #: Every family, by name. The order is that of the config's defaults and of every page.
 FAMILIES = catalogue((
     Family(
         "all", "all columns", "method", f"{_CHOOSE}:every_column",
-        explained=True, robustness=True,
+        explained=True, robustness=True, pooled=True,
     ),
     Family(
         "all_intercept", "all columns, with intercept", "method", f"{_CHOOSE}:every_column",
@@ -244,7 +263,8 @@ FAMILIES = catalogue((
     Family(
         "components", "components", "method", f"{_CHOOSE}:kept_columns",
         pairs="unordered", reads=("searches",),
-        settings={"alpha": "search.alpha"}, explained=True, robustness=True, figure="figure3",
+        settings={"alpha": "search.alpha"}, explained=True, robustness=True, pooled=True,
+        figure="figure3",
     ),
     Family(
         "components_intercept", "components, with intercept", "method", f"{_CHOOSE}:kept_columns",
@@ -261,7 +281,17 @@ FAMILIES = catalogue((
     Family(
         "heads", "heads", "method", f"{_CHOOSE}:best_heads",
         pairs="ordered", reads=("rankings",), space="heads", explained=True, robustness=True,
+        pooled=True,
         settings={"best": "heads.best", "exclude": "heads.exclude"},
+    ),
+    Family(
+        "nuisance", "less the sources' differences", "method", f"{_PROJECTIONS}:less_sources",
+        reads=("reals",), sources=2, pooled=True,
+    ),
+    Family(
+        "nuisance_components", "less the sources' differences and components", "method",
+        f"{_PROJECTIONS}:less_sources_and_components",
+        reads=("reals",), settings={"components": "nuisance.components"}, pooled=True,
     ),
     Family(
         "shuffled", "shuffled labels", "control", f"{_CHOOSE}:every_column",
@@ -275,7 +305,7 @@ FAMILIES = catalogue((
     Family(
         "random", "random columns", "control", f"{_FILTERS}:select_random_columns",
         pairs="unordered", reads=("searches",), settings={"draws": "controls.draws"},
-        control_of=("components",),
+        control_of=("components",), pooled=True,
     ),
     Family(
         "fisher", "Fisher filter", "control", f"{_FILTERS}:select_fisher",
@@ -292,7 +322,19 @@ FAMILIES = catalogue((
     Family(
         "random_heads", "random heads", "control", f"{_FILTERS}:select_random_heads",
         pairs="ordered", reads=("rankings",), space="heads", settings={"draws": "controls.draws"},
-        control_of=("heads",),
+        control_of=("heads",), pooled=True,
+    ),
+    Family(
+        "random_directions", "less random directions, as many as sources differ in", "control",
+        f"{_PROJECTIONS}:less_random_directions",
+        reads=("reals",), sources=2, settings={"draws": "controls.draws"},
+        control_of=("nuisance",), pooled=True,
+    ),
+    Family(
+        "random_components", "less random directions, components as well", "control",
+        f"{_PROJECTIONS}:less_random_components",
+        reads=("reals",), settings={"draws": "controls.draws"},
+        control_of=("nuisance_components",), pooled=True,
     ),
 ))  # fmt: skip
 

@@ -34,7 +34,7 @@ def open_run(path: str | os.PathLike[str]) -> RunResults:
     Raises
     ------
     UserError
-        The folder is missing or is no run of this workflow.
+        The folder is missing or is not a run of this workflow.
 
     Examples
     --------
@@ -172,7 +172,7 @@ class RunResults:
         -------
         DataFrame
             float64: the index is `image_id`, one column for each training generator. Images of
-            generators that the feature set gave up to its selection are left out.
+            generators that were used to select the feature set are left out.
 
         Examples
         --------
@@ -238,7 +238,7 @@ class RunResults:
         mine = {one.draw: one for one in read_probes(path) if one.feature_set == feature_set}
         if not mine:
             raise UserError(
-                f"{path}: no probe of {feature_set}, which gave {generator} up to its selection"
+                f"{path}: no probe of {feature_set}, because {generator} was used for its selection"
             )
         _require(f"draw of {feature_set}", draw, mine)
         return mine[draw]
@@ -283,8 +283,8 @@ class RunResults:
         -------
         DataFrame
             One row for each step: the column that was removed, the score after it, and more
-            (docs/formats.md, Search). `attrs` holds the parameters, `initial_score` and the columns
-            `kept` in the end.
+            (docs/formats.md, Search). `attrs` holds the parameters, `initial_score`, where each
+            rule would stop (`stops`), and the columns `kept` under the run's own rule (`alpha`).
 
         Examples
         --------
@@ -292,13 +292,16 @@ class RunResults:
         >>> len(steps), steps["removed"].is_unique
         (59, True)
         """
+        from clipsieve.config import default
         from clipsieve.io.tables import read_table
+        from clipsieve.selection.greedy.stop import kept_at
 
         path = self._folder(encoder, seed) / "searches" / f"{train}--{val}.parquet"
         if not path.is_file():
             _require("search", f"{train}--{val}", _stems(path.parent, "parquet"))
         steps, note = read_table(path)
-        steps.attrs.update(note)
+        alpha = self.config.get("search", {}).get("alpha", default("search.alpha"))
+        steps.attrs.update(note, alpha=alpha, kept=kept_at(steps, note, alpha))
         return steps
 
     def table(self, name: str) -> pd.DataFrame:
@@ -371,7 +374,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise UserError(f"{path / name}: holds no resolved config of clipsieve")
         return config
     raise UserError(
-        f"{path}: no run of clipsieve; it has neither {CONFIG_NAME}, which the workflow writes when"
+        f"{path}: not a run of clipsieve; it has neither {CONFIG_NAME}, which the workflow writes when"
         f" it starts, nor {_RECORD_NAME}"
     )
 

@@ -3,8 +3,8 @@
 They are parameters of the expensive rules, whose code is not compared by content; golden tests guard them.
 """
 
-SCAN = 2
 EMBED = 1
 SEARCH = 3
 HEADS = 2
 PROBE = 3
+GENERATION = 1

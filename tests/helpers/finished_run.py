@@ -53,7 +53,7 @@ def make_finished_run(root: Path, seeds: tuple[int, ...] = (0,)) -> Made:
             _fit_and_score(made, encoder, seed, sets)
     for path in made.inputs["controls"]:  # the report's pages take these from the path
         controls = pd.read_parquet(path)
-        for position, (name, value) in enumerate((("run", "demo"), *origin(path).items())):
+        for position, (name, value) in enumerate(origin("controls", path).items()):
             if name not in controls:
                 controls.insert(position, name, value)
         controls.to_parquet(path)

@@ -121,6 +121,10 @@ def make_run(
             cells.to_parquet(made.add("cells", base / "cells.parquet"))
             means = report_numbers.means(made, cells)
             means.to_parquet(made.add("means", base / "means.parquet"))
+            pairs = report_numbers.pairs(made, means)
+            pairs.to_parquet(made.add("pairs", base / "pairs.parquet"))
+            ranking = report_numbers.ranking(made, cells)
+            ranking.to_parquet(made.add("ranking", base / "ranking.parquet"))
             report_numbers.controls(made, base, means, rng)
             report_numbers.searches(made, base, rng, components)
             report_numbers.interpretation(made, run, encoder, seed, base, rng)
@@ -149,6 +153,14 @@ def _feature_sets(made: Made, base: Path, rng: Any, components: int) -> list[dic
                     "draws": [kept],
                 }
             )
+            if "components" in family:
+                # one direction in two has something to warn of
+                warned = {f"{a}--{b}": ["the score sat at its ceiling for 3 of 59 steps"]}
+                entries[-1]["facts"] = {
+                    "alpha": "log_loss",
+                    "columns": components,
+                    "warnings": warned,
+                }
         entries.append({**entries[-1], "feature_set": f"random/{a}--{b}", "family": "random"})
         entries[-1]["draws"] = [
             sorted(map(int, rng.choice(components, 9, replace=False))) for _ in range(3)
@@ -211,6 +223,8 @@ def _leaderboard(made: Made) -> None:
     columns = [
         *("run", "encoder", "feature_set", "metric", "value", "low", "high", "worst", "worst_test"),
         *("baseline", "difference", "difference_low", "difference_high", "p_holm", "n_cells", "n"),
+        *("generators_low", "generators_high", "generators_p", "generators_p_holm", "better"),
+        *("n_generators", "value_generators_low", "value_generators_high"),
     ]
     board = board.groupby(["encoder", "feature_set", "metric"]).first().reset_index()[columns]
     board = board.assign(seeds=len(made.seeds), sd_over_seeds=0.01 if len(made.seeds) > 1 else None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from clipsieve.evaluation.ranking import rank_methods
 from clipsieve.selection.greedy.stop import facts_of_stops
 
 if TYPE_CHECKING:
@@ -77,6 +78,19 @@ def means(made: Made, cells: pd.DataFrame) -> pd.DataFrame:
     table["difference_low"] = table["difference"] - 0.011
     table["difference_high"] = table["difference"] + 0.012
     table["p"], table["p_holm"] = (pd.Series(v, table.index).mask(own) for v in (0.004, 0.031))
+    table["generators_low"] = table["difference"] - 0.03
+    table["generators_high"] = table["difference"] + 0.031
+    table["generators_se"], table["generators_freedom"] = 0.015, 9.0
+    for name, p in (("generators_p", 0.02), ("generators_p_holm", 0.04)):
+        table[name] = pd.Series(p, table.index).mask(own)
+    table["value_generators_low"] = table["value"] - 0.05
+    table["value_generators_high"] = table["value"] + 0.045
+    tests = cells.assign(up=cells["value"] - cells["base"])
+    up = tests.groupby([*keys, "test"], sort=False)["up"].mean().reset_index()
+    counted = up.groupby(keys, sort=False)["up"].agg(
+        better=lambda x: (x > 0).sum(), n_generators="size"
+    )
+    table = table.merge(counted.reset_index(), on=keys)
     table["confidence"], table["test_share"] = 0.95, 0.3
     return table.assign(run=first["run"], encoder=first["encoder"], seed=first["seed"])
 
@@ -108,11 +122,70 @@ def controls(made: Made, base: Path, means: pd.DataFrame, rng: Any) -> None:
             {
                 **{"feature_set": f"components/{a}--{b}", "score_on_search_pair": 0.9},
                 **{"score_on_the_rest": 0.77, "baseline_on_search_pair": 0.7},
-                **{"baseline_on_the_rest": 0.75, "n_cells": 30},
+                **{
+                    "baseline_on_the_rest": 0.75,
+                    "n_cells": 30,
+                    "winners_curse": 0.11,
+                    "shift": 0.07,
+                },
             }
         )
     pd.DataFrame(rows).to_parquet(made.add("controls", base / "controls.parquet"))
     pd.DataFrame(optimism).to_parquet(made.add("optimism", base / "optimism.parquet"))
+
+
+def pairs(made: Made, means: pd.DataFrame) -> pd.DataFrame:
+    """Joint rows: components against the baseline and among 100 random draws, heads against the baseline."""
+    rows = []
+    for family, against in (("components", "all"), ("components", "random"), ("heads", "all")):
+        part = means[means["feature_set"].str.startswith(f"{family}/")]
+        for (cells, metric), mine in part.groupby(["cells", "metric"], sort=False):
+            drawn = against == "random"
+            value, base = mine["value"].mean(), mine["baseline"].mean()
+            gain = value - base
+            rows.append(
+                {
+                    **{"family": family, "against": against, "cells": cells, "metric": metric},
+                    **{"pairs": len(made.pairs), "value": value, "against_value": base},
+                    **{"difference": gain, "difference_low": np.nan if drawn else gain - 0.008},
+                    **{"difference_high": np.nan if drawn else gain + 0.009, "p": 0.03},
+                    **{"p_holm": 0.06, "sd_between_pairs": mine["difference"].std()},
+                    "better": int((mine["difference"] > 0).sum()),
+                    **{"generators_low": np.nan if drawn else gain - 0.025},
+                    **{"generators_high": np.nan if drawn else gain + 0.026},
+                    **{"generators_p": np.nan if drawn else 0.2},
+                    **{"generators_p_holm": np.nan if drawn else 0.4},
+                    **{"generators_se": np.nan if drawn else 0.012},
+                    **{"generators_freedom": np.nan if drawn else 7.0},
+                    **{"rank": 3 if drawn else np.nan, "draws": 100 if drawn else 1},
+                }
+            )
+    names = {k: means[k].iloc[0] for k in ("run", "encoder", "seed")}
+    return pd.DataFrame(rows).assign(**names, confidence=0.95, test_share=0.3)
+
+
+def ranking(made: Made, cells: pd.DataFrame) -> pd.DataFrame:
+    """Rank on the cells that all sets without draws have, by the evaluation's own function."""
+    cells = cells[(cells["train"] != cells["test"]) & (cells["draw"] == 0)]
+    given = {g for pair in made.pairs for g in pair}
+    cells = cells[~cells["train"].isin(given) & ~cells["test"].isin(given)]
+    rows = []
+    for metric, part in cells.groupby("metric", sort=False):
+        by_test = part.groupby(["test", "feature_set"])["value"].mean().unstack()
+        found = rank_methods(by_test.to_numpy(), less=metric == "ece")
+        for name, rank in zip(by_test.columns, found.average, strict=True):
+            rows.append(
+                {
+                    **{"comparison": "every pair", "feature_set": name, "metric": metric},
+                    **{"average_rank": rank, "sets": by_test.shape[1]},
+                    **{"generators": len(by_test), "n_cells": len(by_test) * (len(by_test) - 1)},
+                    **{"friedman": found.statistic, "friedman_p": found.p},
+                    "critical_difference": found.critical_difference,
+                    "best_told_apart": rank - found.average.min() >= found.critical_difference,
+                }
+            )
+    names = {k: cells[k].iloc[0] for k in ("run", "encoder", "seed")}
+    return pd.DataFrame(rows).assign(**names)
 
 
 def searches(made: Made, base: Path, rng: Any, components: int) -> None:

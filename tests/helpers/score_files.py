@@ -58,7 +58,7 @@ def write_score_table(
     grids = dict.fromkeys(table["feature_set"], grid)
     first = table.iloc[0]
     seed = int(first["seed"])
-    write_scores(path, AllScores(first["encoder"], seed, there, scores, grids, run, twins))
+    write_scores(path, AllScores(first["encoder"], seed, there, scores, grids, run, twins=twins))
 
 
 def read_score_table(path: Path) -> pd.DataFrame:

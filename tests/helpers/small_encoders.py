@@ -25,3 +25,17 @@ def config(vision: dict | None = None, text: dict | None = None, **more: object)
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+SMALL = {"depth": 3, "embed_dim": 48, "num_heads": 4}
+#: Small towers of timm's own classes, one of each kind, by what is particular about them.
+TOWERS = {
+    "CLS token, LayerScale": {"timm": "vit_base_patch14_dinov2", "img_size": 56, **SMALL},
+    "registers": {"timm": "vit_base_patch14_reg4_dinov2", "img_size": 56, **SMALL},
+    "rotary positions, average": {"timm": "vit_base_patch16_dinov3", "img_size": 64, **SMALL},
+    "norm inside, average": {"timm": "eva02_base_patch14_224", "img_size": 56, **SMALL},
+    "norm inside, CLS token": {"timm": "eva02_base_patch16_clip_224", "img_size": 64, **SMALL},
+    "CLIP": {"timm": "vit_base_patch16_clip_224", "img_size": 64, **SMALL},
+    "pool attention": {"timm": "vit_base_patch16_siglip_224", "img_size": 64, **SMALL},
+    "pool attention with CLS": {"timm": "vit_pe_core_base_patch16_224", "img_size": 64, **SMALL},
+}

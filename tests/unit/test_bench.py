@@ -27,7 +27,7 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path):
     (tmp_path / "docs" / "images").mkdir(parents=True)
     done = run(tmp_path, "probes", "search", "--quick")
     assert done.returncode == 0, done.stderr[-2000:]
-    page = (tmp_path / "docs/performance.md").read_text()
+    page = (tmp_path / "bench/results/README.md").read_text()
     probes = json.loads((tmp_path / "bench/results/probes.json").read_text())
     assert probes["quick"] is True
     assert all(row["same"] for row in probes["grid"])
@@ -35,6 +35,17 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path):
     assert "## Search" in page
     assert "Not measured yet: encoders, statistics, paper_shape" in page
     assert (tmp_path / "docs/images/growth.svg").stat().st_size > 2000
+    said = (tmp_path / "docs/performance.md").read_text()
+    assert "Not measured at full size: paper_shape, search, probes, encoders, statistics" in said
+
+
+def test_the_pages_are_made_from_the_kept_results(tmp_path):
+    shutil.copytree(ROOT / "bench", tmp_path / "bench")
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+    done = run(tmp_path, "--page")
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in ("docs/performance.md", "bench/results/README.md"):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text()
 
 
 def test_a_made_up_run_in_the_shape_of_the_papers_is_evaluated():

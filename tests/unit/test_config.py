@@ -101,7 +101,7 @@ def test_resolving_twice_changes_nothing():
         ),
         ({"sources": {"other": {"folder": "x"}}}, ["source", "real", "other"]),
         ({"sources": {"real": {"folder": "x"}, "a": {"folder": "y"}}}, ["'a'", "both"]),
-        ({"encoders": {"e": {}}}, ["encoders.e", "model", "missing"]),
+        ({"encoders": {"e": {}}}, ["encoders.e", "either model or embeddings"]),
         (
             {"sources": {"real": {"folder": "x", "make": {"limit": 3}}}},
             ["folder of real", "made/real"],
@@ -129,13 +129,13 @@ def test_yaml_merge_keys_are_taken_and_may_be_overridden(tmp_path):
     path.write_text("a: &gan {family: gan, folder: a}\nb: {<<: *gan, folder: b}\n")
     assert config.read_yaml(path)["b"] == {"family": "gan", "folder": "b"}
     path.write_text("a: &gan {family: gan}\nb: {<<: *gan, folder: b, folder: c}\n")
-    with pytest.raises(UserError, match="'folder' stands twice"):
+    with pytest.raises(UserError, match="'folder' occurs twice"):
         config.read_yaml(path)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("- a\n- b\n", "holds a list"), ("use:\n  yes: 1\n", "key True in line 2 is no text")],
+    [("- a\n- b\n", "holds a list"), ("use:\n  yes: 1\n", "key True in line 2 is not text")],
 )
 def test_a_file_that_is_no_config_is_named(tmp_path, text, said):
     path = tmp_path / "mine.yaml"
@@ -248,14 +248,14 @@ def test_a_second_file_inherits_catalogues_and_defaults_and_no_choice_of_the_dem
     for name in ("sources", "generators", "encoders", "texts"):
         assert found[name].keys() == catalogues[name].keys()
     demo = config.resolve(config.read_run([], base=BASE))
-    assert demo["probe"] == {"grid": "fast"}
+    assert demo["probe"]["grid"] == "fast"
     schema = yaml.safe_load(SCHEMA.read_text())
     for key in found.keys() - {*catalogues, "run", "use"}:
         assert found[key] == config._with_defaults(
             config.default(key), schema["properties"][key], schema
         )
     for key in ("texts", "feature_sets", "controls"):
-        assert found["use"][key] == schema["properties"]["use"]["properties"][key]["default"]
+        assert found["use"][key] == config.default(f"use.{key}")
 
 
 def test_the_demo_is_what_runs_without_a_file_and_takes_single_values():
@@ -299,6 +299,7 @@ def test_the_paper_run_is_the_papers():
     assert [frozenset(p) for p in run.pairs] == [
         frozenset(p)
         for p in [
+            ("sd14_200", "progan"),  # of figures 2 to 5; the rest are Table 4's
             ("stylegan", "glide_clip"),
             ("cyclegan", "kandinsky_20"),
             ("progan", "dalle_mini"),
@@ -337,3 +338,42 @@ def test_a_resolved_config_is_written_once_for_each_content(tmp_path):
     config.write_resolved({"run": "mine", "seeds": [1]}, path)
     assert json.loads(path.read_text())["seeds"] == [1]
     assert [file.name for file in path.parent.iterdir()] == ["config.json"]
+
+
+def with_encoder(**entry):
+    return {"encoders": {"e": entry}}
+
+
+def test_an_encoder_is_a_model_or_embeddings_of_the_users():
+    run = study(**with_encoder(embeddings="arrays", has_heads=False))
+    assert run.is_imported("e")
+    assert not run.has_text("e")
+    assert run.texts_of("e") == ()
+    assert not study().is_imported("e")
+    for entry in ({}, {"model": "tiny", "embeddings": {"a": "a.npz"}}):
+        with pytest.raises(UserError, match="either model or embeddings"):
+            study(**with_encoder(**entry))
+
+
+def test_towers_of_timm_have_no_texts():
+    for model in ("timm/vit_base_patch16_dinov3", {"timm": "vit_base_patch14_dinov2"}):
+        run = study(**with_encoder(model=model, pooling="mean_hidden"))
+        assert not run.has_text("e")
+    with pytest.raises(UserError, match="'mean_hidden' embeddings are not in the space of texts"):
+        study(**with_encoder(model="ViT-B-32", pooling="mean_hidden"))
+
+
+def test_texts_with_vectors_exist_for_their_encoder_alone():
+    both = {"e": {"model": "tiny"}, "mine": {"embeddings": "arrays"}}
+    use = raw()["use"] | {"encoders": ["e", "mine"], "texts": ["words", "phrases"]}
+    words = {"kind": "embeddings", "file": "w.npz", "encoder": "mine"}
+    texts = {"words": words, "phrases": {"kind": "phrases"}}
+    run = study(encoders=both, use=use, texts=texts)
+    assert run.texts_of("mine") == ("words",)
+    assert run.texts_of("e") == ("phrases",)
+    for changes, message in (
+        ({"file": None}, "texts.words.file"),
+        ({"encoder": "x"}, "'x' is not an"),
+    ):
+        with pytest.raises(UserError, match=message):
+            study(encoders=both, use=use, texts=texts | {"words": words | changes})

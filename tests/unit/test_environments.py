@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clipsieve.generation.records import ADAPTERS
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # the same library under conda-forge's name
@@ -18,7 +20,9 @@ CONDA_NAMES = {
     "opencv-python-headless": "py-opencv",
     "torch": "pytorch",
 }
-EXTRAS = {"cpu": [], "gpu": ["embed"], "generate": ["generate"]}
+EXTRAS = {"cpu": [], "gpu": ["embed"], "demo": ["demo"], "diffusers": ["diffusers"]}
+# more packages than the core's, from elsewhere than conda-forge: each by one adapter of `generate`
+OF_ADAPTERS = ("glide", "min_dalle")
 
 
 def parts(requirement: str) -> tuple[str, str]:
@@ -46,8 +50,22 @@ def test_every_compute_rule_names_an_environment_that_exists():
         rules = re.split(r"\n(?:    )?rule ", text)[1:]
         for rule in rules:
             if "shell:" in rule:
-                (file,) = re.findall(r'"\.\./\.\./envs/(\w+)\.yaml"', rule)
-                assert file in EXTRAS, rule.split(":")[0]
+                files = re.findall(r'"\.\./\.\./envs/(\w+)\.yaml"', rule)
+                if rule.startswith("generate:"):  # each adapter says its own
+                    files = [adapter.environment for adapter in ADAPTERS.values()]
+                assert files, rule.split(":")[0]
+                assert set(files) <= {*EXTRAS, *OF_ADAPTERS}, rule.split(":")[0]
+
+
+@pytest.mark.parametrize("name", OF_ADAPTERS)
+def test_an_environment_of_an_adapter_holds_the_core_and_its_package(name):
+    environment = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
+    (packages,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert len(packages) == 1
+    found = dict(parts(d) for d in environment["dependencies"] if isinstance(d, str))
+    for package, bound in map(parts, PROJECT["dependencies"]):
+        assert found[CONDA_NAMES.get(package, package)] == bound
+    assert (ROOT / "envs" / f"{name}.post-deploy.sh").exists()
 
 
 def test_the_lock_pins_every_dependency_once():

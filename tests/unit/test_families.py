@@ -91,6 +91,8 @@ def test_every_control_is_compared_with_a_method_and_every_comparison_is_as_docu
         "components_intercept": [],
         "residual_components": [],
         "heads": ["random_heads"],
+        "nuisance": ["random_directions"],
+        "nuisance_components": ["random_components"],
     }
     assert families.controls_of("components/a--b")[0] == "random/a--b"
     compared = [c for name in families.METHODS for c in families.controls_of(name)]
@@ -270,7 +272,12 @@ def test_a_new_family_is_its_algorithm_and_one_record(tmp_path):
     searches = []
     for direction, kept in (("a--bb", [1, 4]), ("bb--a", [4, 9])):
         searches.append(tmp_path / f"{direction}.parquet")
-        write_table(pd.DataFrame({"step": [1]}), searches[-1], {"kept": kept, "columns": 12})
+        removed = [c for c in range(12) if c not in kept]
+        steps = pd.DataFrame({"step": range(1, len(removed) + 1), "removed": removed})
+        train, val = direction.split("--")
+        stop = {"step": len(removed), "kept": len(kept), "share": len(kept) / 12}
+        note = {"train": train, "val": val, "columns": 12, "steps": len(removed), "at_ceiling": 0}
+        write_table(steps, searches[-1], {**note, "stops": {"log_loss": stop}})
     output = tmp_path / "mean_gap.json"
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
 

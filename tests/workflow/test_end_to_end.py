@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import clipsieve
+from clipsieve.io.columns import TABLES
 from clipsieve.io.feature_sets import read_feature_sets
 from clipsieve.io.store import read_embeddings
 from clipsieve.io.tables import read_table
@@ -35,6 +38,32 @@ def test_every_table_and_figure_of_the_registry_is_there(finished):
         assert "http://" not in page.replace("http://www.w3.org", ""), name
     for name in registry.FIGURES:
         assert (finished.root / RUN / "figures" / f"{name}.svg").stat().st_size > 5000, name
+
+
+def test_every_table_has_the_columns_and_types_of_its_record(finished):
+    places = {
+        **registry.INPUTS,
+        "images": "images/{set}.parquet",
+        "splits": "seed{seed}/splits/{set}.parquet",
+        "pairs": "seed{seed}/{encoder}/pairs.parquet",
+        "ranking": "seed{seed}/{encoder}/ranking.parquet",
+    }
+    kinds = {"large_string": "text", "string": "text", "int32": "int64", "double": "float64"}
+    for name, record in TABLES.items():
+        paths = sorted((finished.root / RUN).glob(re.sub(r"\{\w+\}", "*", places[name])))
+        assert paths or name == "pairs", name  # one search pair in this run
+        for path in paths:
+            if path.suffix == ".parquet":
+                schema = pq.read_schema(path)
+                found = {n: str(schema.field(n).type) for n in schema.names}
+                for column, kind in record.types.items():
+                    assert kinds.get(found[column], found[column]) in {kind, "null"}, (path, column)
+            elif path.suffix == ".csv":
+                found = dict.fromkeys(pd.read_csv(path, nrows=0).columns, "")
+            else:
+                continue
+            others = found.keys() - record.types.keys()
+            assert not {o for o in others if not o.startswith("split_seed")}, path
 
 
 def test_no_photograph_stands_in_two_splits(finished):

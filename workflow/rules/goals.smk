@@ -3,25 +3,40 @@
 
 localrules:
     all,
+    generated,
     images,
     embeddings,
     searches,
     detectors,
     statistics,
     photographs,
+    fetch,
+    fetched,
     weights,
     provenance,
 
 
+rule generated:
+    """The images of every generator that the config makes from prompts."""
+    input:
+        expand("{data}/{generator}.parquet", data=DATA, generator=GENERATED),
+
+
 rule images:
-    """Images made, scanned, divided and audited."""
+    """Make, scan, split and audit all images."""
     input:
         expand("results/{run}/manifest.parquet", run=RUN),
         expand("results/{run}/seed{seed}/leakage.parquet", run=RUN, seed=SEEDS),
 
 
+rule fetched:
+    """All sets under the key `fetch`, whether the run uses them or not."""
+    input:
+        [f"{DATA}/fetched/{dataset}.json" for dataset in config["fetch"]],
+
+
 rule embeddings:
-    """Everything that wants a GPU: embeddings of images and of texts."""
+    """Everything that needs a GPU: embeddings of images and of texts."""
     input:
         gpu_results,
 
@@ -38,7 +53,7 @@ rule detectors:
         expand(
             "results/{run}/detectors/{encoder}/{generator}.npz",
             run=RUN,
-            encoder=ENCODERS,
+            encoder=[e for e in ENCODERS if not STUDY.is_imported(e)],
             generator=STUDY.generators,
         ),
 

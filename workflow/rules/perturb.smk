@@ -22,7 +22,7 @@ rule perturb:
     wildcard_constraints:
         base="|".join(STUDY.image_sets),
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/demo.yaml"
     resources:
         mem_mb=grow(2000),
         runtime=grow(60),

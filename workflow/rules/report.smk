@@ -62,12 +62,14 @@ rule figure:
         runtime=grow(15),
     params:
         options=input_options,
+        pair=pair_option,
         generators=lambda wildcards: GENERATOR_FACTS,
         encoders=lambda wildcards: ENCODER_FACTS,
         code=code_of("figure"),
     shell:
         "clipsieve figure {wildcards.figure}"
         " {params.options:q}"
+        " {params.pair:q}"
         " --generators {params.generators:q}"
         " --encoders {params.encoders:q}"
         " --svg {output:q}"

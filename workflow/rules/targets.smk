@@ -16,7 +16,8 @@ ENCODER_FACTS = json.dumps(
     {
         e: {
             "title": config["encoders"][e]["title"] or e,
-            "weights": config["encoders"][e]["weights"],
+            "weights": config["encoders"][e]["weights"]
+            or ("precomputed" if STUDY.is_imported(e) else None),
             "model": config["encoders"][e]["model"],
         }
         for e in ENCODERS
@@ -38,13 +39,14 @@ SOURCE_OF = json.dumps({g: STUDY.source_of(g) for g in STUDY.generators})
 
 def has_input(name, encoder):
     """Whether a kind of file exists for an encoder in this run."""
-    texts = bool(TEXTS) and STUDY.has_text(encoder)
+    texts = bool(STUDY.texts_of(encoder))
+    edited = not STUDY.is_imported(encoder)
     made_from = {r for f in STUDY.families(encoder) for r in families.get(f).reads}
     return {
         "interpretation": texts,
         "interpretability": texts,
-        "concepts": bool(EDITS),
-        "robustness": bool(PERTURBATIONS),
+        "concepts": bool(EDITS) and edited,
+        "robustness": bool(PERTURBATIONS) and edited,
         "searches": "searches" in made_from,
         "head_rankings": "rankings" in made_from,
     }.get(name, True)
@@ -68,7 +70,9 @@ def files_of(name, texts=None, families=()):
                     if not families or f in families
                 ],
                 "directions": STUDY.directions,
-                "texts": [t for t in TEXTS if texts in (None, text_kind(t))],
+                "texts": [
+                    t for t in STUDY.texts_of(encoder) if texts in (None, text_kind(t))
+                ],
             }
             found += expand_pattern(pattern, seed, encoder, values)
     return found
@@ -122,6 +126,13 @@ def input_options(wildcards, input):
     return options
 
 
+def pair_option(wildcards):
+    """The search pair that a figure shows: the first of the config, of those that take one."""
+    if not registry.FIGURES[wildcards.figure].takes_pair or not config["pairs"]:
+        return []
+    return ["--pair", families.pair_id(*config["pairs"][0])]
+
+
 def table_category(wildcards):
     return registry.TABLES[wildcards.table].category
 
@@ -145,7 +156,7 @@ def exists(result):
 
 def text_pairs():
     """Every (encoder, list of texts) that exists."""
-    return [(e, t) for e in ENCODERS if STUDY.has_text(e) for t in TEXTS]
+    return [(e, t) for e in ENCODERS for t in STUDY.texts_of(e)]
 
 
 def perturbed_sets():
@@ -162,7 +173,13 @@ def gpu_results(wildcards):
             "results/{run}/embeddings/{encoder}/{s}.h5",
             run=RUN,
             encoder=ENCODERS,
-            s=[*STUDY.image_sets, *perturbed_sets()],
+            s=STUDY.image_sets,
+        ),
+        *(
+            f"results/{RUN}/embeddings/{encoder}/{s}.h5"
+            for encoder in ENCODERS
+            if not STUDY.is_imported(encoder)
+            for s in perturbed_sets()
         ),
         *(
             f"results/{RUN}/texts/{encoder}/{texts}.h5"

@@ -5,19 +5,19 @@ Required: feature sets, embeddings, splits. Provides: probes, scores, cells, mea
 
 
 rule fit:
-    """Probes of one training generator on every feature set of a family."""
+    """Probes of one training generator, or of a training set, on every feature set of a family."""
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        embeddings=of_generator(embeddings_of, "generator"),
-        splits=of_generator(splits_of, "generator"),
+        embeddings=of_train_set(embeddings_of),
+        splits=of_train_set(splits_of),
         tune_embeddings=tune_embeddings,
         tune_splits=tune_splits,
     output:
-        "results/{run}/seed{seed}/{encoder}/probes/{family}/{generator}.npz",
+        "results/{run}/seed{seed}/{encoder}/probes/{family}/{train_set}.npz",
     log:
-        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{generator}.log",
+        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{train_set}.log",
     benchmark:
-        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{generator}.tsv"
+        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{train_set}.tsv"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -29,6 +29,8 @@ rule fit:
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
         twin=twin_option,
+        own_pair=[],
+        training=train_set_options,
         version=versions.PROBE,
     shell:
         "clipsieve fit"
@@ -36,6 +38,8 @@ rule fit:
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
         " {params.tune:q}"
+        " {params.own_pair:q}"
+        " {params.training:q}"
         " --grid {params.grid}"
         " {params.twin:q}"
         " --score {params.score}"
@@ -44,6 +48,25 @@ rule fit:
         " --threads {threads}"
         " --output {output:q}"
         " 2> {log:q}"
+
+
+use rule fit as fit_own_pair with:
+    # probes of the two generators that a feature set was selected on, for the optimism alone
+    output:
+        "results/{run}/seed{seed}/{encoder}/own_pair/{family}/{train_set}.npz",
+    log:
+        "results/{run}/logs/fit_own_pair/seed{seed}/{encoder}/{family}/{train_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/fit_own_pair/seed{seed}/{encoder}/{family}/{train_set}.tsv"
+    params:
+        grid=grid_of_family,
+        score=lookup("probe/score", within=config),
+        residual=lookup("residual/kind", within=config),
+        tune=tune_options,
+        twin=[],
+        own_pair=["--own-pair"],
+        training=[],
+        version=versions.PROBE,
 
 
 rule transfer:
@@ -68,6 +91,7 @@ rule transfer:
         code=code_of("transfer"),
         families=FAMILY_OF,
         sources=SOURCE_OF,
+        own_pair=[],
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
@@ -76,11 +100,32 @@ rule transfer:
         " --splits {input.splits:q}"
         " --families {params.families:q}"
         " --sources {params.sources:q}"
+        " {params.own_pair:q}"
         " --run {wildcards.run}"
         " --encoder {wildcards.encoder}"
         " --seed {wildcards.seed}"
         " --output {output:q}"
         " 2> {log:q}"
+
+
+use rule transfer as transfer_own_pair with:
+    # the same of the probes of a pair, on the pair's own test images
+    input:
+        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
+        probes=own_pair_probes,
+        embeddings=all_embeddings,
+        splits=all_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/own_pair/{family}.h5",
+    log:
+        "results/{run}/logs/transfer_own_pair/seed{seed}/{encoder}/{family}.log",
+    benchmark:
+        "results/{run}/benchmarks/transfer_own_pair/seed{seed}/{encoder}/{family}.tsv"
+    params:
+        code=code_of("transfer"),
+        families=FAMILY_OF,
+        sources=SOURCE_OF,
+        own_pair=["--own-pair"],
 
 
 rule evaluate:
@@ -89,6 +134,7 @@ rule evaluate:
         scores=scores_of(),
         features=of_families("features", "json"),
         searches=encoder_searches,
+        own_pair=files_of_families("own_pair", "h5", searched),
     output:
         cells="results/{run}/seed{seed}/{encoder}/cells.parquet",
         means="results/{run}/seed{seed}/{encoder}/means.parquet",
@@ -118,6 +164,7 @@ rule evaluate:
         " --scores {input.scores:q}"
         " --features {input.features:q}"
         " --searches {input.searches:q}"
+        " --own-pair {input.own_pair:q}"
         " --released {params.released:q}"
         " --test-share {params.test_share}"
         " --resamples {params.resamples}"

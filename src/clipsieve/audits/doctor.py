@@ -47,7 +47,14 @@ def check_run(run: Run, results: Path, *, decode_sample: bool = True) -> list[Fi
     if decode_sample:
         findings += _both_classes(run)
     for encoder in run.encoders:
-        findings += _encoder(encoder, run.config["encoders"][encoder])
+        entry = run.config["encoders"][encoder]
+        if run.is_imported(encoder):
+            findings += _imported(run, encoder)
+        else:
+            findings += _encoder(encoder, entry)
+        if entry["weights"] is not None or entry["licence"] is not None:
+            said = entry["licence"] or f"not said (encoders.{encoder}.licence)"
+            findings.append(Finding("ok", f"encoder {encoder}: licence of the weights: {said}"))
     findings += _machine(results)
     findings += _cost(run, counts, results)
     return findings
@@ -61,6 +68,7 @@ def _summary(run: Run) -> str:
 
 
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
+    from clipsieve.images.containers import located
     from clipsieve.images.decode import ImageProblem, decode
     from clipsieve.images.layouts import list_files, read_set
 
@@ -71,7 +79,7 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         if entry["make"] and not list_files(folder):
             yield Finding("note", f"images {image_set}: not made yet; the workflow makes them")
             continue
-        if not folder.is_dir():
+        if not folder.is_dir() and not list_files(folder):
             yield Finding("WRONG", f"images {image_set}: no folder {folder}")
             continue
         label = 0 if image_set in run.generators else 1
@@ -93,7 +101,7 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         undecoded = 0
         for member in sample:
             try:
-                decode(folder / member.path)
+                decode(located(folder, member.path))
             except ImageProblem as problem:
                 undecoded += 1
                 problems.append((member.path, problem.reason))
@@ -141,7 +149,7 @@ def _both_classes(run: Run) -> Iterator[Finding]:
         yield Finding(
             "note" if goes_on else "WRONG",
             f"images: {len(pairs)} files are in both classes, byte for byte, as {photograph} (real) and"
-            f" {generated} (generated); mend the folders, leave the files out, or set audit.on_leak: warn",
+            f" {generated} (generated); correct the folders, leave the files out, or set audit.on_leak: warn",
         )
 
 
@@ -159,6 +167,22 @@ def _glance(path: Path, size: int) -> bytes:
     except OSError:
         return os.fsencode(path)
     return b"".join(parts)
+
+
+def _imported(run: Run, name: str) -> Iterator[Finding]:
+    """Look for the files of embeddings that the user brings; the workflow checks what is in them."""
+    from clipsieve.io.imported import file_of
+
+    files = []
+    for image_set in run.image_sets:
+        try:
+            files.append(file_of(run.config["encoders"][name]["embeddings"], image_set))
+        except UserError as error:
+            yield Finding("WRONG", f"encoder {name}: {error}")
+            continue
+        if not files[-1].is_file():
+            yield Finding("WRONG", f"encoder {name}: {files[-1]}: no such file")
+    yield Finding("ok", f"encoder {name}: embeddings of your own for {len(files)} image sets")
 
 
 def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
@@ -180,6 +204,12 @@ def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
         found = Path(weights).is_file()
         text = f"encoder {name}: weights {weights}"
         yield Finding("ok" if found else "WRONG", text if found else f"{text}: no such file")
+    elif weights.startswith("hf-hub:") or _is_timm(model):
+        yield Finding(
+            "note",
+            f"encoder {name}: weights {weights} are fetched from a model hub at first use; on compute nodes "
+            "without a network, run the rule encoder on a machine that has one",
+        )
     elif isinstance(model, str) and not model.startswith("hf-hub:"):
         from clipsieve.encoders.load import known_tag
 
@@ -193,6 +223,10 @@ def _encoder(name: str, entry: dict[str, Any]) -> Iterator[Finding]:
             f"encoder {name}: weights {weights} of {model} are fetched from a model hub at first use; on compute "
             "nodes without a network, run the rule encoder on a machine that has one",
         )
+
+
+def _is_timm(model: Any) -> bool:
+    return "timm" in model if isinstance(model, dict) else str(model).startswith("timm/")
 
 
 def _machine(results: Path) -> Iterator[Finding]:

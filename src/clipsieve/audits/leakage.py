@@ -1,4 +1,4 @@
-"""What stands in two splits or in both classes: groups, identical files and near-duplicates."""
+"""What occurs in two splits or in both classes: groups, identical files and near-duplicates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.images.hashes import from_hex, near_duplicates
+from clipsieve.io.columns import LEAKAGE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("kind", "first", "second", "first_split", "second_split", "distance")
+COLUMNS = tuple(LEAKAGE.types)
 NEEDED = ("image_id", "source", "label", "group", "sha256", "perceptual_hash")
 #: Kind of finding -> what it is called.
 KINDS = {
@@ -26,7 +27,7 @@ KINDS = {
 
 
 def find_leaks(images: pd.DataFrame, split: str, *, near_duplicate_bits: int = 0) -> pd.DataFrame:
-    """List the images that tie two splits together, or stand in both classes.
+    """List the images that occur in two splits or in both classes.
 
     Parameters
     ----------
@@ -49,8 +50,8 @@ def find_leaks(images: pd.DataFrame, split: str, *, near_duplicate_bits: int = 0
     Notes
     -----
     A group is one of its source: equal names in two sources are not the same group. A generated
-    image that was made from a photograph is expected to look like it, and stands in the same split
-    by its group, so it is no finding; that one file is called both real and generated always is.
+    image that was made from a photograph is expected to look like it, and is in the same split
+    by its group, so it is not a finding; a file with both labels always is.
     Pictures of one colour have the hash 0 and say nothing.
     """
     import pandas as pd
@@ -98,7 +99,7 @@ def stop_on_leaks(leaks: pd.DataFrame, where: str) -> None:
         for row in leaks.drop_duplicates("kind").itertuples()
     )
     raise UserError(
-        f"audit: {len(leaks)} images leak ({counts}): {named}; all: {where}. Mend the folders, leave"
+        f"audit: {len(leaks)} images leak ({counts}): {named}; all: {where}. Correct the folders, leave"
         " the files out (a metadata table without them, or remove them), or set audit.on_leak: warn"
         " (--on-leak warn) to go on"
     )

@@ -37,7 +37,7 @@ NEEDED = (
 #: The AUC does not depend on how many images each class has.
 SEPARATING_AUC = 0.6
 #: Resamples that a cell between two generators has at most: there are many, and their intervals need
-#: the spread of the resamples alone (known to 3 % with 500), no far quantile.
+#: only the spread of the resamples (known to 3 % with 500), not an extreme quantile.
 BETWEEN = 500
 
 
@@ -183,7 +183,7 @@ def audit_generator(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return the row of `audit` of one generator on itself, by file facts alone."""
+    """Return the row of `audit` of one generator on itself, from file facts only."""
     mine = images["generator"].astype("string") == generator
     source = images.loc[mine, "source"].iloc[0]
     both = images[(mine | (images["image_set"] == source)).fillna(False)]
@@ -203,7 +203,7 @@ def _check_classes(
     require_splits(splits[~in_test], FITTING, f"shortcuts of {generator}")
     for name, part in (("train or val", rows[~in_test]), ("test", rows[in_test])):
         if part["label"].nunique() < 2:
-            raise UserError(f"shortcuts of {generator}: one class alone among its {name} images")
+            raise UserError(f"shortcuts of {generator}: only one class among its {name} images")
 
 
 def _forest_shares(
@@ -226,7 +226,7 @@ def _forest_shares(
 def _aucs_alone(
     facts: Facts, label: NDArray[np.int64], in_test: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """AUC on test of a small tree on each fact alone."""
+    """AUC on test of a small tree on each single fact."""
     from sklearn.tree import DecisionTreeClassifier
 
     found = {}

@@ -1,4 +1,4 @@
-"""The command line: `clipsieve <verb>`, one module a verb, and only the called one is imported."""
+"""The command line: `clipsieve <command>`, one module per command; only the called one is imported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("clipsieve")
 
 
 def verbs() -> dict[str, str]:
-    """Return every verb with its line of help, read from the modules' text without importing them."""
+    """Return every command with its line of help, read from the modules' text without importing them."""
     found = {}
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         source = Path(__file__).parent / f"{module.name}.py"
@@ -40,7 +40,7 @@ def verbs() -> dict[str, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; return 0, or 2 after a user's mistake, or 130 after Ctrl-C."""
+    """Run one command; return 0, or 2 after a user's mistake, or 130 after Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else argv
     known = verbs()
     if not arguments or arguments[0] in {"-h", "--help"}:
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     verb = arguments[0]
     if verb not in known:
-        print(f"clipsieve: no verb {verb!r}; one of: {', '.join(known)}", file=sys.stderr)
+        print(f"clipsieve: no command {verb!r}; one of: {', '.join(known)}", file=sys.stderr)
         return 2
     # imports leave no garbage: to look for it, meanwhile and at exit, takes a quarter of torch's time
     gc.set_threshold(100_000, 50, 100)
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         # HDF5 says it in words, in either exception
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             print(
-                f"clipsieve {verb}: No space left on the device; nothing is half written",
+                f"clipsieve {verb}: No space left on the device; no incomplete file was left behind",
                 file=sys.stderr,
             )
             return 1
@@ -89,13 +89,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"clipsieve {verb}: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"clipsieve {verb}: stopped; what is finished is kept", file=sys.stderr)
+        print(f"clipsieve {verb}: stopped; finished work is kept", file=sys.stderr)
         return 130
     return 0
 
 
 def parser_of(verb: str, module: ModuleType) -> Parser:
-    """Return the parser of a verb with its module's options."""
+    """Return the parser of a command with its module's options."""
     parser = Parser(
         prog=f"clipsieve {verb}",
         description=module.__doc__,
@@ -107,7 +107,7 @@ def parser_of(verb: str, module: ModuleType) -> Parser:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake as one line, as the verbs do."""
+    """A parser that reports a mistake as one line, as the commands do."""
 
     def error(self, message: str) -> NoReturn:
         """Print the mistake and leave with status 2."""
@@ -130,7 +130,7 @@ def _overview(known: dict[str, str]) -> str:
     return "\n".join(
         [
             f"clipsieve {__version__}: which parts of a frozen CLIP image encoder tell generated images",
-            "from real ones, and do they transfer? Usage: clipsieve VERB --help",
+            "from real ones, and do they transfer? Usage: clipsieve COMMAND --help",
             "",
             *lines,
         ]

@@ -1,9 +1,9 @@
 """Re-encode images to one size and one file format, real and generated alike.
 
 A detector can learn that real images are JPEG files of many sizes and generated ones PNG files of
-one. Aligned copies take that away: run this command on every image set of a run with the same
-options, embed the copies, and compare. How images reach the size leaves a trace of its own, so the
-method says what is the same for real and generated images:
+a single size. Aligned copies remove this difference: run this command on every image set of a run
+with the same options, embed the copies, and compare. Resizing itself leaves traces, so the method
+determines what is the same for real and generated images:
   common_scale  one factor for the set, its source and every generator of the source: the one that
                 brings the smallest image to the size; then the middle square
   crop          no resizing: the middle square; an image with a shorter side below the size is
@@ -12,8 +12,8 @@ method says what is the same for real and generated images:
                 then as resize
   resize        each image by its own factor: its shorter side is brought to the size. Where real
                 and generated images differ in size, the spectrum then tells them apart
-What none can take away: the traces that earlier compression and resizing left in the pixels. An
-image that is left out keeps its row, with the reason in the column problem.
+No method removes the traces that earlier compression and resizing left in the pixels. An image
+that is left out keeps its row, with the reason in the column problem.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from clipsieve.images.align import METHODS
 
 log = logging.getLogger("clipsieve")
 
-HELP = "re-encode an image set to one size and file format"
+HELP = "re-encode an image set to a single size and file format"
 
 _EPILOG = """example:
   clipsieve align --images images/progan.parquet --data-root images --size 224 --format jpeg \\

@@ -1,8 +1,8 @@
-"""Stop when a group, an identical file or a near-duplicate stands in two splits or both classes.
+"""Stop if a group, an identical file or a near-duplicate occurs in two splits or in both classes.
 
 Looks within and across generators and sources. A near-duplicate is a picture whose 64-bit
 perceptual hash differs in few bits; a generated image may look like the photograph of its own
-group. Whatever is found is written in full, and named in the error.
+group. All findings are written to the table, and the error names some of them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from clipsieve.config import default
 from clipsieve.errors import UserError
 
-HELP = "refuse groups, files and near-duplicates that stand in two splits or both classes"
+HELP = "refuse groups, files and near-duplicates that occur in two splits or in both classes"
 
 log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve audit-leakage --manifest manifest.parquet --seed 0 --near-duplicate-bits 2 \\\n"
         "    --output seed0/leakage.parquet"
@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PARQUET",
-        help="the table; with findings and --on-leak error it also stands beside it as"
-        " leakage_found.csv, which a workflow that removes failed outputs leaves alone",
+        help="the table; with findings and --on-leak error, a copy is also written beside it as"
+        " leakage_found.csv, which a workflow that removes failed outputs does not touch",
     )
 
 

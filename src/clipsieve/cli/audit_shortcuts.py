@@ -1,7 +1,7 @@
-"""Ask how well generated images are told from real ones by what says nothing of their content.
+"""Measure how well generated images can be told from real ones without regard to their content.
 
-A forest sees file facts alone (format, width, height, bytes per pixel, estimated JPEG quality,
-mode), the slopes of the power spectrum alone (resampling shows in them), or both. It is trained on
+A forest sees only file facts (format, width, height, bytes per pixel, estimated JPEG quality,
+mode), only the slopes of the power spectrum (which show resampling), or both. It is trained on
 the train and val images of each generator and its source, as a detector is, and tested on the test
 images of every generator; where two generators have different sources, also with the training
 generator's real images in place of the other's. Where file facts do well, a detector's score can
@@ -20,13 +20,13 @@ from clipsieve.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-HELP = "what file facts and spectra alone can tell of each generator"
+HELP = "how well file facts and spectra alone identify each generator"
 
 log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve audit-shortcuts --manifest manifest.parquet --seed 0 \\\n"
         "    --output seed0/shortcuts.parquet"
@@ -105,7 +105,7 @@ def warn(table: pd.DataFrame) -> None:
     words = {"file": "file facts", "spectrum": "the spectrum"}
     for row in own[own["separates"] & own["facts"].isin(list(words))].itertuples():
         log.warning(
-            "shortcuts: %s is told from real images by %s alone%s, AUC %.3f; strongest: %s",
+            "shortcuts: %s can be told from real images by %s alone%s, AUC %.3f; strongest: %s",
             row.test,
             words[str(row.facts)],
             "" if row.files == "used" else " (original files)",

@@ -1,9 +1,9 @@
-"""What known edits of real images do to the embedding, and which probes and heads react to it.
+"""Measure what known edits of real images do to the embedding, and which directions react to them.
 
 The direction of an edit (blur, JPEG, ..) is the mean change of the embedding over the run's own
 real images (train and val). Its cosine with a probe says whether the edit makes real images look
 more (positive) or less (negative) generated to that probe; no text tower is needed. Each cosine is
-held against random directions and shuffled labels as in `clipsieve interpret`, corrected for the
+compared with random directions and shuffled labels as in `clipsieve interpret`, corrected for the
 number of edits.
 """
 
@@ -21,7 +21,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve concepts --edit jpeg_50 e/real.h5 edited/jpeg_50/real.h5 \\\n"
         "    --edit blur_2 e/real.h5 edited/blur_2/real.h5 \\\n"
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_material_arguments(parser)
     parser.add_argument(
-        "--output", required=True, metavar="PARQUET", help="one row a direction and edit"
+        "--output", required=True, metavar="PARQUET", help="one row per direction and edit"
     )
 
 

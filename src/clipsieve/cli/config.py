@@ -1,4 +1,4 @@
-"""The config as a run sees it: files merged, checked, defaults filled in. Or the reference of keys.
+"""Print the config of a run, merged, checked and with all defaults; or the reference of all keys.
 
 A mistake is reported as one line that names the key, its value and what is allowed, and the exit
 status is 2.
@@ -14,7 +14,7 @@ HELP = "check a config and print it with every default, or the reference of all 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = "example:\n  clipsieve config --configfile config/paper.yaml"
     add_config(parser)
     parser.add_argument(

@@ -1,10 +1,11 @@
 """Judge image files with an exported detector: generated, real, or unsure.
 
 The images pass through the same decoding, preprocessing and encoder as those that it was trained
-on; an encoder whose weights differ is refused. The probability is that of *generated*, both labels
-being taken as equally common. A verdict is given only where the detector was right often enough on
-generators that it had not seen; else it is *unsure*. A file unlike the training images gets a
-warning. One line a file goes to standard output, the detector's own facts to standard error.
+on; an encoder with different weights is refused. The probability is that of *generated*, and it
+assumes that both labels are equally common. A verdict is given only where the detector was right
+often enough on generators that it had not seen; otherwise it is *unsure*. A file unlike the
+training images gets a warning. Prints one line per file to standard output, and the detector's own
+facts to standard error.
 """
 
 from __future__ import annotations
@@ -27,15 +28,18 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve detect biggan.npz photo.jpg painting.png\n"
         "  clipsieve detect biggan.npz --json folder > verdicts.json"
     )
     parser.add_argument("detector", help="file of clipsieve export-detector")
-    # At least one, so that options may stand between detector and images; --describe needs none.
+    # At least one, so that options may appear between detector and images; --describe needs none.
     images = parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files, or folders of them"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, folders of them, or tars, zips and parquet files (x.zip, x.zip!a.png)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     parser.add_argument(
@@ -50,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the encoder runs (default %(default)s: cuda where there is one)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch-size", type=int, default=32, help="images a forward pass (default %(default)s)"
+        "--batch-size", type=int, default=32, help="images per forward pass (default %(default)s)"
     )
 
 
@@ -102,19 +106,20 @@ def run(args: argparse.Namespace) -> None:
     bad = [result for result in results if result["problem"] is not None]
     if bad:
         raise UserError(
-            f"{len(bad)} of {len(results)} files are no usable images (first: {bad[0]['path']}:"
+            f"{len(bad)} of {len(results)} files are not usable images (first: {bad[0]['path']}:"
             f" {bad[0]['problem']})"
         )
 
 
 def image_paths(given: list[str]) -> Iterator[Path]:
-    """Yield the files given, and in place of a folder its files, as the scan sees them."""
+    """Yield the files given, and in place of a folder or container its files, as the scan sees them."""
+    from clipsieve.images.containers import is_container, located
     from clipsieve.images.layouts import list_files
 
     for name in given:
         path = Path(name)
-        if path.is_dir():
-            yield from (path / inside for inside in list_files(path))
+        if path.is_dir() or (is_container(path) and path.is_file()):
+            yield from (located(path, inside) for inside in list_files(path))
         else:
             yield path
 
@@ -153,7 +158,7 @@ def load_same_encoder(detector: Detector, args: argparse.Namespace) -> Any:
 
 
 def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dict[str, Any]]:
-    """Judge some files; one that is no usable image gets its `problem` instead of a verdict."""
+    """Judge some files; one that is not a usable image gets its `problem` instead of a verdict."""
     import torch
 
     from clipsieve.detector.model import file_warnings
@@ -235,7 +240,7 @@ def detector_warnings(detector: Detector) -> list[str]:
     )
     training = facts["training"]
     if len(training["formats"]) > 1 and any(0 in c.values() for c in training["formats"].values()):
-        found.append("in training the file format told the labels apart: it may be a shortcut")
+        found.append("in training, the file format separated the labels: it may be a shortcut")
     return found
 
 

@@ -1,8 +1,8 @@
-"""What is wrong with a config, its image folders and this machine, before hours are spent.
+"""Check a config, its image folders and this machine for mistakes before a long run.
 
 Reads the config as the workflow does, looks into every image folder, tries the encoders' weights,
-and estimates disk space and time. Prints a line a finding (ok, note, WRONG) and exits 2 when
-anything is wrong.
+and estimates disk space and time. Prints one line per finding (ok, note, WRONG) and exits with
+status 2 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from clipsieve.cli.options import add_config, read_config
 from clipsieve.errors import UserError
 
-HELP = "say what is wrong with a config, its images and this machine"
+HELP = "report what is wrong with a config, its images and this machine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = "example:\n  clipsieve doctor --configfile config/paper.yaml"
     add_config(parser)
     parser.add_argument(
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-decode",
         action="store_true",
-        help="look at file names alone; do not decode a sample of each folder",
+        help="check only file names; do not decode a sample of each folder",
     )
 
 

@@ -2,8 +2,8 @@
 
 Images are decoded and preprocessed ahead of the forward pass, in memory that does not grow with
 the set. Finished parts are kept in --shards, found by the sha256 of each image: a run that was
-killed goes on where it stopped and ends with the same file, and images added to a set are the only
-ones embedded. Images with a problem are left out, each with a row in --problems.
+killed resumes where it stopped and ends with the same file, and if images are added to a set, only
+these are embedded. Images with a problem are left out, each with a row in --problems.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clipsieve.encoders.pipeline import Job
     from clipsieve.encoders.shards import ShardCache
 
-HELP = "embed an image set, with head outputs; resumes, and embeds only what is new"
+HELP = "embed an image set, with head outputs; resumes, and embeds only new images"
 
 log = logging.getLogger("clipsieve")
 
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=int,
         default=default("embed.batch_size"),
-        help="images a forward pass (default %(default)s)",
+        help="images per forward pass (default %(default)s)",
     )
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding threads (default: as --threads)"
@@ -90,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard-size",
         type=int,
         default=256,
-        help="images a shard: what a kill can lose, rounded up to whole batches (default %(default)s)",
+        help="images per shard, the most that a killed process loses; rounded up to whole batches"
+        " (default %(default)s)",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="H5", help="the embeddings to write"

@@ -1,8 +1,9 @@
 """Embed a list of texts with an encoder's text tower.
 
 The list is the tokenizer's whole vocabulary (each token decoded and written as a prompt), the
-phrases that ship with this package, a file with one text a line, or such a file fetched from an
+phrases that ship with this package, a file with one text per line, or such a file fetched from an
 address with its hash pinned and its licence accepted. Near-duplicates are marked, not dropped.
+Where no text tower can be had, names and vectors that were made elsewhere are taken over.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import argparse
 import logging
 import urllib.request
-from importlib.resources import files
 from pathlib import Path
 
 from clipsieve.cli.options import add_spec, json_object
 from clipsieve.errors import UserError
+from clipsieve.io.phrases import own_phrases
 
 HELP = "embed a vocabulary or a list of phrases with the text tower"
 
@@ -29,11 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         required=True,
-        choices=("vocabulary", "phrases", "file", "url"),
+        choices=("vocabulary", "phrases", "file", "url", "embeddings"),
         help="vocabulary: every token of the tokenizer; phrases: the package's own list; file, url:"
-        " a list of yours",
+        " your own list; embeddings: texts with their vectors",
     )
-    parser.add_argument("--file", type=Path, help="UTF-8, one text a line (kind file)")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        help="UTF-8, one text a line (kind file); arrays text and embedding [n, D] in npz, HDF5 or"
+        " parquet (kind embeddings)",
+    )
+    parser.add_argument(
+        "--embeddings",
+        metavar="H5",
+        help="embeddings of images by the same encoder, whose width the vectors must have (kind"
+        " embeddings)",
+    )
     parser.add_argument("--url", help="https address of such a file (kind url)")
     parser.add_argument("--sha256", help="sha256 that the fetched file must have (kind url)")
     parser.add_argument(
@@ -48,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for fetched lists (default: as for weights)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=256, help="texts a forward pass (default %(default)s)"
+        "--batch-size", type=int, default=256, help="texts per forward pass (default %(default)s)"
     )
     parser.add_argument(
         "--threads",
@@ -72,6 +84,9 @@ def run(args: argparse.Namespace) -> None:
     spec = json_object(args.spec, "--spec")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be 1 or more")
+    if args.kind == "embeddings":
+        _take_over(args)
+        return
     texts = None if args.kind == "vocabulary" else _lines(args)
     from clipsieve.encoders.parallel import set_threads
 
@@ -108,11 +123,44 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def own_phrases() -> list[str]:
-    """Return the phrases that ship with this package, in the order of its lists."""
-    folder = files("clipsieve") / "data" / "phrases"
-    lists = sorted((f for f in folder.iterdir() if f.name.endswith(".txt")), key=lambda f: f.name)
-    return [line for f in lists for line in f.read_text(encoding="utf-8").splitlines() if line]
+def _take_over(args: argparse.Namespace) -> None:
+    """Write vectors that were made elsewhere, after checking them."""
+    import numpy as np
+
+    from clipsieve.encoders.texts import mark_duplicates
+    from clipsieve.io import imported, store
+    from clipsieve.io.files import sha256_of
+
+    if args.file is None or args.embeddings is None:
+        raise UserError("--kind embeddings: needs --file and --embeddings")
+    texts, vectors = imported.read_texts(args.file)
+    width = store.read_embeddings(args.embeddings).embedding.shape[1]
+    if vectors.shape[1] != width:
+        raise UserError(
+            f"--file {args.file}: vectors of {vectors.shape[1]} numbers; embeddings of images by"
+            f" {args.encoder} have {width}"
+        )
+    repeated = len(vectors) - len(np.unique(vectors, axis=0))
+    if repeated:
+        log.warning("%s: %d vectors stand under more than one text", args.file, repeated)
+    marks = mark_duplicates(texts)
+    store.write_texts(
+        args.output,
+        text=texts,
+        embedding=vectors,
+        duplicate_of=marks,
+        attributes={
+            "encoder": args.encoder,
+            "texts": args.kind,
+            "source": args.file.name,
+            "source_sha256": sha256_of(args.file),
+            "model": "precomputed",
+            "embedding_size": width,
+        },
+    )
+    log.info(
+        "%s: %d texts, %d of them near-duplicates", args.output, len(texts), (marks >= 0).sum()
+    )
 
 
 def _lines(args: argparse.Namespace) -> list[str]:
@@ -140,8 +188,8 @@ def _fetched(args: argparse.Namespace) -> Path:
         raise UserError("--kind url: needs --url and --sha256")
     if not args.consent:
         raise UserError(
-            f"--url {args.url}: read the licence of this list, then say --consent"
-            " (in the config: consent: true); it is fetched only then"
+            f"--url {args.url}: read the licence of this list, then pass --consent"
+            " (in the config: consent: true); it is not fetched without consent"
         )
     if not args.url.startswith("https://"):
         raise UserError(f"--url {args.url}: must begin with https://")

@@ -1,6 +1,6 @@
-"""What an encoder's attention heads write: the maps from cached head outputs to other spaces.
+"""Write the maps from an encoder's cached head outputs to other spaces.
 
-Checks the encoder on the way: weights, activation, and that its parts rebuild its embedding.
+Also checks the encoder: its weights, its activation, and that its parts rebuild its embedding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n"
         '  clipsieve encoder --spec \'{"model": "ViT-B-16-quickgelu", "weights": "openai"}\' \\\n'
@@ -35,7 +35,18 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.encoders import load_encoder
     from clipsieve.io import store
 
-    encoder = load_encoder(json_object(args.spec, "--spec"))
+    spec = json_object(args.spec, "--spec")
+    if spec.get("embeddings") is not None:
+        # what a user's own head outputs lead to is not known
+        store.write_head_maps(
+            args.output,
+            head_basis=None,
+            head_projection=None,
+            attributes={"model": "precomputed", "heads_missing": "the embeddings were imported"},
+        )
+        log.info("encoder %s: embeddings of your own, no head maps", args.encoder)
+        return
+    encoder = load_encoder(spec)
     basis = projection = None
     if encoder.has_heads:
         basis, projection = encoder.head_basis(), encoder.head_projection()

@@ -1,14 +1,14 @@
-"""Every number of an encoder and seed, from the scores of finished probes: nothing is refitted.
+"""Compute all statistics of an encoder and seed from finished scores; nothing is refitted.
 
 Metrics of every cell of every transfer matrix with intervals; means over all cells, by families,
 sources and time, with the paired difference to the baseline over the same cells, its p value and
-Holm's correction; ranks of the selected sets among their controls; the optimism of the search; each
-family over all search pairs; ranks of feature sets over test generators.
+Holm's correction; ranks of the selected sets among their controls; the optimism of the search;
+each family over all search pairs; ranks of feature sets over test generators.
 
 Intervals over photographs come from resamples of groups (photographs, prompts), the same for every
-cell and feature set: what other test images would have given for these probes and generators.
-Intervals over generators, beside them, say what other generators would have given. The spread over
-seeds, in the leaderboard, says what other training images would have changed.
+cell and feature set. They describe the variation with other test images, for these probes and
+generators. Intervals over generators describe the variation with other generators. The spread over
+seeds, in the leaderboard, describes the variation with other training images.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import argparse
 import logging
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from clipsieve.cli.options import (
     add_bootstrap,
@@ -29,6 +29,9 @@ from clipsieve.cli.options import (
 from clipsieve.cli.progress import Pace
 from clipsieve.config import default
 from clipsieve.errors import UserError
+
+if TYPE_CHECKING:
+    from clipsieve.io.feature_sets import FeatureSet
 
 HELP = "metrics, intervals, comparisons and controls from scores"
 
@@ -61,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--own-pair",
         nargs="*",
         default=[],
-        metavar="PARQUET",
+        metavar="H5",
         help="scores of selected sets on the test images of the pair that they were selected on;"
-        " read for the optimism alone",
+        " used only for the optimism",
     )
     add(
         "--released",
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
 
     check_bootstrap(args)
     if not 0 < args.test_share < 1:
-        raise UserError(f"--test-share: {args.test_share}; a share between 0 and 1 is wanted")
+        raise UserError(f"--test-share: {args.test_share}; it must be a share between 0 and 1")
     released = words_by_generator(args.released, "--released")
     for name, date in released.items():
         if not _DATE.fullmatch(date):
@@ -111,10 +114,13 @@ def run(args: argparse.Namespace) -> None:
         len(scores.images.label),
         time.monotonic() - started,
     )
+    features = {
+        item.feature_set: item for path in args.features for item in read_feature_sets(path)
+    }
     tables = evaluate(
         scores,
-        {item.feature_set: item for path in args.features for item in read_feature_sets(path)},
-        searches=_searches(args.searches),
+        features,
+        searches=_searches(args.searches, _alphas(features.values())),
         own_pair=read_scores(args.own_pair) if args.own_pair else None,
         options=Options(
             resamples=args.resamples,
@@ -141,21 +147,38 @@ def run(args: argparse.Namespace) -> None:
     log.info("evaluate: done in %.1f s", time.monotonic() - started)
 
 
-def _searches(paths: list[str]) -> dict[str, Any]:
-    """Read what each search says of itself: direction -> result."""
+def _alphas(features: Iterable[FeatureSet]) -> dict[str, str]:
+    """Where the selections say that their searches stopped: direction -> rule."""
+    found = {}
+    for item in features:
+        if item.pair is not None and "alpha" in (item.facts or {}):
+            for pair in (item.pair, item.pair[::-1]):
+                found[f"{pair[0]}--{pair[1]}"] = str((item.facts or {})["alpha"])
+    return found
+
+
+def _searches(paths: list[str], alphas: Mapping[str, str]) -> dict[str, Any]:
+    """Read what each search reports where it stopped: direction -> result.
+
+    The score is that of the columns which were kept, under the rule that the selection used: a
+    maximum elsewhere on the path was not selected, and its gain is not the search's.
+    """
     from clipsieve.evaluation.ranks import SearchResult
     from clipsieve.io.tables import read_table
 
     found = {}
     for path in paths:
         table, note = read_table(path, ("step", "score"))
-        for key in ("train", "val", "initial_score"):
+        for key in ("train", "val", "initial_score", "stops"):
             if key not in note:
                 raise UserError(f"{path}: its note has no {key}; not a search of clipsieve")
-        best = float(table["score"].max()) if len(table) else float(note["initial_score"])
-        found[f"{note['train']}--{note['val']}"] = SearchResult(
-            float(note["initial_score"]), best, str(note.get("score", "accuracy"))
-        )
+        direction = f"{note['train']}--{note['val']}"
+        alpha = alphas.get(direction)
+        if alpha is None:
+            continue  # nothing was selected from it
+        initial, step = float(note["initial_score"]), int(note["stops"][alpha]["step"])
+        reported = float(table.set_index("step")["score"].loc[step]) if step else initial
+        found[direction] = SearchResult(initial, reported, str(note.get("score", "accuracy")))
     return found
 
 

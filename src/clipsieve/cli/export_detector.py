@@ -1,9 +1,9 @@
-"""Pack finished probes into one file that judges single images.
+"""Export finished probes as one file that judges single images.
 
-The detector is the probe of one feature set trained on one generator, or several of them whose
-mean logit is judged. Its probability, its band of *unsure* and the accuracy that it reports of
-itself come from test images of generators that it was not trained on. The file says what it was
-trained on, so `clipsieve detect` can warn about images of another kind.
+The detector is the probe of one feature set trained on one generator, or several such probes whose
+mean logit is judged. Its probability, its band of *unsure* and its expected accuracy come from
+test images of generators that it was not trained on. The file says what it was trained on, so
+`clipsieve detect` can warn about images of another kind.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from clipsieve.io.dataset import Rows
 
-HELP = "pack finished probes into a detector for single images"
+HELP = "export finished probes as a detector for single images"
 
 log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve export-detector --probes probes/all/biggan.npz \\\n"
         "    --scores scores/all.h5 --embeddings e/biggan.h5 e/real.h5 \\\n"

@@ -1,7 +1,7 @@
 """Draw one figure of a run as SVG (text stays text) and, if asked for, as PNG.
 
-Each input option takes one or more files (those of every seed and encoder). Which inputs a figure
-takes is listed below; others that are given are ignored. The same inputs give the same bytes.
+Each input option takes one or more files (those of every seed and encoder). The inputs of each
+figure are listed below; all others are ignored. The same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--svg", type=Path, required=True, help="the drawing to write")
     parser.add_argument(
-        "--png", type=Path, help="a picture of it, 130 dots an inch (default: none)"
+        "--png", type=Path, help="the drawing as PNG, 130 dots per inch (default: none)"
     )
     parser.epilog = epilog(
         registry.FIGURES,

@@ -1,9 +1,15 @@
-"""Probes of one training generator on every feature set of one family.
+"""Probes of one training generator, or of a training set, on every feature set of one family.
 
 Hyperparameters are chosen on val, the probe is refitted on train and val together, and thresholds
-are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these generators
-second (heads, in the paper) have hyperparameters and thresholds from that generator's train and val
-rows instead. Label 0 is generated, 1 is real; a logit above 0 says real.
+are cross-fitted on both. With --tune-embeddings, feature sets whose pair has one of these
+generators second (heads, in the paper) have hyperparameters and thresholds from that generator's
+train and val rows instead.
+
+With --train-set, the probes of several generators: rows are weighted so that both classes, each
+generator and each source count the same, C is chosen on val rows with such weights, and generators
+that a feature set gave up to its selection are left out of its set.
+
+Label 0 is generated, 1 is real; a logit above 0 says real.
 """
 
 from __future__ import annotations
@@ -16,9 +22,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
-from clipsieve.cli.options import add_image_sets, add_threads
+from clipsieve.cli.options import (
+    add_image_sets,
+    add_own_pair,
+    add_sources,
+    add_threads,
+    count,
+    words_by_generator,
+)
 from clipsieve.config import default
+from clipsieve.errors import UserError
 from clipsieve.families import TWIN
+from clipsieve.training import FEWEST, KINDS, ONE
 
 if TYPE_CHECKING:
     from clipsieve.io.dataset import Rows
@@ -42,7 +57,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features", required=True, metavar="JSON", help="feature sets of a family"
     )
-    add_image_sets(parser, "of the generator and of its source", nargs=2)
+    add_image_sets(
+        parser, "of the generator and of its source; of a training set, of all of both, each once"
+    )
+    group = parser.add_argument_group("training sets")
+    group.add_argument(
+        "--train-set", metavar="NAME", help="id of a training set; with --kind and --sources"
+    )
+    group.add_argument(
+        "--kind",
+        choices=[kind for kind in KINDS if kind != ONE],
+        help="what kind of training set it is",
+    )
+    add_sources(group)
+    group.add_argument(
+        "--tested",
+        nargs="*",
+        default=[],
+        metavar="GENERATOR",
+        help="generators that it will be tested on: a feature set that gave all of them up is left"
+        " out (default: none known, nothing is left out)",
+    )
+    group.add_argument(
+        "--draws",
+        type=count,
+        default=default("training.draws"),
+        help="how many draws of a feature set are fitted on a training set, at most"
+        " (default %(default)s)",
+    )
     add_image_sets(
         parser,
         "of the validation generator of a pair and of its source; repeat both options for each",
@@ -54,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--grid", choices=["paper", "fast"], default=default("probe.grid"),
-        help="paper: 96 combinations of solver, C and max_iter; fast: C alone, fits converged"
+        help="paper: 96 combinations of solver, C and max_iter; fast: only C, with converged fits"
         " (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -68,11 +110,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--residual-kind", choices=["cosine", "dot"], default=default("residual.kind"),
-        help="the residual space's one feature (default %(default)s)",
+        help="the feature of residual probes (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of label permutations (default %(default)s)"
     )
+    add_own_pair(parser, "fit")
     add_threads(parser)
     parser.add_argument("--output", required=True, metavar="NPZ", help="the probes")
 
@@ -85,6 +128,17 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.roles import FITTING
     from clipsieve.threads import limited
 
+    if args.train_set is not None:
+        with limited(args.threads):
+            write_probes(args.output, fit_training_set(args))
+        return
+    if len(args.embeddings) != 2 or len(args.splits) != 2:
+        raise UserError(
+            "--embeddings: the files of a generator and of its source are wanted, and as many"
+            " --splits; with more files, give --train-set"
+        )
+    if args.kind or args.sources or args.tested:
+        raise UserError("--kind, --sources and --tested are of a training set; give --train-set")
     generator = Path(args.embeddings[0]).stem
     what = f"fit {generator}"
     rows = read_rows(args.embeddings, args.splits, FITTING, what)
@@ -98,7 +152,7 @@ def run(args: argparse.Namespace) -> None:
     probes = []
     with limited(args.threads):
         for feature_set in read_feature_sets(args.features):
-            if generator in feature_set.excluded:
+            if not takes_part(feature_set, generator, own_pair=args.own_pair):
                 continue
             second = feature_set.pair[1] if feature_set.pair else None
             data = Data(
@@ -119,6 +173,140 @@ def run(args: argparse.Namespace) -> None:
                 what, feature_set.feature_set, probes[-1].facts["val_accuracy"],
             )  # fmt: skip
     write_probes(args.output, probes)
+
+
+def takes_part(feature_set: FeatureSet, generator: str, *, own_pair: bool) -> bool:
+    """Whether probes of a generator are fitted on a feature set.
+
+    Those that it did not give up to its selection; with `own_pair` the two of its pair alone, whose
+    probes only the optimism of the search may read.
+    """
+    if own_pair:
+        return generator in (feature_set.pair or ())
+    return generator not in feature_set.excluded
+
+
+def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
+    """Fit the probes of a training set on every feature set of a family."""
+    import numpy as np
+
+    from clipsieve.io.dataset import read_rows, require_both_classes
+    from clipsieve.io.feature_sets import read_feature_sets
+    from clipsieve.io.roles import FITTING
+
+    what = f"fit {args.train_set}"
+    if args.kind is None or not args.sources:
+        raise UserError("--train-set: a training set needs --kind and --sources")
+    if args.tune_embeddings:
+        raise UserError("--tune-embeddings: a training set is tuned on its own val rows")
+    if args.twin is not None:
+        raise UserError("--twin: only probes of one generator have twins; leave out --train-set")
+    sources = words_by_generator(args.sources, "--sources")
+    rows = read_rows(args.embeddings, args.splits, FITTING, what)
+    members = list(dict.fromkeys(rows.image_set[rows.label == 0].tolist()))
+    real = set(rows.image_set[rows.label == 1].tolist())
+    for member in members:
+        if sources.get(member) not in real:
+            raise UserError(
+                f"--sources: the source of {member} is {sources.get(member)!r}; there are real"
+                f" images of: {', '.join(sorted(real))}"
+            )
+    inside = sorted({*members} & {*args.tested})
+    if inside:
+        raise UserError(f"--tested: {inside[0]} is in the training set")
+    probes = []
+    for feature_set in read_feature_sets(args.features):
+        given_up = set(feature_set.excluded)
+        left = [name for name in members if name not in given_up]
+        if len(left) < FEWEST or (args.tested and given_up.issuperset(args.tested)):
+            log.info("%s: %s is left out, too little is left of it", what, feature_set.feature_set)
+            continue
+        image_sets = [*left, *(sources[name] for name in left)]
+        mine = rows.take(np.isin(rows.image_set, image_sets))
+        for split in FITTING:
+            require_both_classes(mine.of(split), f"{what}: {split} rows")
+        for draw in range(min(len(feature_set.draws), args.draws)):
+            probes.append(_fit_pooled(feature_set, draw, mine, left, sources, args))
+        log.info(
+            "%s: %s, %d generators, accuracy %.3f on val",
+            what, feature_set.feature_set, len(left), probes[-1].facts["val_accuracy"],
+        )  # fmt: skip
+    return probes
+
+
+def _fit_pooled(
+    feature_set: FeatureSet,
+    draw: int,
+    rows: Rows,
+    members: list[str],
+    sources: dict[str, str],
+    args: argparse.Namespace,
+) -> StoredProbe:
+    """Fit one draw of a feature set on the rows of several generators and of their sources."""
+    from clipsieve.io.probes import StoredProbe
+    from clipsieve.probes.pooled import Weights, fit_pooled_probe
+    from clipsieve.selection.training_sets import balanced_weights
+
+    train, val = rows.of("train"), rows.of("val")
+    both = train.label.tolist() + val.label.tolist()
+    domains = train.image_set.tolist() + val.image_set.tolist()
+    weights = Weights(
+        balanced_weights(train.label, train.image_set),
+        balanced_weights(val.label, val.image_set),
+        balanced_weights(both, domains),
+    )
+
+    def groups(part: Rows) -> list[str]:  # equal names of two sources are two groups
+        origin = (sources.get(name, name) for name in part.image_set.tolist())
+        return [f"{s}/{name}" for s, name in zip(origin, part.group.tolist(), strict=True)]
+
+    probe = fit_pooled_probe(
+        _features(feature_set, draw, train), train.label,
+        _features(feature_set, draw, val), val.label,
+        weights, fit_intercept=feature_set.fit_intercept, score=args.score,
+        groups=(groups(train), groups(val)),
+    )  # fmt: skip
+    return StoredProbe(
+        feature_set=feature_set.feature_set,
+        draw=draw,
+        train=args.train_set,
+        space=feature_set.space,
+        columns=feature_set.draws[draw],
+        coef=_coefficients(feature_set, draw, probe),
+        intercept=probe.intercept,
+        threshold=probe.threshold,
+        params=probe.params,
+        facts={
+            "n_train": len(train), "n_val": len(val), "n_tune": len(val),
+            "tuned_on": args.train_set, "val_accuracy": probe.val_accuracy,
+            "thresholds": probe.threshold_facts, "residual_kind": None,
+        },
+        operating_points=probe.operating_points,
+        training=args.kind,
+        members=members,
+    )  # fmt: skip
+
+
+def _features(feature_set: FeatureSet, draw: int, rows: Rows, **options: Any) -> Any:
+    """Return what a probe sees of these rows, less the directions that are projected out."""
+    from clipsieve.probes.features import features_of
+    from clipsieve.selection.nuisance import project_out
+
+    X = features_of(rows, feature_set.space, feature_set.draws[draw], **options)
+    return project_out(X, feature_set.directions[draw]) if feature_set.directions else X
+
+
+def _coefficients(feature_set: FeatureSet, draw: int, probe: Probe) -> Any:
+    """Return the coefficients on the embedding itself.
+
+    Those of a penalised fit on projected rows lie across the directions but for rounding; without
+    that, w . x is w . (projected x), and whoever applies the probe need not project.
+    """
+    from clipsieve.selection.nuisance import project_out
+
+    if not feature_set.directions:
+        return probe.coef
+    return project_out(probe.coef[None], feature_set.directions[draw])[0]
 
 
 @dataclass(frozen=True)
@@ -162,6 +350,7 @@ def fit_draws(feature_set: FeatureSet, data: Data, args: argparse.Namespace) -> 
         and args.grid == "fast"
         and feature_set.space == "embedding"
         and not feature_set.shuffle
+        and not feature_set.directions
         and len(subsets) == len(draws)
     )
     if together:
@@ -200,7 +389,6 @@ def _fit(
 ) -> Fitted:
     """Fit one probe; returns the residual that its feature was made with, too."""
     from clipsieve.probes import fit_probe, fit_residual_probe, residual
-    from clipsieve.probes.features import features_of
 
     train, val = data.train, data.val
     columns, direction = feature_set.draws[draw], None
@@ -208,9 +396,7 @@ def _fit(
         X = train.embedding if columns is None else train.embedding[:, columns]
         direction = residual(X, train.label)
     X_train, X_val = (
-        features_of(
-            rows, feature_set.space, columns, residual=direction, residual_kind=args.residual_kind
-        )
+        _features(feature_set, draw, rows, residual=direction, residual_kind=args.residual_kind)
         for rows in (train, val)
     )
     y_train, y_val = _labels(feature_set, draw, data, args.seed)
@@ -225,7 +411,7 @@ def _fit(
     if feature_set.space == "residual":
         return fit_residual_probe(*fitted, **options), direction
     if data.tune is not None:
-        options["tune"] = data.tune_rows(features_of(data.tune, feature_set.space, columns))
+        options["tune"] = data.tune_rows(_features(feature_set, draw, data.tune))
     return fit_probe(*fitted, **options), direction
 
 
@@ -236,13 +422,14 @@ def _stored(
 
     probe, direction = fitted
     tuned = data.val if data.tune is None else data.tune.take(data.tune.apart_from(data.train))
+    source = max(draw, 0)  # a twin is made of the set itself
     return StoredProbe(
         feature_set=feature_set.feature_set,
         draw=draw,
         train=data.generator,
         space=feature_set.space,
-        columns=feature_set.draws[max(draw, 0)],
-        coef=probe.coef,
+        columns=feature_set.draws[source],
+        coef=_coefficients(feature_set, source, probe),
         intercept=probe.intercept,
         threshold=probe.threshold,
         params=probe.params,

@@ -1,7 +1,7 @@
-"""Show the test images that each probe of an encoder is surest of, right and wrong, as one page.
+"""Make a page of the test images on which each probe is most confident, correct and incorrect.
 
-The thumbnails stand in the page itself, so that it can be sent or kept alone. Size and file facts
-stand under each image.
+The thumbnails are part of the page, so that it can be sent or kept on its own. Size and file facts
+are shown under each image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from clipsieve import families
 from clipsieve.cli.page_options import add_facts, parse_facts
 from clipsieve.io.files import replacing
 
-HELP = "page of the images that probes are surest of, right and wrong"
+HELP = "make a page of the images on which probes are most confident, correct and incorrect"
 
 log = logging.getLogger("clipsieve")
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GENERATOR",
         help="generators whose probes are shown (default: all)",
     )
-    add("--count", type=int, default=6, help="images a group (default %(default)s)")
+    add("--count", type=int, default=6, help="images per group (default %(default)s)")
     add(
         "--side",
         type=int,

@@ -1,208 +1,105 @@
-"""Make a demo generator's pictures of a folder of real ones: same names, size and PNG settings.
+"""Make one shard of a generator's images from prompts, one after the other.
 
-The recipe is JSON; its method is one of
-  cyclegan   a real network (photo to vintage); no parameters
-  style      a real style network: style (0-25), strength (share in the mix, default 0.35)
-  upsample   simulated decoder: decoder (transposed, nearest, bilinear), factor (default 2),
-             sharpen (default 0.5), unevenness (default 0.02)
-  denoise    simulated denoising: denoiser (tv, nlm, bilateral), noise (standard deviation in units
-             of the full range, default 0.08), steps (default 10)
-Networks' weights are fetched once as data, with their hash pinned.
-
-A call that was stopped goes on where it was: finished pictures are kept when the recipe, the seed
-and the real picture are the same, and made anew otherwise.
+The recipe is the generator's `generate` of the config, as JSON. Each image has a seed of its own,
+from the names of generator and prompt and its number, so any shard can be made again alone, in any
+order, and comes out the same on the same hardware. Images lie in --output-dir as
+<prompt id>_<k>.png; the table says of each what it was made by: seed, settings, versions, device,
+hash of the weights. Black, one-coloured and filtered pictures are found and treated as the recipe's
+on_filtered says. A call that was stopped goes on where it was; a kill loses at most one image.
+docs/data.md says which adapters there are and what each takes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from clipsieve.cli.options import add_threads, json_object
+from clipsieve.cli.options import add_threads, count, json_object
 from clipsieve.cli.progress import Pace
 from clipsieve.errors import UserError
 
 log = logging.getLogger("clipsieve")
 
-HELP = "make a demo generator's pictures of real ones, by a network or a simulated pipeline"
+HELP = "make one shard of a generator's images from prompts (diffusers, GLIDE, any command, ..)"
 
 _EPILOG = """example:
-  clipsieve generate --generator upsample_transposed --source-dir data/demo/photographs \\
-    --recipe '{"method": "upsample", "decoder": "transposed"}' \\
-    --output-dir data/demo/upsample_transposed --threads 2
+  clipsieve generate --generator sd14_50 --prompts prompts.parquet --shard 0 --size 50 \\
+    --recipe '{"adapter": "diffusers_text_to_image", "model": "CompVis/stable-diffusion-v1-4"}' \\
+    --output-dir shards/sd14_50/0 --output shards/sd14_50/0.parquet
 """
-
-#: In the output folder: one line for the recipe, then one a finished picture.
-_LEDGER = ".generation.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = _EPILOG
     add = parser.add_argument
-    add("--generator", required=True, help="the generator's id (it enters the seed)")
-    add("--recipe", required=True, metavar="JSON", help="the recipe, as JSON or @FILE")
-    add("--source-dir", required=True, type=Path, help="folder of real pictures")
-    add("--output-dir", required=True, type=Path, help="folder for the pictures; made if missing")
-    add("--seed", type=int, default=0, help="seed of chance numbers (default %(default)s)")
-    add_threads(parser, "pictures made at once")
-    add(
-        "--wheel-cache",
-        type=Path,
-        default=Path("data/wheels"),
-        help="folder for what is read out of wheels (default %(default)s)",
-    )
-    add("--record", type=Path, help="JSON file to write at the end: recipe, kind and file hashes")
+    add("--generator", required=True, help="the generator's id (it enters the seeds)")
+    add("--recipe", required=True, metavar="JSON", help="its generate, as JSON or @FILE")
+    add("--prompts", required=True, type=Path, metavar="PARQUET", help="table of clipsieve prompts")
+    add("--images", type=Path, metavar="DIR", help="folder of the images to start from, if any")
+    add("--shard", type=int, default=0, help="which shard, from 0 (default %(default)s)")
+    add("--size", type=count, default=10**9, help="prompts in a shard (default %(default)s)")
+    add_threads(parser, "CPU threads of one image; another number may change the last bit")
+    add("--output-dir", required=True, type=Path, help="folder for the images; made if missing")
+    add("--output", required=True, type=Path, metavar="PARQUET", help="the shard's table to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make what isn't there yet, then write the record."""
-    from clipsieve.demo import recipes
-    from clipsieve.images.layouts import list_files
-    from clipsieve.io.files import hash_of, replacing, sha256_of
+    """Make what isn't there yet, then write the table."""
+    import pandas as pd
 
-    recipe = recipes.checked(json_object(args.recipe, "--recipe"))
-    if not args.source_dir.is_dir():
-        raise UserError(f"generator {args.generator}: folder {args.source_dir} does not exist")
-    names = list_files(args.source_dir)
-    if not names:
-        raise UserError(f"generator {args.generator}: folder {args.source_dir} has no images")
-    outputs = {name: str(Path(name).with_suffix(".png")) for name in names}
-    if len(set(outputs.values())) < len(names):
-        raise UserError(f"generator {args.generator}: {args.source_dir} has two images of one name")
-    identity = hash_of([recipes.GENERATION_VERSION, recipe, args.generator, args.seed])
-    sources = {name: sha256_of(args.source_dir / name) for name in names}
-    ledger = args.output_dir / _LEDGER
-    entries = _read_ledger(ledger, identity)
-    kept = {
-        name: entries[name]["sha256"]
-        for name in names
-        if name in entries
-        and entries[name]["source"] == sources[name]
-        and _hash_if_there(args.output_dir / outputs[name]) == entries[name]["sha256"]
-    }
-    _remove_stale(args.output_dir, set(entries), set(outputs))
-    todo = [name for name in names if name not in kept]
-    log.info("%s: %d pictures to make, %d kept", args.generator, len(todo), len(kept))
-    if todo:
-        made = _make(args, recipe, todo, outputs, sources, identity, kept)
-        kept.update(made)
-    if args.record:
-        record = {
-            "generator": args.generator,
-            "kind": recipes.kind_of(recipe),
-            "recipe": recipe,
-            "seed": args.seed,
-            "version": recipes.GENERATION_VERSION,
-            "images": {outputs[name]: kept[name] for name in names},
-        }
-        with replacing(args.record) as temporary:
-            temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    from clipsieve.config import complete
+    from clipsieve.generation import records
+    from clipsieve.generation.making import Settings, load
+    from clipsieve.generation.shard import COLUMNS, Shard, make_shard
+    from clipsieve.io.tables import read_table, write_table
+
+    key = f"generators.{args.generator}.generate"
+    entry = complete(
+        {"prompts": args.prompts.stem, **json_object(args.recipe, "--recipe")}, "generate", key
+    )
+    records.check(entry, key)
+    adapter = records.find(entry["adapter"])
+    prompts, _ = read_table(args.prompts, ("prompt_id", "text", "image"))
+    chosen = prompts.iloc[args.shard * args.size : (args.shard + 1) * args.size]
+    if args.shard < 0 or chosen.empty:
+        raise UserError(
+            f"--shard {args.shard}: {args.prompts} has {len(prompts)} prompts, {args.size} a shard"
+        )
+    if adapter.from_images and (args.images is None or chosen["image"].isna().any()):
+        raise UserError(
+            f"{key}.prompts: the adapter {adapter.name} starts from images; take prompts that have"
+            " `images`"
+        )
+    settings = Settings(args.generator, entry, args.threads)
+    shard = Shard(settings, chosen, args.output_dir, args.images if adapter.from_images else None)
+    pace = Pace()
+
+    def progress(done: int, total: int) -> None:
+        if pace.due(finished=done == total):
+            log.info("%s, shard %d: %d of %d images", args.generator, args.shard, done, total)
+
+    rows, machines = make_shard(shard, lambda: load(settings), progress)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    _report(table, args.generator)
+    note: dict[str, Any] = {"recipe": entry, "machines": machines, "threads": args.threads}
+    write_table(table, args.output, note)
 
 
-def _make(
-    args: argparse.Namespace,
-    recipe: dict[str, Any],
-    todo: list[str],
-    outputs: dict[str, str],
-    sources: dict[str, str],
-    identity: str,
-    kept: dict[str, str],
-) -> dict[str, str]:
-    """Make the pictures, several at once; each finished one gets a line in the ledger."""
-    import hashlib
-
-    import numpy as np
-    from PIL import Image
-
-    from clipsieve.demo.recipes import maker
-    from clipsieve.images.decode import ImageProblem, decode
-    from clipsieve.images.encode import png_bytes
-    from clipsieve.io.files import replacing, seed_of
-
-    make = maker(recipe, args.wheel_cache)
-
-    def one(name: str) -> tuple[str, str]:
-        try:
-            real = decode(args.source_dir / name)
-        except ImageProblem as problem:
-            raise UserError(f"{args.source_dir / name}: {problem.reason}") from None
-        picture = np.asarray(real, dtype=np.float32) / np.float32(255)
-        result = make(picture, seed_of(args.seed, args.generator, name))
-        pixels = np.round(np.clip(result, 0, 1) * 255).astype(np.uint8)
-        data = png_bytes(Image.fromarray(pixels))
-        with replacing(args.output_dir / outputs[name]) as temporary:
-            temporary.write_bytes(data)
-        return name, hashlib.sha256(data).hexdigest()
-
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    made: dict[str, str] = {}
-    started, pace = time.monotonic(), Pace()
-    with (
-        open(_fresh_ledger(args.output_dir / _LEDGER, identity, sources, kept), "a") as ledger,
-        ThreadPoolExecutor(max_workers=max(1, args.threads)) as pool,
-    ):
-        jobs = [pool.submit(one, name) for name in todo]
-        try:
-            for job in as_completed(jobs):
-                name, sha256 = job.result()
-                made[name] = sha256
-                print(_line(name, sources[name], sha256), file=ledger, flush=True)
-                if pace.due():
-                    log.info("%s: %d of %d pictures", args.generator, len(made), len(todo))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    log.info("%s: %d pictures in %.1f s", args.generator, len(made), time.monotonic() - started)
-    return made
-
-
-def _line(name: str, source: str, sha256: str) -> str:
-    return json.dumps({"name": name, "source": source, "sha256": sha256})
-
-
-def _fresh_ledger(path: Path, identity: str, sources: dict[str, str], kept: dict[str, str]) -> Path:
-    """Write the ledger anew with what is kept, and return its path."""
-    from clipsieve.io.files import replacing
-
-    lines = [json.dumps({"identity": identity})]
-    lines += [_line(name, sources[name], sha256) for name, sha256 in kept.items()]
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def _read_ledger(path: Path, identity: str) -> dict[str, dict[str, str]]:
-    """Return what an earlier call with the same recipe and seed finished: name -> hashes."""
-    try:
-        lines = path.read_text().splitlines()
-        if json.loads(lines[0]).get("identity") != identity:
-            return {}
-    except (OSError, ValueError, IndexError, AttributeError):
-        return {}
-    entries = {}
-    for line in lines[1:]:
-        try:
-            entry = json.loads(line)
-            entries[entry["name"]] = {"source": entry["source"], "sha256": entry["sha256"]}
-        except (ValueError, KeyError, TypeError):
-            # The line that was being written when the call was stopped.
-            continue
-    return entries
-
-
-def _remove_stale(folder: Path, made: set[str], wanted: set[str]) -> None:
-    """Remove pictures of an earlier call whose real picture is gone."""
-    for name in made - wanted:
-        (folder / Path(name).with_suffix(".png")).unlink(missing_ok=True)
-
-
-def _hash_if_there(path: Path) -> str | None:
-    from clipsieve.io.files import sha256_of
-
-    return sha256_of(path) if path.is_file() else None
+def _report(table: Any, generator: str) -> None:
+    """Log the pictures in which something is wrong."""
+    wrong = table[table["problem"].notna()]
+    for row in wrong.head(10).itertuples():
+        log.warning(
+            "%s: prompt %s, image %d, attempt %d: %s%s",
+            generator,
+            row.prompt_id,
+            row.k,
+            row.attempt,
+            row.problem,
+            "" if isinstance(row.file, str) else " (not in the set)",
+        )
+    if len(wrong) > 10:
+        log.warning("%s: %d more, see the table", generator, len(wrong) - 10)

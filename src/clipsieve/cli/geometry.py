@@ -1,11 +1,11 @@
-"""IsoScore and mean cosine of each image set's embeddings, before and after component removal.
+"""Measure IsoScore and mean cosine of each image set, before and after component removal.
 
 IsoScore is the share of dimensions that the cloud of embeddings uses uniformly; the mean cosine of
-all pairs says how narrow the cone is that they lie in (paper, Appendix A.5 and Figure 6). By
+all pairs says how narrow the cone of the embeddings is (paper, Appendix A.5 and Figure 6). By
 default train and val rows are read, those that the components were selected on.
 
-Any small subset of columns is more isotropic than all of them, so each selected set is held
-against random subsets of its size: their 95 % band, and the set's rank and p value among them.
+Any small subset of columns is more isotropic than all of them, so each selected set is compared
+with random subsets of its size: their 95 % band, and the set's rank and p value among them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve geometry --embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --splits s/biggan.parquet s/real.parquet --features features/components.json \\\n"
@@ -46,12 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--draws",
         type=count,
         default=99,
-        help="random subsets that each set is held against (default %(default)s)",
+        help="random subsets that each set is compared with (default %(default)s)",
     )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
     parser.add_argument(
-        "--output", required=True, metavar="PARQUET", help="one row an image set and feature set"
+        "--output", required=True, metavar="PARQUET", help="one row per image set and feature set"
     )
 
 

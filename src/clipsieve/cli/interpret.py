@@ -1,4 +1,4 @@
-"""Nearest and farthest texts of probes, residuals and heads, each held against what chance gives.
+"""Find the nearest and farthest texts of probes, residuals and heads, and compare them with chance.
 
 A probe's direction is the one that raises the probability of *generated*. Every cosine comes with a
 z-score and a p value against random directions with the embeddings' covariance and, where there are
@@ -22,7 +22,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve interpret --texts texts/phrases.h5 \\\n"
         "    --probes probes/all/*.npz probes/shuffled/*.npz --embeddings e/biggan.h5 e/real.h5 \\\n"
@@ -38,11 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--centred", action="store_true",
-        help="list the texts once more after subtracting the mean text from each; texts lie in a narrow"
+        help="list the nearest texts once more after subtracting the mean text from each; texts lie in a narrow"
         " cone apart from the images, and plain cosines, as the paper has them, depend on it",
     )  # fmt: skip
     parser.add_argument(
-        "--output", required=True, metavar="PARQUET", help="one row a direction and text"
+        "--output", required=True, metavar="PARQUET", help="one row per direction and text"
     )
 
 

@@ -1,14 +1,14 @@
-"""Does a generator whose probe has a near text transfer worse? Spearman's rank correlation.
+"""Test by rank correlation whether generators whose probe has a near text transfer worse.
 
 For each generator: the mean accuracy of its probe (feature set all) on all other generators, and
 the largest cosine of its probe with a text. The paper reports a negative correlation on 14
-generators (section 5); so few points need an interval, an exact p value and a look at what one
-generator carries, and all three stand in the file's note.
+generators (section 5). With so few points, an interval, an exact p value and the influence of each
+generator are needed, and all three are in the file's note.
 
-Two things can make such a correlation out of nothing: generators whose probes were tuned to other
-penalties, and families that differ on both sides. So beside rho over all generators stands rho
-within families, and both at the same C for all generators (a sweep). Beside each generator stand
-its C, the cosine of its probe with its residual, and how alike the probes of two halves are.
+Two confounders can produce such a correlation: probes that were tuned to different penalties, and
+families that differ in both quantities. So rho over all generators is reported with rho within
+families, and both at the same C for all generators (a sweep). Each generator is listed with its C,
+the cosine of its probe with its residual, and how alike the probes of two halves are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve interpretability --cells cells.parquet \\\n"
         "    --interpretation phrases.parquet --texts phrases.h5 --probes probes/all/*.npz \\\n"
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cells", required=True, metavar="PARQUET", help="cells of the transfer")
     parser.add_argument(
         "--interpretation", nargs="+", required=True, metavar="PARQUET",
-        help="nearest texts, one file a text list; the list's name is the file's",
+        help="nearest texts, one file per text list; the file name gives the name of the list",
     )  # fmt: skip
     parser.add_argument(
         "--texts", nargs="+", required=True, metavar="H5",

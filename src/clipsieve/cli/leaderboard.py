@@ -1,10 +1,10 @@
-"""Encoders and feature sets side by side, over all cells of the transfer matrix and all seeds.
+"""Compare encoders and feature sets over all cells of the transfer matrix and all seeds.
 
-Each selection leaves out other generators, so rows are ranked not by their means but by the
+Each selection excludes different generators, so rows are ranked not by their means but by the
 baseline's mean over all cells plus the paired difference to it over the set's own cells. AUC and
-balanced accuracy come first. Several runs can stand beside each other (say, the same images
-aligned). With several seeds: mean, spread and the corrected resampled t interval; and how alike the
-selections are (Jaccard index of kept components or heads) against chance.
+balanced accuracy come first. Several runs can be shown beside each other (say, the same images
+aligned). With several seeds: mean, spread and the corrected resampled t interval; and how similar
+the selections are (Jaccard index of kept components or heads) against chance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLACE = re.compile(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve leaderboard --means results/demo/seed*/*/means.parquet \\\n"
         "    --features results/demo/seed*/*/features/components.json \\\n"

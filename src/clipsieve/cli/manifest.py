@@ -1,4 +1,4 @@
-"""One manifest of a run: every image of every image set, with its split under each seed."""
+"""Write one manifest of a run: every image of every image set, with its split under each seed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve manifest --images images/lsun.parquet images/progan.parquet \\\n"
         "    --splits seed0/splits/lsun.parquet seed0/splits/progan.parquet --seeds 0 \\\n"
         "    --output manifest.parquet"
     )
     parser.add_argument(
-        "--images", nargs="+", required=True, metavar="PARQUET", help="image tables, one a set"
+        "--images", nargs="+", required=True, metavar="PARQUET", help="image tables, one per set"
     )
     parser.add_argument(
         "--splits", nargs="+", required=True, metavar="PARQUET",

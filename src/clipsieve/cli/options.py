@@ -1,4 +1,4 @@
-"""Options that several verbs have: declared once, so that they mean and say the same everywhere."""
+"""Options that several commands share, declared once so that their meaning and help are the same everywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def count(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
 
 
@@ -34,14 +34,15 @@ def add_image_sets(
 ) -> None:
     """Add --embeddings and --splits (with a side, as in --train-embeddings), by default needed."""
     options = {"nargs": "+", "required": True, **options}
+    none = "" if options["required"] else " (default: none)"
     prefix = f"--{side}-" if side else "--"
     parser.add_argument(
-        f"{prefix}embeddings", metavar="H5", help=f"embedding files {of}", **options
+        f"{prefix}embeddings", metavar="H5", help=f"embedding files {of}{none}", **options
     )
     parser.add_argument(
         f"{prefix}splits",
         metavar="PARQUET",
-        help="split tables of the same image sets, in the same order",
+        help=f"split tables of the same image sets, in the same order{none}",
         **options,
     )
 
@@ -89,7 +90,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="single values that come before those of all files (default: none)",
+        help="single values that override those of all files (default: none)",
     )
 
 
@@ -126,6 +127,16 @@ def add_threads(
     parser.add_argument("--threads", type=count, default=1, help=f"{what} (default %(default)s)")
 
 
+def add_own_pair(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --own-pair."""
+    parser.add_argument(
+        "--own-pair",
+        action="store_true",
+        help=f"{what} the two generators that a feature set was selected on, and no other; the result is for"
+        " the optimism of the search alone (clipsieve evaluate --own-pair)",
+    )
+
+
 def add_generator_facts(parser: argparse.ArgumentParser) -> None:
     """Add --families and --sources; `words_by_generator` reads them."""
     parser.add_argument(
@@ -156,7 +167,7 @@ def words_by_generator(text: str, option: str) -> dict[str, str]:
     """Return an option's JSON object of one word a generator."""
     found = json_object(text, option)
     if not all(isinstance(value, str) for value in found.values()):
-        raise UserError(f"{option}: an object of generator and name is wanted")
+        raise UserError(f"{option}: must be a JSON object that maps generators to names")
     return found
 
 
@@ -205,7 +216,7 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The file can't be read, or what is given is no JSON object.
+        The file can't be read, or what is given is not a JSON object.
     """
     if text.startswith("@"):
         path = Path(text[1:])
@@ -220,5 +231,5 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UserError(f"{option}: not JSON: {error.msg} at character {error.pos}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{option}: a JSON object is wanted, not {text.strip()[:40]}")
+        raise UserError(f"{option}: must be a JSON object, not {text.strip()[:40]}")
     return value

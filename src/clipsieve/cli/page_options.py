@@ -92,7 +92,7 @@ def parse_facts(generators: str | None, encoders: str | None) -> Facts:
     known_encoders = {}
     for key, entry in _mapping(encoders, "--encoders").items():
         if "weights" not in entry:
-            raise UserError(f"--encoders: {key}: weights is missing; null stands for random")
+            raise UserError(f"--encoders: {key}: weights is missing; use null for random weights")
         weights = entry["weights"]
         known_encoders[key] = Encoder(
             key, str(entry.get("title") or key), None if weights is None else str(weights)
@@ -103,5 +103,5 @@ def parse_facts(generators: str | None, encoders: str | None) -> Facts:
 def _mapping(text: str | None, option: str) -> dict[str, dict[str, Any]]:
     value = {} if text is None else json_object(text, option)
     if not all(isinstance(entry, dict) for entry in value.values()):
-        raise UserError(f"{option}: an object for each id is wanted")
+        raise UserError(f"{option}: must hold one object per id")
     return value

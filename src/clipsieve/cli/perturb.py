@@ -1,10 +1,10 @@
 """Write copies of a set's images under one perturbation of the catalogue, each checked.
 
-The check reads the written bytes back: a JPEG's quantisation tables must be those of its quality, a
-blur must have lowered the fine detail, and so on. A picture to which the perturbation can do
-nothing (a grey one has no saturation) gets the reason in the column problem of the new table; when
-that is more than one picture in ten, or a file is not what it should be, the call fails.
---perturbation list prints the catalogue.
+The check reads the written bytes back: a JPEG's quantisation tables must be those of its quality,
+a blur must have lowered the fine detail, and so on. An image that the perturbation does not change
+(a grey one has no saturation) gets the reason in the column problem of the new table. If this is
+more than one image in ten, or if a check fails, the command fails. --perturbation list prints the
+catalogue.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--only",
         choices=("train", "val", "test"),
-        help="take the images of this split alone (default: all)",
+        help="use only the images of this split (default: all)",
     )
     add(
         "--limit",
@@ -128,7 +128,7 @@ def _check_failures(written: pd.DataFrame, attempted: int, name: str) -> None:
 
 
 def _of_split(table: pd.DataFrame, split_file: Path | None, only: str) -> pd.DataFrame:
-    """Return the rows of an image table that stand in one split."""
+    """Return the rows of an image table that are in one split."""
     from clipsieve.io.tables import read_table
 
     if split_file is None:
@@ -137,5 +137,5 @@ def _of_split(table: pd.DataFrame, split_file: Path | None, only: str) -> pd.Dat
     wanted = set(splits.loc[splits["split"] == only, "image_id"])
     chosen = table[table["image_id"].isin(wanted)]
     if chosen.empty:
-        raise UserError(f"{split_file}: no image of the table stands in {only}")
+        raise UserError(f"{split_file}: no image of the table is in {only}")
     return chosen

@@ -4,7 +4,7 @@ The photographs are colour photographs that Python packages carry: astronaut, ch
 motorcycle (two views of one scene) and rocket of scikit-image, china and flower of scikit-learn,
 grace_hopper of matplotlib, read from the installed packages; 19 of the foolbox wheel and the quokka
 of the imgaug wheel, each fetched once with its hash pinned and read as data (nothing in a wheel is
-run). A wheel that can't be had is left out with a warning.
+run). A wheel that can't be fetched is left out with a warning.
 
 Crops are named SCENE_KK.png; the scene is the group: --group-pattern '^(?P<group>.+)_\d+$'.
 """
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         for photo, file in found:
             scenes.setdefault(photo.scene, []).extend(crops(decode(file)))
     if not scenes:
-        raise UserError(f"photographs: none of {', '.join(args.packages)} could be had")
+        raise UserError(f"photographs: none of {', '.join(args.packages)} could be fetched")
     takes = spread([len(cut) for cut in scenes.values()], args.limit)
     wanted = {
         f"{scene}_{k:02d}.png": cut[k]

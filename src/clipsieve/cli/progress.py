@@ -1,4 +1,4 @@
-"""When a long verb says how far it is."""
+"""When a long command reports its progress."""
 
 from __future__ import annotations
 

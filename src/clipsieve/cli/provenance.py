@@ -1,4 +1,4 @@
-"""Record what made a finished run: config, versions, commit, weights, machine, times, file hashes.
+"""Record what a finished run was made from: config, versions, commit, weights, machine and hashes.
 
 Every result file is listed with its sha256; logs, benchmarks and hidden files are not results.
 `clipsieve verify` checks a run against the record.
@@ -14,7 +14,7 @@ from pathlib import Path
 from clipsieve.cli.options import add_threads
 from clipsieve.errors import UserError
 
-HELP = "record what made a run, with the hash of every result file"
+HELP = "record what a run was made from, with the hash of every result file"
 
 _EPILOG = """example:
   clipsieve provenance --run-dir results/demo --config config.resolved.json \\

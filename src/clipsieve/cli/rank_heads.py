@@ -1,8 +1,8 @@
-"""Head ranking: how well a probe on one attention head's output transfers to other generators.
+"""Rank attention heads by how well a probe on each head transfers to other generators.
 
 Trains a probe on every head's output over one generator's train rows and scores it on each other
-generator's train and val rows less every group trained on (paper, section 4). Test rows are never
-read.
+generator's train and val rows, without the groups trained on (paper, section 4). Test rows are
+never read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve rank-heads --train-embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --train-splits s/biggan.parquet s/real.parquet \\\n"
@@ -42,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a (val, head)")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="PARQUET",
+        help="one row per validation generator and head",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
-"""Every metric under every perturbation of the test images, with intervals.
+"""Compute every metric under every perturbation of the test images, with intervals.
 
-Reads scores alone. Each perturbation is evaluated like the clean images, over all cells off the
+Reads only scores. Each perturbation is evaluated like the clean images, over all cells off the
 diagonal; the clean scores are first cut down to the images that were perturbed, so both are about
 the same images.
 """
@@ -23,7 +23,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve robustness --clean scores/all.h5 \\\n"
         "    --perturbed perturbed/jpeg_50/all.h5 --features features/all.json \\\n"
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PARQUET",
-        help="one row a feature set, perturbation and metric",
+        help="one row per feature set, perturbation and metric",
     )
 
 

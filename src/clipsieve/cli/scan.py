@@ -1,12 +1,9 @@
-"""Write the table of an image set: one row a file, with its label, group and file facts.
+"""Write the table of an image set: one row per file, with its label, group and file facts.
 
 An image set is a source of real photographs (label 1) or the output of one generator (label 0).
-No file is dropped without a row: what can't be used has the reason in the column `problem`. Hidden
-files are passed over. The set's folder may hold one class (layout plain) or both:
-  plain       every file below the folder
-  wang2020    [class/]0_real and [class/]1_fake
-  real_fake   real and fake
-  ai_nature   nature and ai (as GenImage has it)
+Every file has a row: if it can't be used, the column `problem` gives the reason. Hidden files are
+skipped. The set's folder may be a zip, tar or parquet file, or a folder in one (x.zip!progan), and
+it may hold one class or both. The help of --layout lists the layouts.
 A CSV (--metadata) may give groups and classes: columns path (or image_path, file_name), group,
 target (or label).
 """
@@ -19,17 +16,22 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsieve.cli.options import add_threads
+from clipsieve.cli.options import add_threads, count
 from clipsieve.cli.progress import counter
 from clipsieve.errors import UserError
 from clipsieve.images.layouts import LAYOUTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from clipsieve.images.facts import FileFacts
+    from clipsieve.images.layouts import Member
 
 log = logging.getLogger("clipsieve")
 
-HELP = "scan one image set: a row a file with label, group, hashes and file facts"
+HELP = "scan one image set: one row per file with label, group, hashes and file facts"
 
 _EPILOG = """example:
   clipsieve scan --image-set progan --folder images/progan --data-root images --label 0 \\
@@ -53,12 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--generator", default="", help="the generator's id (default empty: real images)")
     add("--family", default="", help="the generator's family, as gan (default empty: real images)")
-    add("--source", required=True, help="the source of real images that the set goes with")
+    add("--source", required=True, help="the source of real images with which the set is compared")
     add(
         "--layout",
         choices=tuple(LAYOUTS),
+        metavar="LAYOUT",
         default="plain",
-        help="how the folder is laid out, see above (default %(default)s)",
+        help="how the folder is laid out (default %(default)s): "
+        + "; ".join(f"{name}: {layout.title}" for name, layout in LAYOUTS.items()),
     )
     add(
         "--group-pattern",
@@ -85,20 +89,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images of different groups whose perceptual hashes differ in at most this many of 64"
         " bits are named in the log (default %(default)s)",
     )
+    add(
+        "--sample",
+        type=count,
+        default=None,
+        help="take this many usable images, balanced over folders; a smaller sample is inside every"
+        " larger one (default: all)",
+    )
+    add(
+        "--sample-seed",
+        type=int,
+        default=0,
+        help="seed of the sample; sets that share groups are sampled alike (default %(default)s)",
+    )
     add_threads(parser, "files read at once")
     add("--output", required=True, type=Path, metavar="PARQUET", help="the image table to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Scan the set and write its table."""
-    from clipsieve.images import layouts
+    from clipsieve.images import layouts, sample
     from clipsieve.images import scan as manifest
     from clipsieve.io.files import replacing
 
     if bool(args.generator) != (args.label == 0):
         raise UserError(
             f"image set {args.image_set}: label {args.label} with generator {args.generator!r};"
-            " generated images (0) have a generator, real ones (1) have none"
+            " generated images (0) have a generator, real images (1) must not have one"
         )
     prefix = _prefix(args.folder, args.data_root, args.image_set)
     found = layouts.read_set(
@@ -120,9 +137,21 @@ def run(args: argparse.Namespace) -> None:
             f"image set {args.image_set}: no {kind} images in {args.folder} (layout {args.layout})"
         )
     log.info("%s: %d files in %s", args.image_set, len(chosen), args.folder)
-    facts = manifest.scan(
-        args.folder, chosen, threads=args.threads, progress=counter(args.image_set, len(chosen))
-    )
+    ordered, wanted = chosen, len(chosen)
+    if args.sample is not None:
+        ordered = sample.sample_order(chosen, layout=args.layout, seed=args.sample_seed)
+        wanted = args.sample
+        if left_out := len(chosen) - len(ordered):
+            log.info("%s: %d files with a problem are not sampled", args.image_set, left_out)
+    tell = counter(args.image_set, min(wanted, len(ordered)))
+
+    def read(part: Sequence[Member]) -> list[FileFacts]:
+        return manifest.scan(args.folder, part, threads=args.threads, progress=tell)
+
+    chosen, facts = sample.take(ordered, wanted, read) if args.sample else (chosen, read(chosen))
+    usable = sum(fact.problem is None for fact in facts)
+    if args.sample and usable < args.sample:
+        log.warning("%s: %d images wanted, %d there", args.image_set, args.sample, usable)
     table = manifest.image_table(
         chosen,
         facts,
@@ -140,14 +169,18 @@ def run(args: argparse.Namespace) -> None:
 
 def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
     """Return the folder relative to the data root; refuse a missing folder or one outside."""
-    if not folder.is_dir():
+    from clipsieve.images.containers import MARK, is_container, split_member
+
+    inside = split_member(folder)
+    container = is_container(folder) and folder.is_file()
+    if not (folder.is_dir() or container or (inside and Path(inside[0]).is_file())):
         raise UserError(f"image set {image_set}: folder {folder} does not exist")
     relative = os.path.relpath(folder.absolute(), data_root.absolute())
     if relative.split(os.sep)[0] == os.pardir:
         raise UserError(
             f"image set {image_set}: folder {folder} is not inside the data root {data_root}"
         )
-    return Path(relative).as_posix()
+    return Path(relative).as_posix() + (MARK if container else "")
 
 
 def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:

@@ -1,8 +1,8 @@
-"""Greedy component search in one direction: which columns to remove so that a probe transfers.
+"""Search greedily, in one direction of a pair, for columns whose removal makes a probe transfer.
 
-Trains on one generator's train rows, scores on another generator's train and val rows less every
-group trained on, and removes one column a step until one is left. The list is the one that
-converged refits at every candidate would give; each step says how it was proved. Test rows are
+Trains on one generator's train rows, scores on another generator's train and val rows without the
+groups trained on, and removes one column per step until one is left. The list is the one that
+converged refits of every candidate would give; each step records how it was proved. Test rows are
 never read.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger("clipsieve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve search --train-embeddings e/biggan.h5 e/real.h5 \\\n"
         "    --train-splits s/biggan.parquet s/real.parquet \\\n"
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_row_names(parser, "run", "encoder", "seed", required=False)
     add_threads(parser)
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row a step")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="one row per step")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
-"""Feature sets of one family: from searches, rankings or a seed to lists of columns or heads.
+"""Make the feature sets of one family: lists of columns or heads from searches, rankings or a seed.
 
-What a family is made from, and which settings it takes, is said by its record (clipsieve.families)
-and below; all other options must be left out. Test rows are never read.
+The inputs and settings of each family are listed below and in its record (clipsieve.families); all
+other options must be left out. Test rows are never read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _names(*, reads: str = "", setting: str = "", pairs: str = "") -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's options."""
+    """Add the command's options."""
     parser.epilog = (
         "example:\n  clipsieve select --family components --pairs biggan--sd \\\n"
         "    --searches biggan--sd.parquet sd--biggan.parquet --output components.json"
@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group, "of the pairs' generators and sources", nargs="*", required=False, default=[]
     )
     add_sources(group)
+    parser.add_argument_group(
+        "families made from real images",
+        f"{_names(reads='reals')}\n--embeddings and --splits are then those of every source; train"
+        " rows alone are read",
+    )
     group = parser.add_argument_group(
         "settings",
         "Each is for the families named, which need it where it has no default; others refuse it.",
@@ -81,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--exclude",
         choices=["validation", "both"],
-        help="which generators of an ordered pair take no part in the evaluation; for"
+        help="which generators of an ordered pair are excluded from the evaluation; for"
         f" {_names(setting='exclude')}",
     )
     group.add_argument(
@@ -95,6 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--draws", type=count, help=f"how many sets are drawn; for {_names(setting='draws')}"
     )
     group.add_argument(
+        "--components",
+        type=count,
+        help=f"how many principal components are removed; for {_names(setting='components')}",
+    )
+    group.add_argument(
         "--seed", type=int, default=0, help="seed of the draws (default %(default)s)"
     )
 
@@ -102,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Select, and write the feature sets."""
     from clipsieve.io.feature_sets import write_feature_sets
+    from clipsieve.io.files import seed_of
     from clipsieve.selection import choose
 
     family = families.get(args.family)
@@ -113,12 +124,13 @@ def run(args: argparse.Namespace) -> None:
     rows = _pair_rows(args, pairs) if "rows" in family.reads else {}
     settings: dict[str, Any] = {
         name: getattr(args, name)
-        for name in ("best", "draws")
+        for name in ("best", "draws", "components")
         if name in families.settings_of(family)
     }
     given: dict[Pair | None, Given] = {}
     for pair in pairs:
-        parts: dict[str, Any] = {"seed": choose.seed_of(args.seed, pair), **settings}
+        # by name, so that a pair's draws do not follow its place in the list
+        parts: dict[str, Any] = {"seed": seed_of(args.seed, *pair) >> 32, **settings}
         if pair in searched:
             parts["searched"] = searched[pair]
         if pair in ranked:
@@ -127,7 +139,8 @@ def run(args: argparse.Namespace) -> None:
             parts["X"], parts["y"] = rows[pair]
         given[pair] = choose.Given(**parts)
     if family.pairs == "none":
-        given[None] = choose.Given(seed=args.seed, **settings)
+        reals: dict[str, Any] = _real_rows(args) if "reals" in family.reads else {}
+        given[None] = choose.Given(seed=args.seed, **settings, **reals)
     found = choose.select(family, given, args.exclude)
     write_feature_sets(args.output, found)
     log.info("select %s: %d feature sets", family.name, len(found))
@@ -138,7 +151,7 @@ def _check_options(args: argparse.Namespace, family: Family) -> None:
     wanted = {
         "pairs": family.pairs != "none",
         **{name: name in family.reads for name in ("searches", "rankings")},
-        **dict.fromkeys(("embeddings", "splits"), "rows" in family.reads),
+        **dict.fromkeys(("embeddings", "splits"), bool({"rows", "reals"} & {*family.reads})),
         **{name: name in families.settings_of(family) for name in families.SETTINGS},
     }
     for name, needed in wanted.items():
@@ -195,6 +208,20 @@ def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head
         table = tables[train][tables[train]["val"] == val].sort_values("rank")
         found[train, val] = list(zip(table["layer"], table["head"], strict=True))
     return found
+
+
+def _real_rows(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Return the embeddings of real train images and the source of each; refuse generated ones."""
+    from clipsieve.io.dataset import read_rows
+
+    rows = read_rows(args.embeddings, args.splits, ("train",), f"select {args.family}")
+    if not (rows.label == 1).all():
+        generated = rows.image_set[rows.label != 1][0]
+        raise UserError(
+            f"--embeddings: {generated} is a generator; the family {args.family} is made from real"
+            " images alone"
+        )
+    return {"X": rows.embedding, "source": rows.image_set}
 
 
 def _pair_rows(

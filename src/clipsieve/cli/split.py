@@ -1,8 +1,8 @@
-"""Give every usable image of a set its split: train, val or test.
+"""Assign every usable image of a set to train, val or test.
 
-A group is never divided, and where it goes follows from the seed and the groups of the source, so
-it is the same for every generator of the source. Images with a problem have no split; they stay in
-the image table with their reason.
+A group is never divided. Its split depends only on the seed and the groups of the source, so it is
+the same for every generator of the source. Images with a problem have no split; they stay in the
+image table with their reason.
 """
 
 from __future__ import annotations

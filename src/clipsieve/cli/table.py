@@ -1,7 +1,7 @@
 """Build one table of a run: a tidy CSV file and a self-contained HTML page.
 
-Each input option takes one or more files (those of every seed and encoder). Which inputs a table
-takes is listed below; others that are given are ignored.
+Each input option takes one or more files (those of every seed and encoder). The inputs of each
+table are listed below; all others are ignored.
 """
 
 from __future__ import annotations

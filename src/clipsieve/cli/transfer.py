@@ -1,9 +1,9 @@
-"""Logits of finished probes on every test image: all metrics and galleries are made from them.
+"""Compute the logits of finished probes on all test images, from which all metrics are made.
 
-Applies, never fits. A generator that a feature set gave up to its selection occurs in it neither as
-training generator nor as image set. The file holds one row for each probe and one column for each
-image, with what later commands need to know of them: the source and family of each generator, and
-the group and label of each image.
+Nothing is fitted. A generator that was used to select a feature set occurs in it neither as
+training generator nor as image set. The file holds one row per probe and one column per image,
+with the facts that later commands need: the source and family of each generator, and the group and
+label of each image.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from clipsieve.cli.options import (
     add_generator_facts,
     add_image_sets,
+    add_own_pair,
     add_row_names,
     words_by_generator,
 )
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_image_sets(parser, "of every image set, sources too")
     add_generator_facts(parser)
+    add_own_pair(parser, "apply to the test images of")
     add_row_names(parser, "run", "encoder", "seed", required=True)
     parser.add_argument("--output", required=True, metavar="H5", help="the scores")
 
@@ -53,7 +55,14 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.scores import write_scores
     from clipsieve.probes.apply import score_images
 
-    excluded = {item.feature_set: item.excluded for item in read_feature_sets(args.features)}
+    sources = words_by_generator(args.sources, "--sources")
+    excluded = {
+        # only the pair's own images, which no other evaluation may read
+        item.feature_set: [name for name in sources if name not in (item.pair or ())]
+        if args.own_pair
+        else item.excluded
+        for item in read_feature_sets(args.features)
+    }
     probes = [probe for path in args.probes for probe in read_probes(path, twins=True)]
     image_sets = (
         read_rows([embeddings], [splits], EVALUATION, f"transfer {Path(embeddings).stem}")
@@ -63,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         probes,
         image_sets,
         excluded,
-        sources=words_by_generator(args.sources, "--sources"),
+        sources=sources,
         families=words_by_generator(args.families, "--families"),
         encoder=args.encoder,
         seed=args.seed,

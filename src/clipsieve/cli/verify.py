@@ -1,8 +1,8 @@
 """Check a finished run against its record: every recorded file must be there, byte for byte.
 
-Prints one line for each file that is changed or missing and exits with status 1; exits with 0 when
-all are as recorded, and with 2 when there is no record to check against. Files that the record does
-not list (made later) are named too, but are no failure.
+Prints one line for each file that is changed or missing and exits with status 1; exits with 0 if
+all are as recorded, and with 2 if there is no record to check against. Files that the record does
+not list (made later) are named too, but are not a failure.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class VintageCycleGAN:
     Raises
     ------
     UserError
-        When the weights can't be had, or torch is missing.
+        When the weights can't be fetched, or torch is missing.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -56,9 +56,7 @@ class VintageCycleGAN:
         try:
             import torch
         except ImportError as error:
-            raise UserError(
-                "method cyclegan needs torch: pip install 'clipsieve[generate]'"
-            ) from error
+            raise UserError("method cyclegan needs torch: pip install 'clipsieve[demo]'") from error
         from clipsieve.demo.resnet import ResnetGenerator
 
         torch.set_num_threads(1)
@@ -92,7 +90,7 @@ class StyleNetwork:
     Raises
     ------
     UserError
-        When the network can't be had, or onnxruntime is missing.
+        When the network can't be fetched, or onnxruntime is missing.
     """
 
     def __init__(self, cache: Path, style: int, strength: float) -> None:
@@ -101,7 +99,7 @@ class StyleNetwork:
             import onnxruntime
         except ImportError as error:
             raise UserError(
-                "method style needs onnxruntime: pip install 'clipsieve[generate]'"
+                "method style needs onnxruntime: pip install 'clipsieve[demo]'"
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

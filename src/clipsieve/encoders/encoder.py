@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from open_clip.timm_model import TimmModel
 from PIL import Image
 from torch import nn
 
 from clipsieve.encoders import heads as head_maths
+from clipsieve.encoders import hooked, tower
 from clipsieve.encoders import texts as text_maths
-from clipsieve.encoders import tower
 from clipsieve.encoders.parallel import side_by_side
 from clipsieve.encoders.spec import EncoderSpec
+from clipsieve.encoders.terms import DirectTerms
+from clipsieve.encoders.timm_towers import TimmImages
 from clipsieve.errors import UserError
 
 log = logging.getLogger("clipsieve")
@@ -28,15 +32,29 @@ PART = 4
 _INPUT = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder makes of n images, float32 arrays.
+
+    `embedding` [n, D]; `heads` [n, L, H, d_head] or None where there are no head outputs; `layers`
+    [n, L, width], the pooled token after each block, or None where they were not asked for.
+    """
+
+    embedding: np.ndarray
+    heads: np.ndarray | None
+    layers: np.ndarray | None
+
+
 class Encoder:
-    """A frozen open_clip model with its preprocessing.
+    """A frozen open_clip model or timm tower with its preprocessing.
 
     Attributes
     ----------
     model : torch.nn.Module
-        The open_clip module, in evaluation mode, without gradients, unchanged.
+        The open_clip module, in evaluation mode, without gradients, unchanged but for hooks. Of a
+        timm tower, a module whose `visual` is the tower.
     preprocess : callable
-        open_clip's own evaluation transform: a PIL image to a float32 tensor [3, height, width].
+        The library's own evaluation transform: a PIL image to a float32 tensor [3, height, width].
     tokenizer : callable or None
         Texts to token ids [n, context length]; None without a text tower.
     device : torch.device
@@ -47,6 +65,9 @@ class Encoder:
         Why there are no head outputs, where there are none.
     self_check_error : float or None
         Relative error of the embedding rebuilt from its parts at load.
+    pool_mlp_share : float or None
+        Length of what the MLP of an attention pool adds, which is no head's, over the embedding's;
+        for the noise image of the check. None without such a pool.
     """
 
     def __init__(
@@ -64,14 +85,36 @@ class Encoder:
         self.device = device
         self.identity = identity
         self._make_tokenizer = make_tokenizer
-        self.heads_missing = tower.why_no_heads(model.visual)
+        self._hooked: hooked.HookedTower | None = None
+        self.pool_mlp_share: float | None = None
+        self.heads_missing = self._find_heads()
         self._width, self._size = self._sizes()
-        if self.heads_missing and spec.pooling != "cls_projected":
-            raise UserError(
-                f"encoder pooling {spec.pooling!r}: only cls_projected for {spec.model_name},"
-                f" since {self.heads_missing}"
-            )
         self.self_check_error = None if self.heads_missing else self._self_check()
+
+    def _find_heads(self) -> str | None:
+        """Set up the reading of head outputs; return why there are none, where there are none."""
+        visual, pooling = self.model.visual, self.spec.pooling
+        after = None
+        trunk = None
+        if isinstance(visual, TimmModel):
+            trunk, after = visual.trunk, visual.head
+        elif isinstance(self.model, TimmImages):
+            trunk = visual
+        if trunk is None:
+            reason = tower.why_no_heads(visual)
+            refused = reason if pooling != hooked.OWN else None
+        else:
+            reason = hooked.why_no_heads(trunk, after, pooling)
+            refused = hooked.why_not_pooled(trunk, pooling)
+            if pooling != hooked.OWN:
+                refused = refused or reason
+        if refused:
+            raise UserError(
+                f"encoder pooling {pooling!r}: not for {self.spec.model_name}, since {refused}"
+            )
+        if trunk is not None and reason is None:
+            self._hooked = hooked.HookedTower(trunk, after, pooling)
+        return reason
 
     @property
     def has_heads(self) -> bool:
@@ -106,6 +149,7 @@ class Encoder:
             "spec": self.spec.as_mapping(),
             "embedding_size": self.embedding_size,
             "heads_missing": self.heads_missing or "",
+            **({} if self.pool_mlp_share is None else {"pool_mlp_share": self.pool_mlp_share}),
         }
 
     @cached_property
@@ -145,32 +189,55 @@ class Encoder:
     def encode_pixels(
         self, pixels: torch.Tensor, pad: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Embed preprocessed images [n, 3, height, width]; see `encode_images`.
+        """Embed preprocessed images [n, 3, height, width]; see `encode_images` and `encode`."""
+        encoded = self.encode(pixels, pad=pad)
+        return encoded.embedding, encoded.heads
+
+    def encode(self, pixels: torch.Tensor, *, pad: bool = False, layers: bool = False) -> Encoded:
+        """Embed preprocessed images [n, 3, height, width], with the layers where wanted.
 
         On a CPU, parts of `PART` images go through the tower side by side, each on one thread: an
         image's numbers then depend neither on the number of threads nor, with `pad` (the last part
         filled up with blank images), on its place in the batch.
+
+        Raises
+        ------
+        UserError
+            If `layers` are wanted of an encoder without head outputs.
         """
+        if layers:
+            self._require_heads("layers")
         if self.device.type != "cpu":
-            return self._forward(pixels)
+            return self._forward(pixels, layers)
         count = len(pixels)
         if pad and count % PART:
             blank = pixels.new_zeros(PART - count % PART, *pixels.shape[1:])
             pixels = torch.cat([pixels, blank])
-        parts = side_by_side(self._forward, pixels.split(PART))
-        embedding = np.concatenate([part[0] for part in parts])[:count]
-        heads = [part[1] for part in parts if part[1] is not None]
-        return embedding, np.concatenate(heads)[:count] if heads else None
+        parts = side_by_side(lambda part: self._forward(part, layers), pixels.split(PART))
+        embedding = np.concatenate([part.embedding for part in parts])[:count]
+        arrays = []
+        for name in ("heads", "layers"):
+            found = [getattr(part, name) for part in parts]
+            arrays.append(None if found[0] is None else np.concatenate(found)[:count])
+        return Encoded(embedding, *arrays)
 
     @torch.inference_mode()
-    def _forward(self, pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+    def _forward(self, pixels: torch.Tensor, layers: bool = False) -> Encoded:
         """Embed preprocessed images in one pass."""
         pixels = pixels.to(self.device, non_blocking=True)
         if self.heads_missing:
             features = self.model.encode_image(pixels.to(_INPUT[self.spec.precision]))
-            return features.float().cpu().numpy(), None
-        embedding, heads = tower.forward(self.model.visual, pixels, self.spec.pooling)
-        return embedding.cpu().numpy(), heads.cpu().numpy()
+            return Encoded(_array(features), None, None)
+        if self._hooked is not None:
+            narrow = pixels.to(_INPUT[self.spec.precision])
+            found = self._hooked.forward(self.model.encode_image, narrow, layers)
+            embedding, heads, stacked = (None if part is None else _array(part) for part in found)
+            assert embedding is not None
+            return Encoded(embedding, heads, stacked)
+        kept: list[torch.Tensor] | None = [] if layers else None
+        embedding, heads = tower.forward(self.model.visual, pixels, self.spec.pooling, layers=kept)
+        stacked = None if kept is None else _array(torch.stack(kept, dim=1))
+        return Encoded(_array(embedding), _array(heads), stacked)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Embed texts, each batch cut to its longest prompt where the tower is causal.
@@ -195,14 +262,29 @@ class Encoder:
 
     @property
     def heads_shape(self) -> tuple[int, int, int] | None:
-        """(L, H, d_head), or None."""
+        """(L, H, d_head), or None; where attention pools, width in place of d_head."""
         if self.heads_missing:
             return None
-        layers, heads, _, width = self._weights.shape
+        if self._hooked is not None:
+            return self._hooked.heads_shape
+        layers, heads, _, width = self._require_weights().shape
         return int(layers), int(heads), int(width)
 
+    @property
+    def layers_shape(self) -> tuple[int, int] | None:
+        """(L, width) of the layers, or None where they can't be read."""
+        return None if self.heads_shape is None else (self.heads_shape[0], self.width)
+
     def head_basis(self) -> np.ndarray:
-        """Return R of `W_O^h = Q R`, float32 [L, H, d_head, d_head] (UserError without heads)."""
+        """Return R of `W_O^h = Q R`, float32 [L, H, d_head, d_head] (UserError without heads).
+
+        Where attention pools, the cached numbers are the head's output itself, and R the identity.
+        """
+        self._require_heads()
+        if self._weights is None:
+            layers, heads, width = self.heads_shape or (0, 0, 0)
+            eye = np.eye(width, dtype=np.float32)
+            return np.broadcast_to(eye, (layers, heads, width, width))
         return head_maths.head_basis(self._weights)
 
     def head_outputs(self, heads: np.ndarray) -> np.ndarray:
@@ -210,10 +292,19 @@ class Encoder:
 
         `heads` is [n, L, H, d_head] from `encode_images`.
         """
+        self._require_heads()
+        if self._weights is None:
+            return np.asarray(heads, np.float32)
         return head_maths.head_outputs(heads, self._weights)
 
     def head_projection(self) -> np.ndarray:
         """Return `P W_O^h`, float32 [L, H, D, d_head]: from cached numbers to the joint space."""
+        self._require_heads()
+        if self._weights is None:
+            layers, heads, width = self.heads_shape or (0, 0, 0)
+            one = np.eye(width) if self._projection is None else self._projection.T
+            one = np.asarray(one, np.float32)
+            return np.broadcast_to(one, (layers, heads, *one.shape))
         return head_maths.head_projection(self._weights, self._projection)
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
@@ -223,27 +314,39 @@ class Encoder:
         return np.asarray(vectors, np.float32) @ self._projection
 
     @torch.inference_mode()
-    def direct_terms(self, images: Sequence[Image.Image]) -> tower.DirectTerms:
-        """Take the CLS token's residual stream of each image apart (see `DirectTerms`)."""
+    def direct_terms(self, images: Sequence[Image.Image]) -> DirectTerms:
+        """Take the residual stream of each image apart (see `DirectTerms`)."""
         self._require_heads()
         pixels = torch.stack([self.preprocess(image) for image in images]).to(self.device)
+        return self._direct_terms(pixels)
+
+    def _direct_terms(self, pixels: torch.Tensor) -> DirectTerms:
+        if self._hooked is not None:
+            return self._hooked.direct_terms(self.model.encode_image, pixels)
         return tower.direct_terms(self.model.visual, pixels)
 
     @cached_property
-    def _weights(self) -> np.ndarray:
+    def _weights(self) -> np.ndarray | None:
+        """`W_O^h` [L, H, width, d_head]; None where a head's output itself is cached."""
+        if self._hooked is None:
+            return tower.output_weights(self.model.visual)
+        weights = self._hooked.output_weights()
+        return None if weights is None else _array(weights)
+
+    def _require_weights(self) -> np.ndarray:
         self._require_heads()
-        return tower.output_weights(self.model.visual)
+        assert self._weights is not None
+        return self._weights
 
     @cached_property
     def _projection(self) -> np.ndarray | None:
-        projection = getattr(self.model.visual, "proj", None)
-        return None if projection is None else projection.detach().float().cpu().numpy()
+        own = getattr(self.model.visual, "proj", None)
+        projection = own if self._hooked is None else self._hooked.linear()[0]
+        return None if projection is None else _array(projection)
 
-    def _require_heads(self) -> None:
+    def _require_heads(self, what: str = "head outputs") -> None:
         if self.heads_missing:
-            raise UserError(
-                f"encoder {self.spec.model_name}: no head outputs: {self.heads_missing}"
-            )
+            raise UserError(f"encoder {self.spec.model_name}: no {what}: {self.heads_missing}")
 
     @torch.inference_mode()
     def _sizes(self) -> tuple[int, int]:
@@ -252,46 +355,75 @@ class Encoder:
         A tower without head outputs is asked with a blank image, which also shows whether open_clip
         can run it in this precision.
         """
-        if self.heads_missing is None:
+        if self.heads_missing is None and self._hooked is None:
             width = int(self.model.visual.transformer.width)
-            return (
-                width,
-                width if self.spec.pooling == "cls_hidden" else self.model.visual.output_dim,
-            )
+            projected = self.spec.pooling in ("cls_projected", "mean_tokens")
+            return width, self.model.visual.output_dim if projected else width
         try:
-            size = self.encode_pixels(torch.zeros(1, 3, *self.image_size))[0].shape[-1]
+            found = self.encode_pixels(torch.zeros(1, 3, *self.image_size))[0]
+            if found.ndim != 2:
+                raise UserError(
+                    f"encoder model {self.spec.model_name}: it has neither a CLS token nor a pool"
+                    f" (its output has {found.ndim} axes); choose a pooling"
+                )
+            size = found.shape[-1]
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"encoder precision {self.spec.precision!r}: {self.spec.model_name} can't run in it"
                 f" ({reason}); float32 always works"
             ) from error
-        return size, size
+        return (size if self._hooked is None else self._hooked.width), size
 
     @torch.inference_mode()
     def _self_check(self) -> float:
-        """Rebuild the embedding of a noise image from its parts, in float32; refuse a misfit.
+        """Rebuild the embedding of a noise image from its parts, in float32.
 
         In low precision the parameters are widened for the check and narrowed again, which
-        changes no bit of them.
+        changes no bit of them. A misfit refuses an open_clip ViT; a tower of timm is left without
+        head outputs.
         """
         visual = self.model.visual
-        kinds = {name: p.dtype for name, p in visual.named_parameters()}
+        kept = [*visual.parameters(), *visual.buffers()]
+        kinds = [tensor.dtype for tensor in kept]
         visual.float()
         height, width = self.image_size
         generator = torch.Generator().manual_seed(20240621)
         pixels = torch.randn(1, 3, height, width, generator=generator).to(self.device)
-        expected = visual(pixels)
-        if isinstance(expected, tuple):
-            expected = expected[0]
-        rebuilt = torch.from_numpy(tower.direct_terms(visual, pixels).embedding())
-        for name, parameter in visual.named_parameters():
-            parameter.data = parameter.data.to(kinds[name])
+        expected = self._own_embedding(pixels)
+        terms = self._direct_terms(pixels)
+        rebuilt = torch.from_numpy(terms.embedding())
+        for tensor, kind in zip([*visual.parameters(), *visual.buffers()], kinds, strict=True):
+            tensor.data = tensor.data.to(kind)
         expected = expected.double().cpu()
         error = float((rebuilt - expected).norm() / expected.norm().clamp_min(1e-30))
-        if not error < SELF_CHECK_TOLERANCE:
-            raise UserError(
-                f"encoder {self.spec.model_name}: heads, MLPs and the rest rebuild the embedding"
-                f" with relative error {error:.1e}; allowed is {SELF_CHECK_TOLERANCE:.0e}"
-            )
+        if error < SELF_CHECK_TOLERANCE:
+            if terms.pool_mlp is not None:
+                share = np.linalg.norm(terms.joint()["pool_mlp"]) / float(expected.norm())
+                self.pool_mlp_share = round(float(share), 3)
+                log.info(
+                    "encoder %s: the pool's MLP, a term of its own, is %.2f of the embedding's length",
+                    self.spec.model_name,
+                    share,
+                )
+            return error
+        misfit = (
+            f"heads, MLPs and the rest rebuild the embedding with relative error {error:.1e};"
+            f" allowed is {SELF_CHECK_TOLERANCE:.0e}"
+        )
+        if self._hooked is None or self.spec.pooling != hooked.OWN:
+            raise UserError(f"encoder {self.spec.model_name}: {misfit}")
+        log.warning("encoder %s: no head outputs: %s", self.spec.model_name, misfit)
+        self.heads_missing, self._hooked = misfit, None
         return error
+
+    def _own_embedding(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the model's own embedding, or its own tokens pooled as the spec says."""
+        if self._hooked is not None:
+            return self._hooked.forward(self.model.encode_image, pixels)[0]
+        expected = self.model.visual(pixels)
+        return expected[0] if isinstance(expected, tuple) else expected
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""The linear algebra of head outputs, on arrays: what the d_head cached numbers stand for.
+"""The linear algebra of head outputs, on arrays: what the d_head cached numbers represent.
 
 A head's cached numbers z are its attention-weighted values for the CLS query; what it adds to the
 residual stream is `E = W_O^h z` (paper, equation 2), a vector of the model's width but of rank

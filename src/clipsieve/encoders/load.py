@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +17,13 @@ import torch
 from open_clip.factory import load_checkpoint
 from open_clip.model import CLIP, CustomTextCLIP, convert_weights_to_lp
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import nn
 
+from clipsieve.encoders import timm_towers
 from clipsieve.encoders.encoder import Encoder
-from clipsieve.encoders.spec import EncoderSpec, parse_spec
+from clipsieve.encoders.spec import HUB, WEIGHT_FILES, EncoderSpec
 from clipsieve.errors import UserError
 from clipsieve.io.files import sha256_of
 
@@ -32,23 +34,28 @@ ENCODER_VERSION = 1
 
 _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _DTYPE = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-_HUB = "hf-hub:"
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-_LIBRARIES = ("open_clip_torch", "pillow", "torch", "torchvision")
+_LIBRARIES: tuple[str, ...] = ("open_clip_torch", "pillow", "torch", "torchvision")
 
 
-def load(spec: Mapping[str, Any]) -> Encoder:
-    """Load an encoder; `clipsieve.encoders.load_encoder` describes `spec` and the errors."""
-    checked = parse_spec(spec)
+def load(checked: EncoderSpec) -> Encoder:
+    """Load an encoder; `clipsieve.encoders.load_encoder` describes what is checked, and the errors."""
     device = _device(checked.device)
     # Random initialisation draws from torch's global generator: leave it as it was.
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(checked.seed)
         model, weights_sha256, has_text = _model(checked)
+    of_timm = isinstance(model, timm_towers.TimmImages)
     model.eval().requires_grad_(False).to(device)
     weights_sha256 = weights_sha256 or _state_sha256(model)
-    preprocessing = _preprocessing(model, checked)
-    transform = image_transform_v2(PreprocessCfg(**preprocessing), is_train=False)
+    if isinstance(model, timm_towers.TimmImages):
+        preprocessing = timm_towers.preprocessing(model, checked)
+        transform = timm_towers.transform(preprocessing)
+    else:
+        preprocessing = _preprocessing(model, checked)
+        transform = image_transform_v2(PreprocessCfg(**preprocessing), is_train=False)
+    libraries = _LIBRARIES
+    if of_timm or isinstance(model.visual, TimmModel):
+        libraries = (*_LIBRARIES, "timm")
     identity = {
         "encoder_version": ENCODER_VERSION,
         "model": checked.model,
@@ -60,7 +67,7 @@ def load(spec: Mapping[str, Any]) -> Encoder:
         "pooling": checked.pooling,
         "preprocessing": preprocessing,
         "device": device.type,
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": {name: version(name) for name in libraries},
     }
     if checked.weights is not None and Path(checked.weights).is_file():
         # Where a file lies does not change what is in it.
@@ -96,6 +103,8 @@ def _device(name: str) -> torch.device:
 def _model(spec: EncoderSpec) -> tuple[nn.Module, str | None, bool]:
     """Build and fill the model; return it, the weight file's sha256, and if it has texts."""
     weights = spec.weights
+    if spec.timm is not None:
+        return *timm_towers.build(spec), False
     if spec.config is not None:
         model = _from_config(spec.config, spec.precision)
         if weights is None:
@@ -107,7 +116,7 @@ def _model(spec: EncoderSpec) -> tuple[nn.Module, str | None, bool]:
         _load_whole(model, path)
         return model, sha256_of(path), True
     name = str(spec.model)
-    if name.startswith(_HUB) or (weights or "").startswith(_HUB):
+    if name.startswith(HUB) or (weights or "").startswith(HUB):
         return _from_hub(spec), None, True
     if open_clip.get_model_config(name) is None:
         close = difflib.get_close_matches(name, open_clip.list_models(), n=4, cutoff=0.0)
@@ -197,7 +206,7 @@ def _from_tag(name: str, tag: str, precision: str) -> tuple[nn.Module, str, bool
 def _from_hub(spec: EncoderSpec) -> nn.Module:
     """Load configuration and weights from the Hugging Face hub; a named model must agree."""
     name = str(spec.model)
-    source = spec.weights if (spec.weights or "").startswith(_HUB) else name
+    source = spec.weights if (spec.weights or "").startswith(HUB) else name
     if spec.weights not in (None, source):
         raise UserError(f"encoder weights {spec.weights!r}: {name} brings its own; leave it out")
     try:
@@ -209,7 +218,7 @@ def _from_hub(spec: EncoderSpec) -> nn.Module:
         )
     except Exception as error:
         raise UserError(f"encoder weights {source!r}: {_reason(error)}") from error
-    if not name.startswith(_HUB):
+    if not name.startswith(HUB):
         with torch.device("meta"):
             named = _create(name, "float32").visual.state_dict()
         found = model.visual.state_dict()
@@ -222,13 +231,13 @@ def _weights_file(weights: str) -> Path:
     path = Path(weights)
     if not path.is_file():
         raise UserError(f"encoder weights {weights!r}: no such file")
-    if path.suffix not in _SUFFIXES:
-        raise UserError(f"encoder weights {weights!r}: must end in {', '.join(_SUFFIXES)}")
+    if path.suffix not in WEIGHT_FILES:
+        raise UserError(f"encoder weights {weights!r}: must end in {', '.join(WEIGHT_FILES)}")
     return path
 
 
 def _is_image_tower(path: Path) -> bool:
-    """Say whether a safetensors file holds an image tower alone."""
+    """Say whether a safetensors file holds only an image tower."""
     if path.suffix != ".safetensors":
         return False
     from safetensors import SafetensorError, safe_open
@@ -288,9 +297,19 @@ def _tokenizer(spec: EncoderSpec) -> Any:
     if spec.config is not None:
         length = spec.config["text_cfg"].get("context_length", 77)
         return lambda: open_clip.SimpleTokenizer(context_length=length)
-    hub = (spec.weights or "").startswith(_HUB)
+    hub = (spec.weights or "").startswith(HUB)
     name = spec.weights if hub else str(spec.model)
-    return lambda: open_clip.get_tokenizer(name)
+
+    def make() -> Any:
+        try:
+            return open_clip.get_tokenizer(name)
+        except Exception as error:
+            raise UserError(
+                f"encoder model {name!r}: its tokenizer can't be had here ({_reason(error)}); some are"
+                " fetched from the model hub: let them be, once, with HF_HUB_OFFLINE=0"
+            ) from error
+
+    return make
 
 
 def _state_sha256(model: nn.Module) -> str:

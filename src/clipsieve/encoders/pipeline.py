@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from clipsieve.errors import UserError
-from clipsieve.images.decode import ImageProblem, decode
+from clipsieve.images.decode import ImageProblem, UnreadableFile, decode, read_image_bytes
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,16 @@ def batches(
 def _checked_bytes(job: Job) -> bytes:
     """Read a file once, and make sure that it is still the one the image table speaks of.
 
-    What fails here may pass (a file system that is away), so it is no problem of the image that a
+    What fails here may pass (a file system that is unavailable), so it is not a problem of the image that a
     shard would remember.
     """
     try:
-        data = job.path.read_bytes()
-    except OSError as error:
+        data = read_image_bytes(job.path)
+    except UnreadableFile as problem:
+        why = problem.reason.removeprefix("can't be read: ")
         raise UserError(
-            f"{job.path}: can't be read ({error.strerror}), but was when the images were scanned"
-        ) from error
+            f"{job.path}: can't be read ({why}), but was when the images were scanned"
+        ) from problem
     if hashlib.sha256(data).hexdigest() != job.key:
         raise UserError(f"{job.path}: changed since the images were scanned (sha256 differs)")
     return data

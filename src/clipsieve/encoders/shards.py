@@ -1,4 +1,4 @@
-"""What of an image set is embedded already: shards beside the output, found by image sha256.
+"""Which images of a set are embedded already: shards beside the output, found by image sha256.
 
 One folder holds what one encoder and one way of decoding gave; it is named by the hash of both.
 An image set is planned as shards of a fixed number of images, in the order of the set and leaving

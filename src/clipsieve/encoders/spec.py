@@ -12,7 +12,20 @@ from clipsieve.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "float16")
-POOLINGS = ("cls_projected", "cls_hidden", "mean_tokens")
+#: The first is the model's own.
+POOLINGS = (
+    "cls_projected",
+    "cls_hidden",
+    "mean_tokens",
+    "cls_stream",
+    "mean_hidden",
+    "mean_stream",
+)
+#: What begins the name of a tower of timm, and the key of one with options of its own.
+TIMM = "timm"
+HUB = "hf-hub:"
+#: Endings of weights that are a file.
+WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 _KEYS = ("model", "weights", "seed", "device", "precision", "pooling", "preprocess")
 
@@ -37,11 +50,31 @@ class EncoderSpec:
     @property
     def model_name(self) -> str:
         """The model's name, or `inline` for a configuration written out."""
-        return self.model if isinstance(self.model, str) else "inline"
+        if isinstance(self.model, dict):
+            return str(self.model.get(TIMM, "inline"))
+        return self.model
+
+    @property
+    def timm(self) -> tuple[str, dict[str, Any]] | None:
+        """Name in timm (with its tag, where it has one) and options of a timm tower, else None."""
+        if isinstance(self.model, dict):
+            options = {key: value for key, value in self.model.items() if key != TIMM}
+            return (str(self.model[TIMM]), options) if TIMM in self.model else None
+        prefix = f"{TIMM}/"
+        return (self.model.removeprefix(prefix), {}) if self.model.startswith(prefix) else None
+
+    @property
+    def needs_hub(self) -> bool:
+        """Whether the weights come from a model hub: neither random numbers nor a file."""
+        if isinstance(self.model, str) and self.model.startswith(HUB):
+            return True
+        return self.weights is not None and not self.weights.endswith(WEIGHT_FILES)
 
     @property
     def config(self) -> dict[str, Any] | None:
         """The open_clip configuration where it is not open_clip's own: inline, or shipped here."""
+        if self.timm is not None:
+            return None
         if isinstance(self.model, dict):
             return json.loads(json.dumps(self.model))
         shipped = files("clipsieve") / "data" / "encoders" / f"{self.model}.json"
@@ -56,13 +89,17 @@ def parse_spec(spec: Mapping[str, Any]) -> EncoderSpec:
     if unknown:
         raise UserError(f"encoder: unknown key {unknown[0]!r}; one of {', '.join(_KEYS)}")
     model = spec.get("model")
-    if isinstance(model, Mapping):
+    if isinstance(model, Mapping) and TIMM in model:
+        model = dict(model)
+        if not isinstance(model[TIMM], str) or not model[TIMM]:
+            raise UserError(f"encoder model: timm {model[TIMM]!r}: the name of a tower of timm")
+    elif isinstance(model, Mapping):
         missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(model)
         if missing:
             raise UserError(f"encoder model: the inline configuration lacks {min(missing)!r}")
         model = dict(model)
     elif not isinstance(model, str) or not model:
-        raise UserError(f"encoder model {model!r}: an open_clip name, or a configuration mapping")
+        raise UserError(f"encoder model {model!r}: an open_clip name, timm/<name>, or a mapping")
     weights = spec.get("weights")
     if weights is not None and (not isinstance(weights, str) or not weights):
         raise UserError(f"encoder weights {weights!r}: a tag, a file, hf-hub:org/name, or null")

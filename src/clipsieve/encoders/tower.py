@@ -3,13 +3,11 @@
 The modules and parameters are open_clip's own, untouched. Attention goes through PyTorch's fused
 kernel, so no attention map is ever in memory; the context of the CLS query before the output
 projection is the d_head numbers a head. The last block needs queries, projection and MLP for the
-CLS token alone (unless every token is pooled), which pays for the copies: the pass with head
-outputs is no slower than `encode_image`.
+CLS token only (unless every token is pooled), which pays for the copies: the pass with head
+outputs is not slower than `encode_image`.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,67 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from clipsieve.encoders.heads import head_outputs
-
-
-@dataclass(frozen=True)
-class DirectTerms:
-    """All that is added to the CLS token's residual stream, and how the sum becomes the embedding.
-
-    `initial` [n, width] the CLS token before the first block; `heads` [n, L, H, width] what each
-    head adds; `attention_bias` [L, width] the bias of each attention's output; `mlps` [n, L, width]
-    what each MLP adds; all float32. Their sum is the residual stream that the final LayerNorm sees.
-    `joint()` gives the same parts in the embedding's space, where they sum to the embedding.
-    """
-
-    initial: np.ndarray
-    heads: np.ndarray
-    attention_bias: np.ndarray
-    mlps: np.ndarray
-    layer_norm: tuple[np.ndarray, np.ndarray, float]
-    projection: np.ndarray | None
-
-    def residual(self) -> np.ndarray:
-        """Return the sum of all parts, float64 [n, width]."""
-        wide = np.float64
-        total = self.initial.astype(wide) + self.heads.sum(axis=(1, 2), dtype=wide)
-        return total + self.mlps.sum(axis=1, dtype=wide) + self.attention_bias.sum(0, dtype=wide)
-
-    def joint(self) -> dict[str, np.ndarray]:
-        """Return the parts in the embedding's space.
-
-        The final LayerNorm is linear once its scale is known: each part is centred, multiplied by
-        the LayerNorm's weight, divided by the scale of the whole sum, and projected. The
-        LayerNorm's bias, projected, is the part `constant`.
-
-        Returns
-        -------
-        dict of float64 arrays
-            `initial` [n, D], `heads` [n, L, H, D], `attention_bias` [n, L, D], `mlps` [n, L, D],
-            `constant` [D].
-        """
-        weight, bias, eps = self.layer_norm
-        residual = self.residual()
-        scale = 1.0 / np.sqrt(residual.var(axis=-1) + eps)
-
-        def into(part: np.ndarray) -> np.ndarray:
-            centred = part - part.mean(axis=-1, keepdims=True, dtype=np.float64)
-            factor = scale.reshape(-1, *(1,) * (part.ndim - 1))
-            scaled = centred * weight * factor
-            return scaled if self.projection is None else scaled @ self.projection
-
-        return {
-            "initial": into(self.initial),
-            "heads": into(self.heads),
-            "attention_bias": into(self.attention_bias[None]),
-            "mlps": into(self.mlps),
-            "constant": bias if self.projection is None else bias @ self.projection,
-        }
-
-    def embedding(self) -> np.ndarray:
-        """Return the embedding rebuilt from the parts, float64 [n, D]."""
-        parts = self.joint()
-        total = parts["initial"] + parts["heads"].sum(axis=(1, 2)) + parts["mlps"].sum(axis=1)
-        return total + parts["attention_bias"].sum(axis=1) + parts["constant"]
+from clipsieve.encoders.terms import DirectTerms
 
 
 def why_no_heads(visual: nn.Module) -> str | None:
@@ -126,6 +64,7 @@ def forward(
     pixels: torch.Tensor,
     pooling: str = "cls_projected",
     keep: list[tuple[torch.Tensor, ...]] | None = None,
+    layers: list[torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Embed a batch and read every head's output for the CLS token.
 
@@ -136,10 +75,14 @@ def forward(
     pixels : float tensor [n, 3, height, width]
         Preprocessed images, on the tower's device.
     pooling : str, default cls_projected
-        `cls_projected`, `cls_hidden` (after the final LayerNorm, before the projection) or
-        `mean_tokens` (mean over all tokens of the projected tokens).
+        `cls_projected`; `cls_hidden` (after the final LayerNorm, before the projection) or
+        `cls_stream` (before both); `mean_tokens` (mean over all tokens of the projected tokens);
+        `mean_hidden` and `mean_stream` (mean over the patch tokens, as for the CLS token).
     keep : list, optional
         Gets the CLS token before the first block, then (attention, MLP) added by each block.
+    layers : list, optional
+        Gets the pooled token [n, width] after each block: the CLS token, or the mean of the
+        patches where `pooling` is a mean.
 
     Returns
     -------
@@ -150,7 +93,7 @@ def forward(
     if keep is not None:
         keep.append((x[:, 0].clone(),))
     blocks = visual.transformer.resblocks
-    every_token = pooling == "mean_tokens"
+    every_token = pooling.startswith("mean")
     heads = []
     for index, block in enumerate(blocks):
         cls_only = index == len(blocks) - 1 and not every_token
@@ -161,6 +104,8 @@ def forward(
             keep.append((attended[:, 0].clone(), added[:, 0].clone()))
         x = x.add_(added)
         heads.append(context)
+        if layers is not None:
+            layers.append(x[:, 1:].mean(dim=1) if every_token else x[:, 0].clone())
     return _pool(visual, x, pooling), torch.stack(heads, dim=1)
 
 
@@ -240,10 +185,16 @@ def _mlp(block: ResidualAttentionBlock, x: torch.Tensor) -> torch.Tensor:
 
 def _pool(visual: VisionTransformer, x: torch.Tensor, pooling: str) -> torch.Tensor:
     """Final LayerNorm, pooling and projection in float32."""
-    tokens = x if pooling == "mean_tokens" else x[:, 0]
+    tokens = x[:, 0]
+    if pooling == "mean_tokens":
+        tokens = x
+    elif pooling.startswith("mean"):
+        tokens = x[:, 1:]
+    if pooling.endswith("stream"):
+        return tokens.mean(dim=1) if tokens.ndim == 3 else tokens
     tokens = visual.ln_post(tokens).float()
-    if pooling == "cls_hidden":
-        return tokens
+    if pooling.endswith("hidden"):
+        return tokens.mean(dim=1) if tokens.ndim == 3 else tokens
     if visual.proj is not None:
         tokens = tokens @ visual.proj.float()
     return tokens.mean(dim=1) if pooling == "mean_tokens" else tokens

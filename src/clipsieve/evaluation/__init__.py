@@ -1,1 +1,1 @@
-"""From scores to numbers with intervals; what may be read by whom; what leaks; what is too easy."""
+"""From scores to numbers with intervals, tests, ranks and comparisons."""

@@ -56,7 +56,7 @@ def strata_of(
     Notes
     -----
     Where real and generated images are not paired, each class is then resampled to its own size, as
-    it was collected; where every group has an image of every set, there is one stratum a source.
+    it was collected; where every group has an image of every set, there is one stratum per source.
     Strata of fewer than 10 groups (a prompt that one generator refused) are joined within their
     source. A scarce image set, of which a draw from those might hold no group, keeps its groups to
     themselves. What is joined and still fewer than 10 groups goes to the source's largest stratum.

@@ -12,11 +12,15 @@ from clipsieve.evaluation.bootstrap import Interval, centred, degrees_of_freedom
 from clipsieve.evaluation.intervals import metric_intervals
 from clipsieve.evaluation.matrix import Layout, Matrix
 from clipsieve.evaluation.metrics import METRICS
+from clipsieve.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.floating]
+
+#: Stands for the family of a training set.
+SEVERAL = "several"
 
 
 def cell_table(
@@ -58,13 +62,16 @@ def cell_table(
         column = np.array(values, dtype=object).reshape(shape)
         return np.broadcast_to(column, matrix.values.shape).ravel()
 
+    def of_row(train: str) -> str:
+        return families[train] if matrix.training == ONE else SEVERAL
+
     return pd.DataFrame(
         {
             "feature_set": np.full(size, matrix.feature_set, dtype=object),
             "draw": np.full(size, matrix.draw, dtype=np.int32),
             "train": names(matrix.train, 1),
             "test": names(matrix.test, 2),
-            "train_family": names([families[name] for name in matrix.train], 1),
+            "train_family": names([of_row(name) for name in matrix.train], 1),
             "test_family": names([families[name] for name in matrix.test], 2),
             "metric": names(list(METRICS), 0),
             "value": matrix.values.ravel(),
@@ -74,6 +81,7 @@ def cell_table(
             "n_real": by_test(reals),
             "n_generated": by_test(generated),
             "groups": by_test(groups),
+            "training": np.full(size, matrix.training, dtype=object),
         }
     )
 

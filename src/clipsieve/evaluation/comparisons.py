@@ -9,13 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.evaluation import bootstrap
-from clipsieve.evaluation.generators import Spread, deletions, generator_spread, t_interval
+from clipsieve.evaluation.generators import (
+    Spread,
+    deletions,
+    deletions_of_tested,
+    generator_spread,
+    t_interval,
+)
 from clipsieve.evaluation.intervals import difference_intervals, metric_intervals, too_few
 from clipsieve.evaluation.means import WITH_DIAGONAL, Means
 from clipsieve.evaluation.metric_records import RECORDS, signs_of
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.ranks import rank_among
 from clipsieve.evaluation.significance import SignFlips, bootstrap_p
+from clipsieve.training import ONE
 
 if TYPE_CHECKING:
     from clipsieve.evaluation.matrix import Layout
@@ -89,8 +96,11 @@ class Comparer:
                         **{name: column[m] for name, column in compared.items()},
                         "better": np.nan if better is None else better[m],
                         "n_generators": len(first.tested[k]),
-                        "value_generators_low": np.clip(own["generators_low"][m], 0, 1),
-                        "value_generators_high": np.clip(own["generators_high"][m], 0, 1),
+                        **{
+                            f"value_{name}": np.clip(own[name][m], *RECORDS[metric].range)
+                            for name in ("generators_low", "generators_high")
+                        },
+                        "training": first.matrix.training,
                     }
                 )
         return rows
@@ -109,7 +119,7 @@ class Comparer:
 
         The p value is the permutation p of its rank where the control was drawn many times, and
         that of the paired sign-flip test where there is one draw. There is none where the probes of
-        the two were not tuned `alike`: a better grid alone could then make the rank. So it is the
+        the two were not tuned `alike`: a better grid could by itself explain the rank. So it is the
         `twin` that is ranked, the set's probes made as the draws are, where there is one.
         """
         rows = []
@@ -234,7 +244,7 @@ class Comparer:
         times, whose photographs are not resampled.
         """
         cells, values, drawn = mine.cell_values(k)
-        maps = deletions(cells)
+        maps = (deletions if mine.matrix.training == ONE else deletions_of_tested)(cells)
         total = mine.replicates
         if maps is None or not single or drawn is None or total is None:
             return dict.fromkeys(GENERATOR_COLUMNS, np.full(len(METRICS), np.nan))

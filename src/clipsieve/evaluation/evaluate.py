@@ -22,9 +22,11 @@ from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.pairs import Compared, pair_table
 from clipsieve.evaluation.ranking import ranking_table
+from clipsieve.evaluation.several import Several, cell_groups, several_rows
 from clipsieve.evaluation.significance import SignFlips, holm_by_metric
 from clipsieve.io.roles import require_excluded
 from clipsieve.io.scores import AllScores, Scores
+from clipsieve.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,18 +37,8 @@ log = logging.getLogger("clipsieve")
 
 CONTROL_COLUMNS = [
     *("feature_set", "control", "metric", "value", "compared_value", "control_mean"),
-    *(
-        "control_sd",
-        "draws",
-        "rank",
-        "p",
-        "p_holm",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "n_cells",
-        "n",
-    ),
+    *("control_sd", "draws", "rank", "p", "p_holm"),
+    *("difference", "difference_low", "difference_high", "n_cells", "n"),
 ]
 OPTIMISM_COLUMNS = [
     *("feature_set", "score_on_search_pair", "score_on_the_rest", "baseline_on_search_pair"),
@@ -132,7 +124,7 @@ def evaluate(
     Raises
     ------
     UserError
-        A feature set is unknown; a generator given up to a selection takes part in its evaluation;
+        A feature set is unknown; a generator that was used for a selection takes part in its evaluation;
         scores are missing; the baseline ``all`` is.
     """
     import pandas as pd
@@ -143,15 +135,24 @@ def evaluate(
     with limited(1), ThreadPoolExecutor(max_workers=max(1, chosen.threads)) as pool:
         work = _Evaluation(scores, features, chosen)
         by_set: dict[str, list[means.Means]] = {}
+        by_training: dict[tuple[str, str], list[means.Means]] = {}
         cells = []
+        total = len(scores.scores) + len(scores.several)
         for done, (name, mine, part) in enumerate(pool.map(work.one, scores.scores), 1):
             by_set.setdefault(name, []).append(mine)
             cells.append(part)
             if progress is not None:
-                progress(done, len(scores.scores))
+                progress(done, total)
+        for done, several in enumerate(pool.map(work.several, scores.several), len(cells) + 1):
+            if several is not None:
+                key, mine, parts = several
+                by_training.setdefault(key, []).append(mine)
+                cells += parts
+            if progress is not None:
+                progress(done, total)
         found = (
             pd.concat(cells, ignore_index=True),
-            work.mean_table(by_set, pool),
+            work.mean_table(by_set, by_training, pool),
             work.control_table(by_set),
             work.optimism_table(by_set, searches or {}, _own_pair(own_pair)),
             pair_table(work.comparer, by_set, work.baselines_of(by_set), work.against(by_set)),
@@ -161,9 +162,23 @@ def evaluate(
         table.insert(0, "run", scores.run)
         table.insert(1, "encoder", scores.encoder)
         table.insert(2, "seed", scores.seed)
-    found[1]["confidence"] = chosen.confidence
-    found[1]["test_share"] = chosen.test_share
+    for table in (found[1], found[4]):
+        table["confidence"] = chosen.confidence
+        table["test_share"] = chosen.test_share
     return Tables(*found)
+
+
+def ranked_on(feature_set: str) -> str | None:
+    """Return the first generator of an ordered pair, on whose rows the set was selected.
+
+    Examples
+    --------
+    >>> ranked_on("heads/a--b"), ranked_on("components/a--b"), ranked_on("all")
+    ('a', None, None)
+    """
+    if feature_families.of(feature_set).pairs != "ordered":
+        return None
+    return feature_families.generators_of(feature_families.pair_of(feature_set))[0]
 
 
 def _own_pair(scores: AllScores | None) -> dict[str, Matrix]:
@@ -176,7 +191,7 @@ def _own_pair(scores: AllScores | None) -> dict[str, Matrix]:
 
 def _across(matrix: Matrix | None, pair: str, m: int) -> float:
     """Mean of a metric over both cells of a pair ``a--b``; NaN where one of them is not there."""
-    first, _, second = pair.partition("--")
+    first, second = feature_families.generators_of(pair)
     values = []
     for train, test in ((first, second), (second, first)):
         if matrix is None or train not in matrix.train or test not in matrix.test:
@@ -186,7 +201,7 @@ def _across(matrix: Matrix | None, pair: str, m: int) -> float:
 
 
 class _Evaluation:
-    """What every feature set of a run is held against."""
+    """What every feature set of a run is compared with."""
 
     def __init__(
         self,
@@ -195,15 +210,20 @@ class _Evaluation:
         options: Options,
     ) -> None:
         self.features, self.families, self.options = features, scores.images.family, options
-        self.scores, self.grid = scores.scores, scores.grid
+        self.grid = scores.grid
         self.layout: Layout = layout_of(
             scores.images, resamples=options.resamples, seed=options.seed
         )
         twins = [twin.scores for twin in scores.twins.values()]
-        for one in [*self.scores, *twins]:
+        for one in (*scores.scores, *scores.several, *twins):
             self._check(one)
-        self.draws = Counter(one.feature_set for one in self.scores)
-        first = {one.feature_set: one for one in self.scores if self.draws[one.feature_set] == 1}
+        self.draws = Counter((one.feature_set, one.training) for one in scores.scores)
+        self.draws.update((one.feature_set, one.training) for one in scores.several)
+        first = {
+            one.feature_set: one
+            for one in scores.scores
+            if self.draws[one.feature_set, one.training] == 1
+        }
         baseline = feature_families.BASELINE
         if baseline not in first:
             raise UserError(
@@ -214,14 +234,24 @@ class _Evaluation:
             for name in (baseline, feature_families.BASELINE_INTERCEPT)
             if name in first
         }
+        self.several_baselines: dict[tuple[str, str], Several] = {
+            (one.feature_set, one.training): found
+            for one in scores.several
+            if one.feature_set in self.baselines
+            and (found := several_rows(one, self.layout)) is not None
+        }
+        self._averaged: dict[
+            tuple[str, tuple[str, ...], tuple[str, ...], str | None], means.Means
+        ] = {}
         self.twins = {
             name: (
-                self._average(transfer_matrix(twin.scores, self.layout, replicate=False)),
+                self._average(
+                    transfer_matrix(twin.scores, self.layout, replicate=False), ranked_on(name)
+                ),
                 twin.grid,
             )
             for name, twin in scores.twins.items()
         }
-        self._averaged: dict[tuple[str, tuple[str, ...], tuple[str, ...]], means.Means] = {}
         flips = SignFlips(self.layout.strata, options.flips, options.seed)
         self.comparer = Comparer(self.layout, flips, options.interval, options.confidence)
 
@@ -238,7 +268,7 @@ class _Evaluation:
 
     def one(self, scores: Scores) -> tuple[str, means.Means, pd.DataFrame]:
         """Means and cells of one feature set and draw."""
-        single = self.draws[scores.feature_set] == 1
+        single = self.draws[scores.feature_set, scores.training] == 1
         known = self.baselines.get(scores.feature_set)
         matrix = known or transfer_matrix(scores, self.layout, replicate=single)
         cells = cell_table(
@@ -248,15 +278,59 @@ class _Evaluation:
             confidence=self.options.confidence,
             method=self.options.interval,
         )
-        return scores.feature_set, self._average(matrix), cells
+        return scores.feature_set, self._average(matrix, ranked_on(scores.feature_set)), cells
 
-    def _average(self, matrix: Matrix) -> means.Means:
+    def several(
+        self, scores: Scores
+    ) -> tuple[tuple[str, str], means.Means, list[pd.DataFrame]] | None:
+        """Means and cells of the rows of one feature set and draw trained on several generators."""
+        key = (scores.feature_set, scores.training)
+        found = self.several_baselines.get(key)
+        if found is None:
+            found = several_rows(scores, self.layout, replicate=self.draws[key] == 1)
+        if found is None:
+            return None
+        cells = [
+            cell_table(
+                row,
+                self.layout,
+                self.families,
+                confidence=self.options.confidence,
+                method=self.options.interval,
+            )
+            for row in found.rows
+        ]
+        return key, self._average_several(found), cells
+
+    def _average_several(self, found: Several) -> means.Means:
+        return means.mean_over_cells(found.whole, cell_groups(found, self.families), self.layout)
+
+    def several_baseline_of(self, feature_set: str, mine: means.Means) -> means.Means | None:
+        """Means of the baseline over the same cells of training sets; None for a baseline itself.
+
+        The baseline's training sets keep the generators that a feature set gave up to its selection.
+        """
+        if feature_set in self.baselines:
+            return None
+        wanted = feature_families.BASELINE
+        if self.features[feature_set].fit_intercept:
+            wanted = feature_families.BASELINE_INTERCEPT
+        whole = self.several_baselines.get((wanted, mine.matrix.training))
+        if whole is None:
+            return None
+        found = self._average_several(whole.cells_like(mine.matrix.train, mine.matrix.test))
+        if found.cells != mine.cells:
+            raise UserError(f"evaluation: {feature_set} and {wanted} are of different cells")
+        return found
+
+    def _average(self, matrix: Matrix, first: str | None) -> means.Means:
         masks = means.cell_groups(
             matrix.train,
             matrix.test,
             self.families,
             sources=self.layout.source,
             released=self.options.released,
+            ranked_on=first,
         )
         return means.mean_over_cells(matrix, masks, self.layout)
 
@@ -269,7 +343,8 @@ class _Evaluation:
             matrix = self.baselines.get(feature_families.BASELINE_INTERCEPT, matrix)
         train = sorted({train for train, _ in mine.cells[0]})
         test = [name for name in matrix.test if name in mine.tested[0]]
-        key = (matrix.feature_set, tuple(train), tuple(test))
+        first = ranked_on(feature_set)
+        key = (matrix.feature_set, tuple(train), tuple(test), first)
         found = self._averaged.get(key)
         if found is None:
             part = means.restricted(matrix, train, test)
@@ -278,7 +353,7 @@ class _Evaluation:
                     f"evaluation: {feature_set} has cells that its baseline"
                     f" {matrix.feature_set} lacks"
                 )
-            found = self._averaged[key] = self._average(part)
+            found = self._averaged[key] = self._average(part, first)
         if found.cells != mine.cells:
             raise UserError(
                 f"evaluation: {feature_set} and {matrix.feature_set} are of different cells"
@@ -291,7 +366,12 @@ class _Evaluation:
         """Means of each set's baseline over its own cells."""
         return {name: self.baseline_of(name, mine[0]) for name, mine in by_set.items()}
 
-    def mean_table(self, by_set: Mapping[str, list[means.Means]], pool: Executor) -> pd.DataFrame:
+    def mean_table(
+        self,
+        by_set: Mapping[str, list[means.Means]],
+        by_training: Mapping[tuple[str, str], list[means.Means]],
+        pool: Executor,
+    ) -> pd.DataFrame:
         """Build the table of means, Holm's rule applied over each metric."""
         import pandas as pd
 
@@ -299,7 +379,13 @@ class _Evaluation:
             mine = by_set[name]
             return self.comparer.mean_rows(name, mine, self.baseline_of(name, mine[0]))
 
-        table = pd.DataFrame([row for part in pool.map(rows, by_set) for row in part])
+        def several(key: tuple[str, str]) -> list[Any]:
+            mine = by_training[key]
+            baseline = self.several_baseline_of(key[0], mine[0])
+            return self.comparer.mean_rows(key[0], mine, baseline)
+
+        parts = [*pool.map(rows, by_set), *pool.map(several, sorted(by_training))]
+        table = pd.DataFrame([row for part in parts for row in part])
         table["p_holm"] = holm_by_metric(table, "p")
         table["generators_p_holm"] = holm_by_metric(table, "generators_p")
         return table
@@ -309,7 +395,7 @@ class _Evaluation:
 
         def compared(name: str, control: str) -> Compared:
             twin, grid = None, self.grid.get(name, "")
-            if self.draws[control] > 1 and name in self.twins:
+            if self.draws[control, ONE] > 1 and name in self.twins:
                 twin, grid = self.twins[name]
                 if twin.cells != by_set[name][0].cells:
                     raise UserError(f"evaluation: {name} and its twin are of different cells")

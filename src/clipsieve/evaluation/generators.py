@@ -33,7 +33,7 @@ class Deletions:
     Attributes
     ----------
     of_role
-        For each role (in both rows and columns, rows alone, columns alone): float64 [n, C], the
+        For each role (in both rows and columns, only rows, only columns): float64 [n, C], the
         mean without each generator less the average of those means, times the root of
         ``(n - 1) / n``. The squares of its product with the cells' values add up to the jackknife's
         variance.
@@ -108,6 +108,33 @@ def deletions(cells: tuple[Cell, ...]) -> Deletions | None:
     return Deletions(tuple(of_role), residual, freedom, twice, tuple(map(tuple, roles)))
 
 
+@lru_cache(maxsize=256)
+def deletions_of_tested(cells: tuple[Cell, ...]) -> Deletions | None:
+    """Work out the maps for a mean over cells whose rows are trained on several generators.
+
+    Only the tested generator of a cell is drawn anew: the probes of two rows share nearly all of
+    what they are trained on, so their rows are no sample of training sets. The variance is that of
+    the jackknife over tested generators; every cell of a generator leaves with it.
+
+    Parameters
+    ----------
+    cells
+        (training set, test) of each cell, each once.
+
+    Returns
+    -------
+    Deletions or None
+        None where fewer than `FEWEST` generators are tested.
+    """
+    tested = sorted({test for _, test in cells})
+    if len(tested) < FEWEST:
+        return None
+    kept = np.array([[test != name for _, test in cells] for name in tested], dtype=float)
+    of_role = (_centred(kept / kept.sum(axis=1, keepdims=True)),)
+    # nothing is taken off for the cells' own noise: generators are drawn with theirs, counted once
+    return Deletions(of_role, np.zeros((1, len(cells))), 1, 0.0, (tuple(tested),))
+
+
 def _centred(without: Array) -> Array:
     """Means without each generator, as maps, less their average and scaled for the jackknife."""
     n = len(without)
@@ -116,9 +143,9 @@ def _centred(without: Array) -> Array:
 
 
 def _roles(cells: Sequence[Cell]) -> list[list[str]] | None:
-    """Generators in rows and columns, in rows alone, in columns alone; None where they are too few.
+    """Generators in rows and columns, only in rows, only in columns; None where they are too few.
 
-    A few that stand in rows alone or in columns alone count with those in both.
+    A few that are only in rows or only in columns count with those in both.
     """
     train, test = {cell[0] for cell in cells}, {cell[1] for cell in cells}
     both, rows, columns = sorted(train & test), sorted(train - test), sorted(test - train)
@@ -219,7 +246,7 @@ def generator_spread(
     noise = np.square(values @ maps.residual.T).sum(axis=-1) / maps.residual_freedom
     variance = np.maximum(total - maps.twice * noise, _LEFT * total)
     shares = sum(part**2 / freedom for part, freedom in zip(parts, maps.freedom, strict=True))
-    # of the jackknife alone: what is taken off is known better, and moves with it
+    # of the jackknife only: what is subtracted is known better, and moves with it
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.where(total > 0, total**2 / shares, maps.freedom.sum())
     uncertain = variance**2 / np.maximum(freedom, 1)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from clipsieve.evaluation.metric_records import signs_of
 from clipsieve.evaluation.metrics import METRICS
-from clipsieve.evaluation.seeds import over_seeds
+from clipsieve.evaluation.seeds import CLEAN_COLUMNS, over_seeds, with_clean
 from clipsieve.evaluation.stability import stability
+from clipsieve.families import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,8 @@ _COLUMNS = (
     *("high", "value_generators_low", "value_generators_high", "seeds", "sd_over_seeds", "worst"),
     *("worst_test", "baseline", "difference", "difference_low", "difference_high", "p", "p_holm"),
     *("generators_low", "generators_high", "generators_p", "generators_p_holm", "better"),
-    *("n_generators", "n_cells", "n", "selected", "selected_from", "jaccard"),
+    *("n_generators", *(f"clean_{name}" for name in CLEAN_COLUMNS)),
+    *("n_cells", "n", "selected", "selected_from", "jaccard"),
     *("jaccard_by_chance", "jaccard_p", "selected_by_all_seeds"),
 )
 
@@ -47,12 +49,12 @@ def leaderboard(means: pd.DataFrame, selections: Selections) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a metric, encoder and feature set, over all cells off the diagonal.
+        One row per metric, encoder and feature set, over all cells off the diagonal.
 
     Notes
     -----
     Each selection leaves out other generators, so means are over different cells and cannot be
-    ranked as they stand. Rows are ranked by ``value_on_all_cells``: the baseline's mean over all
+    ranked by their values. Rows are ranked by ``value_on_all_cells``: the baseline's mean over all
     cells of the run and encoder, plus the paired difference to it over the set's own cells. Within
     an encoder that is the order of the differences. AUC and balanced accuracy come first:
     with classes of unequal size accuracy rewards an answer that never changes. The calibration
@@ -61,7 +63,7 @@ def leaderboard(means: pd.DataFrame, selections: Selections) -> pd.DataFrame:
     """
     import pandas as pd
 
-    together = over_seeds(means)
+    together = with_clean(over_seeds(means))
     whole = together[together["cells"] == "all"].drop(columns="cells")
     order = [name for name in RANKED if name in set(whole["metric"])]
     order += [name for name in dict.fromkeys(whole["metric"]) if name not in order]
@@ -91,7 +93,7 @@ def leaderboard(means: pd.DataFrame, selections: Selections) -> pd.DataFrame:
 def _on_all_cells(whole: pd.DataFrame) -> pd.Series:
     """Baseline's mean over all cells plus the paired difference over a set's own cells."""
     keys = ["run", "encoder", "metric"]
-    base = whole[whole["feature_set"] == "all"].set_index(keys)["value"]
+    base = whole[whole["feature_set"] == BASELINE].set_index(keys)["value"]
     at = whole.set_index(keys).index
     expected = base.reindex(at).to_numpy(dtype=float) + whole["difference"].to_numpy(dtype=float)
     result = whole["value"].where(whole["difference"].isna(), expected)

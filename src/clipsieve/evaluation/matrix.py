@@ -13,6 +13,7 @@ from clipsieve.evaluation import metrics
 from clipsieve.evaluation.bootstrap import Strata, resample_weights, strata_of
 from clipsieve.evaluation.influence import cell_influence
 from clipsieve.io.scores import Images, Scores
+from clipsieve.training import ONE
 
 # Replicates are worked out for so many (image, resample) numbers at once: they stay in the cache.
 _CHUNK = 200_000
@@ -93,6 +94,8 @@ class Matrix:
     influence
         Of each group of the cell's source on each cell, by source: its groups [K], the positions in
         `test` of its generators, and float64 [M, P, J', K]; empty without replicates.
+    training
+        What the rows are trained on (`clipsieve.training.KINDS`).
     """
 
     feature_set: str
@@ -102,6 +105,7 @@ class Matrix:
     values: NDArray[np.float64]
     replicates: NDArray[np.float32] | None
     influence: list[tuple[NDArray[np.int64], list[int], NDArray[np.float64]]]
+    training: str = ONE
 
 
 def transfer_matrix(scores: Scores, layout: Layout, *, replicate: bool = True) -> Matrix:
@@ -146,8 +150,9 @@ def transfer_matrix(scores: Scores, layout: Layout, *, replicate: bool = True) -
         groups = layout.groups_of(source, *sets)
         influence.append((groups, own, _influence(scores, layout, every, groups)))
     return Matrix(
-        scores.feature_set, scores.draw, scores.train, test, values, replicates, influence
-    )
+        scores.feature_set, scores.draw, scores.train, test, values, replicates, influence,
+        scores.training,
+    )  # fmt: skip
 
 
 def _present(scores: Scores, layout: Layout) -> set[str]:

@@ -15,6 +15,9 @@ from clipsieve.evaluation.metrics import METRICS
 
 # The one group of cells that holds the diagonal: it says nothing of generators not trained on.
 WITH_DIAGONAL = "all_with_diagonal"
+# Cells of a set selected on an ordered pair, without those trained on the pair's first generator:
+# its rows were seen when the set was selected, though it stays in the evaluation.
+CLEAN = "clean"
 # Replicates of single cells that are kept: what they are averaged for needs no more.
 _KEPT = 200
 
@@ -26,6 +29,7 @@ def cell_groups(
     *,
     sources: Mapping[str, str] | None = None,
     released: Mapping[str, str] | None = None,
+    ranked_on: str | None = None,
 ) -> dict[str, NDArray[np.bool_]]:
     """Name the groups of cells that are averaged.
 
@@ -39,6 +43,8 @@ def cell_groups(
         Source of each generator, for the groups by source.
     released
         Release date of generators, ``2022-08-22`` or ``2022-08``, for the group by time.
+    ranked_on
+        A generator whose rows the feature set was selected on and that is still in the evaluation.
 
     Returns
     -------
@@ -47,7 +53,7 @@ def cell_groups(
         ``within_<family>`` and ``<family>_to_<family>``; ``same_source`` and ``other_source``, where
         there are several sources: generators that share real photographs, and those that do not;
         ``past_to_future``: trained on a generator released before the one tested;
-        ``all_with_diagonal``: every cell.
+        ``all_with_diagonal``: every cell; ``clean``: off the diagonal, and not trained on `ranked_on`.
 
     Raises
     ------
@@ -76,6 +82,8 @@ def cell_groups(
         )
     if not off_diagonal.all():
         groups[WITH_DIAGONAL] = np.ones_like(off_diagonal)
+    if ranked_on in train:
+        groups[CLEAN] = off_diagonal & (rows != ranked_on)[:, None]
     if not off_diagonal.any():
         return {}
     return {name: mask for name, mask in groups.items() if mask.any()}
@@ -190,8 +198,9 @@ def mean_over_cells(
         influence = centred(total, layout.strata)
     kept = None if matrix.replicates is None else matrix.replicates[..., :_KEPT].copy()
     cells = Matrix(
-        matrix.feature_set, matrix.draw, matrix.train, matrix.test, matrix.values, kept, []
-    )
+        matrix.feature_set, matrix.draw, matrix.train, matrix.test, matrix.values, kept, [],
+        matrix.training,
+    )  # fmt: skip
     result = Means(names, [], values, replicates, influence, [], [], [], [], [], cells)
     for mask in masks.values():
         rows, columns = np.nonzero(mask)
@@ -217,7 +226,7 @@ def mean_over_cells(
 
 
 def restricted(matrix: Matrix, train: list[str], test: list[str]) -> Matrix | None:
-    """Give the matrix with these rows and columns alone, or None when it lacks one of them."""
+    """Return the matrix with only these rows and columns, or None if it lacks one of them."""
     if not (set(train) <= set(matrix.train) and set(test) <= set(matrix.test)):
         return None
     rows = [matrix.train.index(name) for name in train]
@@ -238,4 +247,5 @@ def restricted(matrix: Matrix, train: list[str], test: list[str]) -> Matrix | No
         matrix.values[:, at[0], at[1]],
         replicates,
         influence,
+        matrix.training,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsieve import families
 from clipsieve.evaluation.comparisons import GENERATOR_COLUMNS, Comparer, over_new
 from clipsieve.evaluation.generators import Deletions, deletions, generator_spread
 from clipsieve.evaluation.intervals import too_few
@@ -17,7 +18,6 @@ from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
 from clipsieve.evaluation.ranks import rank_among
 from clipsieve.evaluation.significance import holm_by_metric
-from clipsieve.families import controls_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Member:
-    """The feature set of one pair and what it is held against.
+    """The feature set of one pair and what it is compared with.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def pair_table(
     Returns
     -------
     DataFrame
-        One row a family with two pairs or more, what it is held against (the baseline's id, or a
+        One row per family with two pairs or more, what it is compared with (the baseline's id, or a
         family of controls), group of cells that every pair has, and metric.
 
     Notes
@@ -109,24 +109,23 @@ def pair_table(
     """
     import pandas as pd
 
-    families: dict[str, list[str]] = {}
+    selected: dict[str, list[str]] = {}
     for name in by_set:
-        family, slash, _ = name.partition("/")
-        if slash:
-            families.setdefault(family, []).append(name)
+        if families.pair_of(name):
+            selected.setdefault(families.family_of(name), []).append(name)
     rows: list[dict[str, Any]] = []
-    for family, names in families.items():
+    for family, names in selected.items():
         against: dict[str, list[Member]] = {}
         for name in names:
-            pair = frozenset(name.partition("/")[2].split("--"))
+            pair = families.unordered(families.pair_of(name))
             base = baselines.get(name)
             if base is not None:
                 member = Member(pair, by_set[name], [base])
                 against.setdefault(base.matrix.feature_set, []).append(member)
-            for control in controls_of(name):
+            for control in families.controls_of(name):
                 if control in by_set:
                     member = Member(pair, by_set[name], by_set[control], compared(name, control))
-                    against.setdefault(control.partition("/")[0], []).append(member)
+                    against.setdefault(families.family_of(control), []).append(member)
         for other, members in against.items():
             if len({member.pair for member in members}) > 1:
                 rows += _rows(comparer, family, other, members)
@@ -272,7 +271,7 @@ def _over_pairs(
 ) -> Deletions | None:
     """Maps for a weighted mean of means over cells, of the pairs' cells one after the other.
 
-    A generator is left out of every pair's cells at once. The cells' noise is told by the average of
+    A generator is left out of every pair's cells at once. The cells' noise is estimated from the average of
     each cell over the pairs that have it.
     """
     whole = deletions(every)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsieve import families
 from clipsieve.evaluation.means import Means
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
@@ -73,7 +74,7 @@ def rank_methods(values: Array, *, less: bool = False, alpha: float = 0.05) -> R
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
     blocks, k = values.shape
-    # what differs by rounding alone is tied
+    # what differs only by rounding is tied
     ranks = rankdata(np.round(values if less else -values, 12), axis=1)
     statistic = p = float("nan")
     if k >= 3 and blocks >= 2 and (ranks != ranks[:, :1]).any():
@@ -98,7 +99,7 @@ def ranking_table(by_set: Mapping[str, Sequence[Means]]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a comparison, metric and feature set. A comparison is a search pair (both orders
+        One row per comparison, metric and feature set. A comparison is a search pair (both orders
         together): what was selected on it and its controls, beside the sets that were selected on
         no pair; or ``every pair``: all sets, over the generators that no pair took.
         ``best_told_apart``: whether the set with the best average rank is better by the critical
@@ -110,11 +111,11 @@ def ranking_table(by_set: Mapping[str, Sequence[Means]]) -> pd.DataFrame:
     free: list[str] = []
     members: dict[str, list[str]] = {}
     for name in by_set:
-        pair = name.partition("/")[2]
+        pair = families.pair_of(name)
         if not pair:
             free.append(name)
             continue
-        label = pairs.setdefault(frozenset(pair.split("--")), pair)
+        label = pairs.setdefault(families.unordered(pair), pair)
         members.setdefault(label, []).append(name)
     comparisons = {label: [*free, *own] for label, own in members.items()}
     if len(members) != 1:

@@ -26,7 +26,7 @@ def rank_among(
     -------
     rank, p
         rank = 1 + number of draws that are at least as good; p = rank / (1 + number of draws). If
-        the selection is no better than a random one, p is at most u with probability at most u.
+        the selection is not better than a random one, p is at most u with probability at most u.
     """
     at_least = int((draws <= value).sum() if less else (draws >= value).sum())
     return 1 + at_least, (1 + at_least) / (1 + len(draws))

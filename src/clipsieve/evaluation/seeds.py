@@ -9,6 +9,7 @@ import numpy as np
 
 from clipsieve.errors import UserError
 from clipsieve.evaluation.generators import t_interval
+from clipsieve.evaluation.means import CLEAN
 from clipsieve.evaluation.metric_records import signs_of
 from clipsieve.evaluation.significance import holm_by_metric
 
@@ -38,7 +39,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a run, encoder, feature set, group of cells and metric, in the order of appearance,
+        One row per run, encoder, feature set, group of cells and metric, in the order of appearance,
         with the columns of means that are there, ``value_sd`` (spread over seeds, NaN for one) and
         ``seeds``. A row of one seed is that seed's own.
 
@@ -52,9 +53,9 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     Of J seeds with the test share r of the images, an interval over photographs, training images
     and splits is the mean -+ t(J - 1) * sqrt((1 / J + r / (1 - r)) s^2), s the seeds' standard
     deviation (Nadeau and Bengio 2003): test sets overlap, so J seeds are fewer than J samples. It is
-    never shorter than what the photographs alone leave open, sqrt((1 - r) / J + r) of the seeds'
+    never shorter than the uncertainty from photographs only, sqrt((1 - r) / J + r) of the seeds'
     own intervals. The interval over generators keeps its mean squared standard error: other seeds
-    are no other generators. The worst test generator is that of the least favourable seed.
+    are not other generators. The worst test generator is that of the least favourable seed.
     """
     keys = [key for key in KEYS if key in table.columns]
     groups = table.groupby(keys, sort=False, dropna=False)
@@ -102,6 +103,30 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
             corrected = holm_by_metric(result, name, within=within)
             result[f"{name}_holm"] = np.where(several, corrected, result[f"{name}_holm"])
     return result
+
+
+CLEAN_COLUMNS = ("difference", "generators_low", "generators_high", "generators_p_holm")
+
+
+def with_clean(together: pd.DataFrame) -> pd.DataFrame:
+    """Set beside each row over all cells what is left without the generator it was selected on.
+
+    Parameters
+    ----------
+    together
+        Means, one row a run, encoder, feature set, group of cells and metric.
+
+    Returns
+    -------
+    DataFrame
+        The same rows with `clean_<name>` for each name of `CLEAN_COLUMNS`: of the group of cells
+        `clean`, in the rows of the group `all`; NaN where a set has no such group.
+    """
+    keys = [key for key in KEYS if key in together.columns and key != "cells"]
+    clean = together[together["cells"] == CLEAN]
+    names = {name: f"clean_{name}" for name in CLEAN_COLUMNS if name in together.columns}
+    beside = clean[[*keys, *names]].rename(columns=names)
+    return together.merge(beside.assign(cells="all"), on=[*keys, "cells"], how="left")
 
 
 def _corrected(

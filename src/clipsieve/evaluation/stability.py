@@ -60,7 +60,7 @@ def stability(
     Parameters
     ----------
     selections
-        One set a seed, at least two.
+        One set per seed, at least two.
     total
         Number of things that each was selected from.
     repeats, seed

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 #: File formats that are decoded; anything else is a problem. (Pillow opens MPO as JPEG: the name
-#: MPO in this list would make its opener fail on every file that is no image.)
+#: MPO in this list would make its opener fail on every file that is not an image.)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: More pixels than this is taken for a decompression bomb (the limit at which Pillow warns).
 MAX_PIXELS = 89_478_485
-#: A picture longer than this many times its shorter side is no photograph, and resizing its shorter
+#: A larger file is not read: no picture within the limit of pixels needs as much.
+MAX_BYTES = 1 << 30
+#: A picture longer than this many times its shorter side is not a photograph, and resizing its shorter
 #: side to what an encoder sees would take gigabytes.
 MAX_ASPECT = 50
 #: A first picture with fewer pixels than a later one by this factor is a preview of it.
@@ -35,6 +37,14 @@ class ImageProblem(Exception):  # noqa: N818
         self.reason = reason
 
 
+class UnreadableFile(ImageProblem):
+    """Why a file's bytes can't be had; `size` where the file is there and too large."""
+
+    def __init__(self, reason: str, size: int | None = None) -> None:
+        super().__init__(reason)
+        self.size = size
+
+
 def decode(
     source: bytes | str | os.PathLike[str],
     *,
@@ -46,7 +56,7 @@ def decode(
     Parameters
     ----------
     source : bytes or path
-        The file's bytes, or where it is.
+        The file's bytes, or where it is (`read_image_bytes`).
     background : tuple of three int, default white
         The colour that shows through where the picture is transparent.
     max_pixels : int, default 89,478,485
@@ -67,7 +77,7 @@ def decode(
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    data = source if isinstance(source, bytes) else _read(source)
+    data = source if isinstance(source, bytes) else read_image_bytes(source)
     if not data:
         raise ImageProblem("empty file")
     try:
@@ -119,16 +129,43 @@ def _refuse_preview(image: Image.Image, data: bytes) -> None:
         )
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
-    """Read a file, with what goes wrong as an ImageProblem."""
+def read_image_bytes(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the bytes of an image file, or of a member of a container (`archive!member`).
+
+    The one place where image bytes are read.
+
+    Parameters
+    ----------
+    path
+        A file that is there counts as such, whatever its name; else a path with ``!`` behind the
+        name of a tar, zip or parquet file is that of a member.
+    max_bytes
+        A larger file is not read.
+
+    Raises
+    ------
+    UnreadableFile
+        There is no such file, it is no ordinary one, too large, or cannot be read.
+    """
+    from clipsieve.images import containers
+
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to read a pipe is to wait for its writer
-            raise ImageProblem("can't be read: not an ordinary file")
+        try:
+            known = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            parts = containers.split_member(path)
+            if parts is None:
+                raise
+            return containers.read_member(*parts, max_bytes=max_bytes)
+        if not stat.S_ISREG(known.st_mode):  # to read a pipe is to wait for its writer
+            raise UnreadableFile("can't be read: not an ordinary file")
+        if known.st_size > max_bytes:
+            raise UnreadableFile(f"{known.st_size} bytes: more than {max_bytes}", known.st_size)
         return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ImageProblem("no such file") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnreadableFile("no such file") from None
     except OSError as error:
-        raise ImageProblem(f"can't be read: {error.strerror}") from error
+        raise UnreadableFile(f"can't be read: {error.strerror or error}") from error
 
 
 def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Write pictures as files, PNG in one way everywhere: the file tells nothing of its maker."""
+"""Write pictures as files, with the same PNG settings everywhere, so that a file does not reveal its maker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def webp_bytes(image: Image.Image, quality: int) -> bytes:
 
 
 def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    # A fresh copy by its samples alone: no EXIF, profile or text comes along.
+    # A fresh copy of the samples only: no EXIF, profile or text comes along.
     from PIL import Image
 
     rgb = image.convert("RGB")

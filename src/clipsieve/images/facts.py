@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import stat
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipsieve.images.decode import FORMATS, ImageProblem, decode
+from clipsieve.images.decode import (
+    FORMATS,
+    MAX_BYTES,
+    ImageProblem,
+    UnreadableFile,
+    decode,
+    read_image_bytes,
+)
 from clipsieve.images.hashes import perceptual_hash, to_hex
 from clipsieve.images.jpeg import estimate_quality
 from clipsieve.images.spectrum import COLUMNS as SPECTRUM
@@ -18,8 +24,6 @@ from clipsieve.images.spectrum import spectrum_slopes
 if TYPE_CHECKING:
     from PIL import Image
 
-#: A larger file is not read: no picture within the limit of pixels needs as much.
-MAX_BYTES = 1 << 30
 #: A picture whose samples span no more than this in every channel shows nothing.
 CONSTANT_SPAN = 2
 
@@ -53,27 +57,19 @@ class FileFacts:
 
 
 def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
-    """Read a file once and return its facts; a file that is no usable image is a problem, no error.
+    """Read a file once and return its facts; a file that is not a usable image is a problem, not an error.
 
     Parameters
     ----------
     path
-        The file.
+        The file (`clipsieve.images.decode.read_image_bytes`).
     max_bytes
         Larger files are not read.
     """
     try:
-        known = path.stat()
-        if not stat.S_ISREG(known.st_mode):  # to read a pipe is to wait for its writer
-            return FileFacts(problem="can't be read: not an ordinary file")
-        size = known.st_size
-        if size > max_bytes:
-            return FileFacts(bytes=size, problem=f"{size} bytes: more than {max_bytes}")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return FileFacts(problem="no such file")
-    except OSError as error:
-        return FileFacts(problem=f"can't be read: {error.strerror}")
+        data = read_image_bytes(path, max_bytes=max_bytes)
+    except UnreadableFile as problem:
+        return FileFacts(bytes=problem.size, problem=problem.reason)
     return facts_of_bytes(data)
 
 

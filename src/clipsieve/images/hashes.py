@@ -76,7 +76,7 @@ def near_duplicates(
     Returns
     -------
     first, second, distance
-        One entry a pair, with first < second, in the order of (first, second).
+        One entry per pair, with first < second, in the order of (first, second).
 
     Raises
     ------

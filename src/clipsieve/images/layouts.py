@@ -5,8 +5,6 @@ Nothing is left out in silence: a file that is seen but doesn't belong comes bac
 
 from __future__ import annotations
 
-import difflib
-import math
 import os
 import re
 from collections import Counter
@@ -16,23 +14,116 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clipsieve.errors import UserError
+from clipsieve.images import containers
+from clipsieve.images.metadata import (
+    TARGET_COLUMNS,
+    class_key,
+    columns_in_words,
+    read_metadata,
+)
 
-#: Layout -> (folder names of real images, folder names of generated images), in lower case.
-LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "plain": ((), ()),
-    "wang2020": (("0_real",), ("1_fake",)),
-    "real_fake": (("real",), ("fake",)),
-    "ai_nature": (("nature",), ("ai",)),
+#: Names of class folders that layouts without names of their own know.
+_REAL = ("0_real", "real", "reals", "nature")
+_GENERATED = ("1_fake", "fake", "fakes", "ai", "generated")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a folder of images is laid out; `LAYOUTS` has one for each name that a config may use.
+
+    Attributes
+    ----------
+    title
+        In one phrase, for help and docs.
+    real, generated
+        Names of class folders, in lower case.
+    classes_optional
+        Whether all files are the set's own where no file stands in a class folder.
+    parts
+        Names of folders of which each file must stand in one.
+    opens
+        Endings of containers whose members are the images.
+    tables
+        Names of metadata tables that are read wherever they lie below the folder; the paths in them
+        start from the table's own folder.
+    table_needed
+        Whether there must be a table.
+    real_values
+        Class values that mean real, where the config names none.
+    companions
+        Endings of files that stand beside images and are none.
+    only_listed
+        Whether files that the table does not name are passed over in silence.
+    """
+
+    title: str
+    real: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
+    classes_optional: bool = False
+    parts: tuple[str, ...] = ()
+    opens: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    table_needed: bool = False
+    real_values: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+    only_listed: bool = False
+
+
+_EITHER: dict[str, Any] = {"real": _REAL, "generated": _GENERATED, "classes_optional": True}
+
+LAYOUTS: dict[str, Layout] = {
+    "plain": Layout("every file below the folder"),
+    "wang2020": Layout("[class/]0_real and [class/]1_fake", ("0_real",), ("1_fake",)),
+    "real_fake": Layout("real and fake", ("real",), ("fake",)),
+    "ai_nature": Layout("nature and ai (as GenImage has it)", ("nature",), ("ai",)),
+    "ojha": Layout(
+        "0_real or 1_fake, or neither where a folder holds one class (Ojha's shared real images)",
+        ("0_real",),
+        ("1_fake",),
+        classes_optional=True,
+    ),
+    "artifact": Layout(
+        "metadata.csv in each folder, target 0 is real (as ArtiFact has it)",
+        tables=("metadata.csv",),
+        table_needed=True,
+        real_values=("0",),
+    ),
+    "train_val_test": Layout(
+        "class folders below train, val and test",
+        _REAL,
+        _GENERATED,
+        parts=("train", "val", "valid", "validation", "test"),
+    ),
+    "imagefolder": Layout(
+        "image folder of the Hugging Face libraries: class folders, or metadata.csv or .jsonl",
+        tables=("metadata.csv", "metadata.jsonl"),
+        **_EITHER,
+    ),
+    "parquet": Layout(
+        "parquet files of the Hugging Face libraries, read without unpacking",
+        opens=(".parquet",),
+        **_EITHER,
+    ),
+    "webdataset": Layout(
+        "WebDataset tars, read without unpacking",
+        opens=(".tar",),
+        companions=(".cls", ".json", ".txt", ".npy", ".index"),
+        **_EITHER,
+    ),
+    "img2dataset": Layout(
+        "output of img2dataset, tars or folders",
+        opens=(".tar",),
+        companions=(".json", ".txt", ".parquet", ".csv", ".tfrecord"),
+        **_EITHER,
+    ),
+    "zip": Layout("zip archives, read without unpacking", opens=(".zip",), **_EITHER),
+    "path_table": Layout(
+        "the files that the metadata table names, with absolute paths below the folder",
+        table_needed=True,
+        only_listed=True,
+    ),
 }
 
-#: Column names that a metadata table may use, the first that is there counts.
-PATH_COLUMNS = ("path", "image_path", "file_name", "filename", "file")
-TARGET_COLUMNS = ("target", "label")
-#: Names under which people keep groups and classes, which are not read: worth a warning.
-_LOOK_ALIKES = {
-    "group": ("groups", "group_id", "prompt", "prompt_id", "scene", "scene_id"),
-    "target": ("class", "classes", "class_id", "is_real", "is_fake", "real", "fake", "y"),
-}
 #: Endings of image files. What follows the last dot of another name belongs to the name.
 _ENDINGS = """
     jpg jpeg jpe jfif png webp bmp dib tif tiff gif ppm pgm pbm pnm mpo avif heic heif jp2 j2k jxl
@@ -85,19 +176,20 @@ def list_files(folder: Path) -> list[str]:
     """Return every file below a folder, as sorted paths in it with forward slashes.
 
     Hidden files and folders (a leading dot) are passed over; links to folders are followed once. A
-    folder that is not there has none.
+    folder that is not there has none. In the place of a folder there may be a container
+    (`clipsieve.images.containers`) or a folder in one, as ``x.zip!progan``.
 
     Raises
     ------
     UserError
-        A folder cannot be listed.
+        A folder or a container cannot be listed.
     """
 
     def stop(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be listed ({error.strerror})")
 
-    if not folder.exists():
-        return []
+    if not folder.exists() or folder.is_file():
+        return _list_in_container(folder)
     found: list[str] = []
     seen: set[str] = set()
     for root, folders, files in os.walk(folder, onerror=stop, followlinks=True):
@@ -110,6 +202,23 @@ def list_files(folder: Path) -> list[str]:
         base = Path(root).relative_to(folder)
         found += [(base / name).as_posix() for name in files if not name.startswith(".")]
     return sorted(found)
+
+
+def _list_in_container(folder: Path) -> list[str]:
+    """List a container, or a folder in one; nothing of any other path."""
+    if containers.is_container(folder) and folder.is_file():
+        return _members_of(folder)
+    if (parts := containers.split_member(folder)) is None or not os.path.isfile(parts[0]):
+        return []
+    start = parts[1].rstrip("/") + "/"
+    return [name[len(start) :] for name in _members_of(Path(parts[0])) if name.startswith(start)]
+
+
+def _members_of(container: Path) -> list[str]:
+    try:
+        return containers.list_members(container)
+    except OSError as error:
+        raise UserError(f"{container}: {error.strerror or error}") from None
 
 
 def members(
@@ -130,8 +239,7 @@ def members(
     label
         0 for a set of generated images, 1 for real ones: which side of the layout to take.
     layout
-        ``plain`` (every file), ``wang2020`` (``0_real`` and ``1_fake``, with or without class
-        folders), ``real_fake``, ``ai_nature``.
+        One of `LAYOUTS`.
     group_pattern
         Regular expression with a group named ``group``, searched in the file's name without the
         ending of an image format. Without one the group is the path without that and class folder.
@@ -158,10 +266,14 @@ def members(
     if layout not in LAYOUTS:
         raise UserError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
     pattern = _compile(group_pattern)
+    rules = LAYOUTS[layout]
     real = _real_classes(real_values, metadata)
     names = list(paths)
     if metadata is not None:
-        names = sorted(set(names) | set(metadata))
+        names = sorted(metadata) if rules.only_listed else sorted(set(names) | set(metadata))
+    class_folders = rules.real + rules.generated
+    if rules.classes_optional and not any(_place(n, rules)[1] is not None for n in names):
+        class_folders = ()
     chosen = []
     for name in names:
         row = metadata.get(name) if metadata is not None else {}
@@ -169,12 +281,15 @@ def members(
             shown = name.encode(errors="backslashreplace").decode()
             chosen.append(Member(shown, None, "name is not UTF-8"))
             continue
-        member, side = _place(name, layout)
+        member, side = _place(name, rules)
+        if containers.leaves((containers.split_member(name) or ("", ""))[1]):
+            chosen.append(Member(name, None, "its name leads out of its archive"))
+            continue
         if row is None:
             chosen.append(Member(name, None, "not in the metadata table"))
             continue
         target = _target(row)
-        if target is not None and not real and layout == "plain":
+        if target is not None and not real and not class_folders:
             raise UserError(
                 f"metadata: {name} has the class {target!r}; say which classes are real (real_values,"
                 " --real-values), or leave out the column"
@@ -183,8 +298,11 @@ def members(
             side = int(class_key(target) in real)
         if side is None and real:
             chosen.append(Member(name, None, "no class in the metadata table"))
-        elif side is None and layout != "plain":
-            folders = " or ".join(LAYOUTS[layout][0] + LAYOUTS[layout][1])
+        elif side is None and class_folders:
+            folders = " or ".join(class_folders)
+            chosen.append(Member(name, None, f"in no folder named {folders}"))
+        elif rules.parts and not _in_a_part(name, rules):
+            folders = " or ".join(rules.parts)
             chosen.append(Member(name, None, f"in no folder named {folders}"))
         elif side is None or side == label:
             chosen.append(_grouped(member, row, pattern))
@@ -198,7 +316,7 @@ def read_members(folder: Path, *, metadata: str | None = None, **options: Any) -
     ----------
     folder
     metadata
-        CSV table, a path relative to the folder; it is no member itself.
+        CSV table, a path relative to the folder; it is not a member itself.
 
     Raises
     ------
@@ -210,40 +328,88 @@ def read_members(folder: Path, *, metadata: str | None = None, **options: Any) -
 
 def read_set(folder: Path, *, metadata: str | None = None, **options: Any) -> Listing:
     """Choose the files of a folder as `read_members` does, and say how they were chosen."""
+    options.setdefault("layout", "plain")
+    rules = LAYOUTS.get(options["layout"], LAYOUTS["plain"])
     paths = list_files(folder)
     notes: list[str] = []
     warnings: list[str] = []
-    table = None
-    if metadata:
-        itself = os.path.normpath(metadata)
-        paths = [path for path in paths if path != itself]
-        table = read_metadata(folder / metadata)
-        notes, warnings = _columns_in_words(table)
+    paths, table = _opened(folder, paths, rules)
+    given = bool(options.get("real_values"))
+    if table is not None and not given:
+        table = {
+            path: {k: v for k, v in row.items() if k == "group"} for path, row in table.items()
+        }
+        notes.append("classes beside the images are not used; real_values would say which are real")
+    if metadata or rules.tables:
+        paths, table = _with_tables(folder, paths, metadata, rules)
+    if rules.table_needed and table is None:
+        wanted = " or ".join(rules.tables) or "a table (metadata)"
+        raise UserError(
+            f"{folder}: the layout {options['layout']} needs {wanted}, and there is none"
+        )
+    if metadata or (rules.tables and table is not None):
+        found, warnings = columns_in_words(table or {})
+        notes += found
+    if table is not None and rules.real_values and not given:
+        options["real_values"] = rules.real_values
     chosen = members(paths, metadata=table, **options)
-    if options.get("real_values") or options.get("layout", "plain") != "plain":
+    if options.get("real_values") or rules.real:
         other = members(paths, metadata=table, **{**options, "label": 1 - options["label"]})
-        counts = [sum(m.problem is None for m in side) for side in (chosen, other)]
-        real, generated = counts if options["label"] == 1 else counts[::-1]
-        notes.insert(0, f"classes: {real} files are real, {generated} generated")
+        if {m.path for m in chosen} != {m.path for m in other}:
+            counts = [sum(m.problem is None for m in side) for side in (chosen, other)]
+            real, generated = counts if options["label"] == 1 else counts[::-1]
+            notes.insert(0, f"classes: {real} files are real, {generated} generated")
     return Listing(chosen, notes, warnings)
 
 
-def class_key(value: str) -> str:
-    """Return a class value in the form in which it is compared: numbers by value, words in lower case.
+def _opened(
+    folder: Path, paths: list[str], rules: Layout
+) -> tuple[list[str], dict[str, dict[str, str]] | None]:
+    """Put members in the place of containers, and leave out what stands beside images.
 
-    Examples
-    --------
-    >>> [class_key(value) for value in ("0", "0.0", "FALSE", " Real ")]
-    ['0', '0', '0', 'real']
+    The table has what the containers say of classes and groups; None where they say nothing.
     """
-    text = value.strip().casefold()
-    if text in ("false", "true"):
-        return str(int(text == "true"))
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return f"{number:.17g}" if math.isfinite(number) else text
+    found: list[str] = []
+    facts: dict[str, dict[str, str]] = {}
+
+    def inside(container: Path, prefix: str) -> None:
+        try:
+            said = containers.member_facts(container)
+        except OSError as error:
+            raise UserError(f"{container}: {error.strerror or error}") from None
+        facts.update({prefix + name: row for name, row in said.items()})
+
+    for path in paths:
+        if path.lower().endswith(rules.opens) if rules.opens else False:
+            container = containers.located(folder, path)
+            found += [f"{path}{containers.MARK}{name}" for name in _members_of(container)]
+            inside(container, f"{path}{containers.MARK}")
+        else:
+            found.append(path)
+    if rules.opens and folder.is_file() and containers.is_container(folder):
+        inside(folder, "")
+    found = [path for path in found if not path.lower().endswith(rules.companions or ("\0",))]
+    return found, {path: facts.get(path, {}) for path in found} if facts else None
+
+
+def _with_tables(
+    folder: Path, paths: list[str], metadata: str | None, rules: Layout
+) -> tuple[list[str], dict[str, dict[str, str]] | None]:
+    """Read the table of the config, or those of the layout wherever they lie."""
+    root = folder if rules.only_listed else None
+    if metadata:
+        itself = os.path.normpath(metadata)
+        table = read_metadata(folder / metadata, root=root)
+        return [path for path in paths if path != itself], table
+    places = [path for path in paths if PurePosixPath(path).name.lower() in rules.tables]
+    if not places:
+        return paths, None
+    joined: dict[str, dict[str, str]] = {}
+    for place in places:
+        above = PurePosixPath(place).parent
+        for name, row in read_metadata(folder / place).items():
+            joined[(above / name).as_posix()] = row
+    return [path for path in paths if path not in places], joined
 
 
 def _real_classes(
@@ -275,96 +441,6 @@ def _target(row: Mapping[str, str]) -> str | None:
     return next((row[c] for c in TARGET_COLUMNS if row.get(c)), None)
 
 
-def _columns_in_words(
-    table: Mapping[str, Mapping[str, str]],
-) -> tuple[list[str], list[str]]:
-    """Say which columns of a table are used, and warn of those that look as if they should be."""
-    columns = list(next(iter(table.values()), {}))
-    used = [
-        next((c for c in wanted if c in columns), None)
-        for wanted in (PATH_COLUMNS, ("group",), TARGET_COLUMNS)
-    ]
-    taken = [column for column in used if column]
-    unused = [column for column in columns if column not in taken]
-    if not unused:
-        return [], []
-    notes = [f"metadata: columns used: {', '.join(taken)}; not used: {', '.join(unused)}"]
-    warnings = []
-    for ours, column in zip(("group", "target"), used[1:], strict=True):
-        known = ("group",) if ours == "group" else TARGET_COLUMNS
-        for other in unused if column is None else []:
-            close = any(difflib.SequenceMatcher(None, other, k).ratio() >= 0.75 for k in known)
-            if close or other in _LOOK_ALIKES[ours]:
-                warnings.append(
-                    f"metadata: the column {other!r} is not used; if it holds the"
-                    f" {'groups' if ours == 'group' else 'classes'}, call it {ours!r}"
-                )
-    return notes, warnings
-
-
-def read_metadata(path: Path) -> dict[str, dict[str, str]]:
-    """Read a CSV table with one row a file: a path column and, if wanted, group and class columns.
-
-    Commas, semicolons or tabs may stand between the cells. The names of columns are read without
-    regard to case, and blanks around them are left out; blanks and hyphens within count as ``_``.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, has no path column or one name twice, names a file twice or leaves
-        the folder.
-    """
-    import csv
-
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as handle:
-            head = handle.readline()
-            handle.seek(0)
-            mark = max(",;\t", key=head.count)
-            table_rows = [row for row in csv.reader(handle, delimiter=mark) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"metadata {path}: can't be read ({error})") from error
-    header = table_rows[0] if table_rows else []
-    columns = [re.sub(r"[\s-]+", "_", name.strip().casefold()) for name in header]
-    twice = [name for name, n in Counter(columns).items() if n > 1 and name]
-    if twice:
-        raise UserError(f"metadata {path}: the column {twice[0]!r} stands in it twice")
-    column = next((name for name in PATH_COLUMNS if name in columns), None)
-    if column is None:
-        raise UserError(
-            f"metadata {path}: has columns {', '.join(columns) or 'none'}; one of"
-            f" {', '.join(PATH_COLUMNS)} is needed"
-        )
-    table: dict[str, dict[str, str]] = {}
-    for cells in table_rows[1:]:
-        row = {name: "" for name in columns if name}
-        row |= {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
-        name = inside(row[column], where=f"metadata {path}")
-        if name in table:
-            raise UserError(f"metadata {path}: {name} stands in it twice")
-        table[name] = row
-    return table
-
-
-def inside(path: str, *, where: str) -> str:
-    """Return a relative path in its plain form; refuse one that is absolute or climbs out.
-
-    Raises
-    ------
-    UserError
-        Naming `where` and the path.
-    """
-    plain = os.path.normpath(path.strip().replace("\\", "/"))
-    if (
-        not path.strip()
-        or plain.startswith(("/", "../"))
-        or plain in (".", "..")
-        or ":" in plain[:2]
-    ):
-        raise UserError(f"{where}: path {path!r} must be relative and stay inside its folder")
-    return plain
-
-
 def _is_text(name: str) -> bool:
     """Whether a file name is UTF-8: the operating system allows any bytes."""
     try:
@@ -380,22 +456,28 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"group pattern {pattern!r} is no regular expression: {error}") from error
+        raise UserError(
+            f"group pattern {pattern!r} is not a regular expression: {error}"
+        ) from error
     if "group" not in compiled.groupindex:
         raise UserError(f"group pattern {pattern!r} must have a part named (?P<group>...)")
     return compiled
 
 
-def _place(name: str, layout: str) -> tuple[Member, int | None]:
+def _place(name: str, rules: Layout) -> tuple[Member, int | None]:
     """Return the file with its default group, and its class by the layout's folders."""
-    real, generated = LAYOUTS[layout]
-    path = PurePosixPath(name)
+    path = PurePosixPath(containers.as_folders(name))
     folders = [part.lower() for part in path.parts[:-1]]
-    at = [i for i, part in enumerate(folders) if part in real + generated]
+    at = [i for i, part in enumerate(folders) if part in rules.real + rules.generated]
     kept = [part for i, part in enumerate(path.parts[:-1]) if not at or i != at[-1]]
     group = "/".join([*kept, without_ending(path.name)])
-    side = None if not at else int(folders[at[-1]] in real)
+    side = None if not at else int(folders[at[-1]] in rules.real)
     return Member(name, group), side
+
+
+def _in_a_part(name: str, rules: Layout) -> bool:
+    folders = PurePosixPath(containers.as_folders(name)).parts[:-1]
+    return any(part.lower() in rules.parts for part in folders)
 
 
 def _grouped(member: Member, row: Mapping[str, str], pattern: re.Pattern[str] | None) -> Member:
@@ -403,7 +485,8 @@ def _grouped(member: Member, row: Mapping[str, str], pattern: re.Pattern[str] | 
         return replace(member, group=row["group"])
     if pattern is None:
         return member
-    match = pattern.search(without_ending(PurePosixPath(member.path).name))
+    name = PurePosixPath(containers.as_folders(member.path)).name
+    match = pattern.search(without_ending(name))
     if match is None or not match["group"]:
         return Member(member.path, None, "name gives no group by the group pattern")
     return replace(member, group=match["group"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
+from clipsieve.images.containers import as_folders
 from clipsieve.images.decode import ImageProblem, decode
 from clipsieve.images.facts import facts_of_bytes
 from clipsieve.images.layouts import without_ending
@@ -97,12 +98,12 @@ def rewrite(
 def _stems(paths: pd.Series) -> dict[str, str]:
     """Path of each original -> that of its copy without the new ending.
 
-    It is the path without the ending of its format; of originals that differ in their ending alone
-    (``7.jpg`` and ``7.png``), the whole path.
+    It is the path without the ending of its format; of originals that differ only in their ending
+    (``7.jpg`` and ``7.png``), the whole path. A container becomes a folder.
     """
-    short = {str(path): without_ending(str(path)) for path in paths}
+    short = {str(path): without_ending(as_folders(str(path))) for path in paths}
     times = Counter(short.values())
-    stems = {path: stem if times[stem] == 1 else path for path, stem in short.items()}
+    stems = {path: stem if times[stem] == 1 else as_folders(path) for path, stem in short.items()}
     twice = [stem for stem, n in Counter(stems.values()).items() if n > 1]
     if twice:
         raise UserError(f"{twice[0]}: two images would have this name without their endings")

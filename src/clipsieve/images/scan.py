@@ -1,4 +1,4 @@
-"""The table of an image set: one row a file, whatever became of it."""
+"""The table of an image set: one row per file, usable or not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsieve.errors import UserError
+from clipsieve.images.containers import MARK, located
 from clipsieve.images.facts import FileFacts, file_facts
 from clipsieve.images.layouts import Member
 from clipsieve.images.spectrum import COLUMNS as SPECTRUM
@@ -62,7 +63,7 @@ def scan(
     """
 
     def facts(member: Member) -> FileFacts:
-        return file_facts(folder / member.path)
+        return file_facts(located(folder, member.path))
 
     def counted(results: Iterator[FileFacts]) -> Iterator[FileFacts]:
         for done, result in enumerate(results, start=1):
@@ -96,7 +97,8 @@ def image_table(
     label
         0 = generated, 1 = real.
     prefix
-        The set's folder relative to the data root, with forward slashes ("." for the root).
+        The set's folder relative to the data root, with forward slashes ("." for the root); with
+        "!" at its end where it is a container.
 
     Raises
     ------
@@ -107,9 +109,10 @@ def image_table(
 
     if not chosen:
         raise UserError(f"image set {image_set}: its folder {prefix!r} has no images")
+    start = prefix if prefix.endswith(MARK) else f"{prefix}/"
     rows = []
     for member, fact in zip(chosen, facts, strict=True):
-        path = member.path if prefix in ("", ".") else f"{prefix}/{member.path}"
+        path = member.path if prefix in ("", ".") else f"{start}{member.path}"
         row = {
             "image_id": f"{image_set}/{member.path}",
             "image_set": image_set,

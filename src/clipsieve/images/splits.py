@@ -1,17 +1,17 @@
 """Which group of images is for training, for validation and for testing.
 
 A group (a prompt, a photograph) is never divided, and the answer for a group follows from the seed
-and the groups of the *source* alone. So every generator that shares a source has the same splits,
+and only the groups of the *source*. So every generator that shares a source has the same splits,
 and a generator more or less in the config moves no image.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from clipsieve.errors import UserError
+from clipsieve.io.files import seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +20,11 @@ SPLITS = ("train", "val", "test")
 
 
 def group_position(seed: int, group: str) -> float:
-    """Return a number in [0, 1) that depends on the seed and the group's name alone.
+    """Return a number in [0, 1) that depends only on the seed and the group's name.
 
     It is the first 53 bits of sha256("<seed>:<group>"), so it is the same on every machine.
     """
-    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    return (seed_of(seed, group) >> 11) / 2**53
 
 
 def source_assignment(
@@ -89,9 +88,9 @@ def assign_splits(
     Parameters
     ----------
     source_groups
-        Group of every usable image of the source (one entry an image, str).
+        Group of every usable image of the source (one entry per image, str).
     groups
-        Group of every usable image of this set (one entry an image, str); for the source's own
+        Group of every usable image of this set (one entry per image, str); for the source's own
         images, the same series.
     seed
         Seed of the division.

@@ -1,1 +1,1 @@
-"""What directions in the joint image-text space mean, and if a random one would mean as much."""
+"""What directions in the joint image-text space mean, and whether random ones would mean as much."""

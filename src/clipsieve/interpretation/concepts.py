@@ -60,7 +60,7 @@ def _by_stem(ids: Sequence[str]) -> dict[str, int]:
         if stem in found:
             raise UserError(
                 f"edited images: {image_id!r} and {ids[found[stem]]!r} have the same path but for"
-                " the extension, so their edited versions can't be told apart"
+                " the extension, so their edited versions can't be distinguished"
             )
         found[stem] = position
     return found

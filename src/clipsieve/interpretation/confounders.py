@@ -34,7 +34,7 @@ class GeneratorRows:
     X : float [n, D]. Train and val rows.
     y : int [n]. 0 = generated, 1 = real.
     group : str [n]
-    train : bool [n]. Which of them are train rows; a residual is made of these alone.
+    train : bool [n]. Which of them are train rows; a residual is made only of these.
     X_test, y_test
         The same of the test split.
     """

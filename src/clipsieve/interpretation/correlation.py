@@ -25,7 +25,7 @@ class RankCorrelation:
     """Spearman's rho of n pairs with its 95 % interval and two-sided p value.
 
     `leave_one_out` is the range of rho when any one pair is left out: with a dozen generators one
-    of them can carry the whole correlation. Values that can't be had (fewer than 3 pairs, or a
+    of them can carry the whole correlation. Values that can't be computed (fewer than 3 pairs, or a
     constant side) are None; so is the interval of fewer than 4 pairs, and that of a perfect order.
     """
 

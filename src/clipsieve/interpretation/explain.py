@@ -1,4 +1,4 @@
-"""Hold directions against texts and known edits, and both against meaningless directions."""
+"""Compare directions with texts and known edits, and both with meaningless directions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def explain_with_texts(
     import pandas as pd
 
     goals = unit_rows(embeddings, np.float32)
-    # Directions with the same null stand together, so that one null at a time is in memory.
+    # Directions with the same null are kept together, so that one null at a time is in memory.
     keys = [(meaningless.random_key(d), meaningless.shuffled_key(d)) for d in directions]
     order = sorted(range(len(directions)), key=lambda i: repr(keys[i]))
     ranked = list(nearest_texts([d.vector for d in directions], goals, top=top))
@@ -169,8 +169,8 @@ def explain_with_edits(
     Returns
     -------
     DataFrame
-        One row a direction and edit; columns `EDIT_COLUMNS`. A positive cosine: the edit moves real
-        images to where the generated ones are. `p_single` is two-sided for this edit alone, `p` and
+        One row per direction and edit; columns `EDIT_COLUMNS`. A positive cosine: the edit moves real
+        images to where the generated ones are. `p_single` is two-sided for this single edit, `p` and
         `p_shuffled` are against the largest absolute cosine over all edits.
     """
     import pandas as pd
@@ -210,7 +210,7 @@ def explain_with_edits(
 def two_sided(
     cosines: NDArray[np.float64], draws: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return z, the p of each target alone and the p over all targets, for cosines of either sign.
+    """Return z, the p of each single target and the p over all targets, for cosines of either sign.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""For each direction under study, the meaningless directions that it is held against."""
+"""For each direction under study, the meaningless directions with which it is compared."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class Meaningless:
         return shuffled_labels(~rows.generated, self.draws, seed=seed, groups=rows.group) == 0
 
     def _seed_of(self, key: Key) -> int:
-        """Return a seed that depends on the run's seed and the null's name alone."""
+        """Return a seed that depends only on the run's seed and the null's name."""
         return seed_of(self.seed, repr(key))
 
 

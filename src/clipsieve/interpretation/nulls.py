@@ -1,4 +1,4 @@
-"""What meaningless directions get: the distribution that every reported cosine is held against.
+"""What meaningless directions get: the distribution with which every reported cosine is compared.
 
 Any direction has *some* nearest text among tens of thousands. Two families of directions carry no
 meaning by construction: random ones with the covariance of the embeddings, and probes (or
@@ -90,7 +90,7 @@ def random_directions(
     seed : int
         The same seed gives the same draws.
     columns : sequence of int, optional
-        Entries outside are set to zero before scaling: the null of a probe that sees these alone.
+        Entries outside are set to zero before scaling: the null of a probe that sees only these.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def share_at_least(draws: NDArray[np.float64], observed: ArrayLike) -> NDArray[n
 
 @dataclass(frozen=True)
 class Comparison:
-    """How one ranked list of cosines (nearest or farthest) stands against a null.
+    """How one ranked list of cosines (nearest or farthest) compares with a null.
 
     Attributes
     ----------
@@ -221,7 +221,7 @@ class Comparison:
         meaningless direction has any target this near. Corrected for the search over targets.
     p_rank : float64 [k]
         Against the draws' cosine of the same rank: the chance that the r-th nearest target of a
-        meaningless direction is this near. Valid for each r alone.
+        meaningless direction is this near. Valid for each single r.
     """
 
     z: NDArray[np.float64]

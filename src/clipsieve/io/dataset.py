@@ -14,10 +14,11 @@ import numpy as np
 
 from clipsieve.errors import UserError
 from clipsieve.io import store
+from clipsieve.io.columns import SPLITS
 from clipsieve.io.roles import require_splits
 from clipsieve.io.tables import read_table
 
-SPLIT_COLUMNS = ("image_id", "group", "label", "generator", "split")
+SPLIT_COLUMNS = tuple(SPLITS.types)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Feature sets: which columns a probe sees, where they were selected, and who paid for the selection."""
+"""Feature sets: which columns a probe sees, where they were selected, and which generators were used for it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ class FeatureSet:
         Generators that take no part in its evaluation.
     facts
         What the selection wants to say of itself (sizes, scores).
+    directions
+        For each draw the orthonormal directions [k][D] that are projected out of the embedding
+        before a probe is fitted; empty where there are none.
     """
 
     feature_set: str
@@ -48,6 +51,7 @@ class FeatureSet:
     draws: tuple[list[Any] | None, ...] = (None,)
     excluded: tuple[str, ...] = ()
     facts: dict[str, Any] | None = None
+    directions: tuple[list[list[float]], ...] = ()
 
 
 def write_feature_sets(path: str | os.PathLike[str], feature_sets: Sequence[FeatureSet]) -> None:
@@ -81,6 +85,7 @@ def _feature_set(
     pair: Sequence[str] | None = None,
     draws: Sequence[list[Any] | None] = (None,),
     excluded: Sequence[str] = (),
+    directions: Sequence[list[list[float]]] = (),
     **others: Any,
 ) -> FeatureSet:
     """Make a feature set from its JSON object."""
@@ -89,5 +94,6 @@ def _feature_set(
         pair=(pair[0], pair[1]) if pair else None,
         draws=tuple(draws),
         excluded=tuple(excluded),
+        directions=tuple(directions),
         **{"family": family_of(feature_set), **others},
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Raised when the layout of these files changes; files of another version are refused.
 FORMAT_VERSION = 1
-#: Rows in an HDF5 chunk of a table with one row an image or text.
+#: Rows in an HDF5 chunk of a table with one row per image or text.
 CHUNK_ROWS = 256
 
 PathLike = str | os.PathLike[str]

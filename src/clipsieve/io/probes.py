@@ -20,7 +20,7 @@ from clipsieve.io.files import replacing
 
 _ENTRY = (
     "feature_set", "draw", "train", "space", "columns", "threshold", "operating_points", "params",
-    "facts",
+    "facts", "training", "members",
 )  # fmt: skip
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # of an archive cut or overwritten
 
@@ -33,7 +33,7 @@ class StoredProbe:
     ----------
     feature_set, draw, train
         Which feature set, which draw of it (0 but for controls; `families.TWIN` for a twin), which
-        training generator.
+        training generator or training set.
     space
         `embedding`, `residual` or `heads`.
     columns
@@ -52,6 +52,10 @@ class StoredProbe:
     operating_points
         `fpr_1`, `fpr_5`: logit thresholds at which at most 1 % and 5 % of real images are called
         generated, fixed on the same rows as `threshold`; None where these held too few real images.
+    training
+        `one` generator, or the kind of the training set (`clipsieve.training.KINDS`).
+    members
+        Generators of the training set; it is tested on none of them. Empty for one generator.
     """
 
     feature_set: str
@@ -66,6 +70,8 @@ class StoredProbe:
     facts: dict[str, Any]
     residual: np.ndarray | None = None
     operating_points: dict[str, float | None] = field(default_factory=dict)
+    training: str = "one"
+    members: Sequence[str] = ()
 
 
 def write_probes(path: str | os.PathLike[str], probes: Sequence[StoredProbe]) -> None:

@@ -1,7 +1,7 @@
-"""Who may read which rows: checked where the rows are handed over, not promised.
+"""Who may read which rows; checked where the rows are returned.
 
-Selection, ranking and hyperparameters may read train and val, the evaluation test alone, and the
-generators that were given up to a selection take no part in the evaluation of what it selected.
+Selection, ranking and hyperparameters may read train and val, the evaluation only test, and the
+generators that were used for a selection take no part in the evaluation of what it selected.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def require_splits(
 
 
 def require_excluded(present: Iterable[str], excluded: Iterable[str], what: str) -> None:
-    """Refuse an evaluation in which generators given up to a selection occur.
+    """Refuse an evaluation in which generators that were used for the selection occur.
 
     Parameters
     ----------
     present
         Generators that occur, as rows or columns, in the evaluation.
     excluded
-        Generators that the feature set gave up to its selection.
+        Generators that were used to select the feature set.
     what
         Name of the evaluation, for the message.
 

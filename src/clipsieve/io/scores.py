@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from clipsieve.io import hdf5
 from clipsieve.io.files import replacing
 from clipsieve.io.hdf5 import PathLike
 from clipsieve.io.roles import EVALUATION, require_splits
+from clipsieve.training import KINDS, ONE
 
 if TYPE_CHECKING:
     import h5py
@@ -59,7 +60,7 @@ class Images:
             The split is not said.
         """
         if self.split is None:
-            raise ValueError("images.split: a score file says the split of each image")
+            raise ValueError("images.split: a score file must state the split of each image")
         generated = self.label == 0
         families = [self.family.get(name, "") for name in self.image_set.tolist()]
         return {
@@ -88,6 +89,10 @@ class Scores:
         float64 [P, n] on the columns of `Images`; NaN where the probe was not applied.
     threshold
         float64 [P].
+    training
+        `one`: each probe is trained on one generator. Otherwise the kind of the training sets
+        (`clipsieve.training.KINDS`), whose names stand in `train`; such a probe is applied to the
+        generators outside its set alone.
     """
 
     feature_set: str
@@ -95,6 +100,7 @@ class Scores:
     train: list[str]
     logits: NDArray[np.float64]
     threshold: NDArray[np.float64]
+    training: str = ONE
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,12 @@ class AllScores:
     images
         The columns of every matrix.
     scores
-        One entry for each feature set and draw, in sorted order.
+        One entry for each feature set and draw, in sorted order: probes trained on one generator.
     grid
-        Hyperparameter grid of the probes of each feature set; empty where it is not known.
+        Hyperparameter grid of these probes, by feature set; empty where it is not known.
+    several
+        One entry for each feature set, draw and kind of training sets: probes trained on several
+        generators. They are apart, so that no mean over the transfer matrix counts them.
     twins
         Of feature sets with controls that are drawn many times: their probes made as those draws
         are. Ranks among the draws read them, and nothing else does.
@@ -130,6 +139,7 @@ class AllScores:
     scores: list[Scores]
     grid: dict[str, str] = field(default_factory=dict)
     run: str = ""
+    several: list[Scores] = field(default_factory=list)
     twins: dict[str, Twin] = field(default_factory=dict)
 
     def take(self, keep: NDArray[np.bool_]) -> AllScores:
@@ -139,13 +149,16 @@ class AllScores:
             for name in ("image_id", "image_set", "source", "group", "label", "split")
             if (column := getattr(self.images, name)) is not None
         }
-        parts = [replace(one, logits=one.logits[:, keep]) for one in self.scores]
+        parts, several = (
+            [replace(one, logits=one.logits[:, keep]) for one in each]
+            for each in (self.scores, self.several)
+        )
         twins = {
             name: replace(twin, scores=replace(twin.scores, logits=twin.scores.logits[:, keep]))
             for name, twin in self.twins.items()
         }
         images = replace(self.images, **columns)
-        return replace(self, images=images, scores=parts, twins=twins)
+        return replace(self, images=images, scores=parts, several=several, twins=twins)
 
 
 def write_scores(path: PathLike, scores: AllScores) -> None:
@@ -161,31 +174,33 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
     Raises
     ------
     ValueError
-        There is no probe, or the split of the images is not said.
+        There is no probe, or the split of the images is not given.
     """
-    everything = [*scores.scores, *(twin.scores for twin in scores.twins.values())]
-    ordered = sorted(everything, key=lambda one: (one.feature_set, one.draw))
+    twins = [twin.scores for twin in scores.twins.values()]
+    ordered = _by_draw([*scores.scores, *scores.several, *twins])
     if not ordered:
         raise ValueError("scores: no probe")
-    probes = [(one.feature_set, one.draw, train) for one in ordered for train in one.train]
+    probes = [
+        (one.feature_set, one.draw, train, kind)
+        for one, kinds in ordered
+        for train, kind in zip(one.train, kinds, strict=True)
+    ]
     shape = (len(probes), len(scores.images.label))
     rows = max(1, min(shape[0], _CHUNK // max(1, shape[1])))
     with replacing(path) as temporary, hdf5.create(temporary) as file:
-        # `hdf5.numbers` refuses the NaN that stands for an image to which a probe was not applied
+        # `hdf5.numbers` refuses the NaN that marks an image to which a probe was not applied
         hdf5.dataset(file, "logits", shape, np.float64, (rows, shape[1]))
         start = 0
-        for one in ordered:
+        for one, _ in ordered:
             file["logits"][start : start + len(one.train)] = one.logits
             start += len(one.train)
-        hdf5.strings(file, "feature_set", [feature_set for feature_set, _, _ in probes])
-        hdf5.numbers(file, "draw", np.array([draw for _, draw, _ in probes], dtype=np.int64))
-        hdf5.strings(file, "train", [train for _, _, train in probes])
-        grids = [
-            scores.twins[name].grid if draw == TWIN else scores.grid.get(name, "")
-            for name, draw, _ in probes
-        ]
-        hdf5.strings(file, "grid", grids)
-        hdf5.numbers(file, "threshold", np.concatenate([one.threshold for one in ordered]))
+        names, draws, trains, kinds = (list(column) for column in zip(*probes, strict=True))
+        hdf5.strings(file, "feature_set", names)
+        hdf5.numbers(file, "draw", np.array(draws, dtype=np.int64))
+        hdf5.strings(file, "train", trains)
+        hdf5.strings(file, "training", kinds)
+        hdf5.strings(file, "grid", [_grid_of(scores, *probe) for probe in probes])
+        hdf5.numbers(file, "threshold", np.concatenate([one.threshold for one, _ in ordered]))
         for name, column in scores.images.columns().items():
             if name == "label":
                 hdf5.numbers(file, name, column.astype(np.int64))
@@ -193,6 +208,31 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
                 hdf5.strings(file, name, column.tolist())
         facts = {"run": scores.run, "encoder": scores.encoder, "seed": scores.seed}
         hdf5.set_attributes(file, "scores", facts)
+
+
+def _grid_of(scores: AllScores, feature_set: str, draw: int, train: str, kind: str) -> str:
+    """Return the grid that a probe was made on; empty where it is not known."""
+    if kind != ONE:
+        return "fast"  # that of all training sets, whatever the other probes are fitted on
+    if draw == TWIN:
+        return scores.twins[feature_set].grid
+    return scores.grid.get(feature_set, "")
+
+
+def _by_draw(scores: list[Scores]) -> list[tuple[Scores, list[str]]]:
+    """Join the kinds of training of each feature set and draw, rows sorted; each with its kinds."""
+    joined = []
+    ordered = sorted(scores, key=lambda one: (one.feature_set, one.draw))
+    for (feature_set, draw), each in groupby(ordered, lambda one: (one.feature_set, one.draw)):
+        parts = list(each)
+        train = [name for part in parts for name in part.train]
+        order = np.argsort(np.array(train), kind="stable")
+        logits = np.concatenate([part.logits for part in parts])[order]
+        threshold = np.concatenate([part.threshold for part in parts])[order]
+        kinds = [part.training for part in parts for _ in part.train]
+        whole = Scores(feature_set, draw, [train[k] for k in order], logits, threshold)
+        joined.append((whole, [kinds[k] for k in order]))
+    return joined
 
 
 def read_scores(paths: Iterable[PathLike]) -> AllScores:
@@ -206,7 +246,7 @@ def read_scores(paths: Iterable[PathLike]) -> AllScores:
     Raises
     ------
     UserError
-        A file is missing, damaged or no score file; an image is not of the test split or occurs
+        A file is missing, damaged or not a score file; an image is not of the test split or occurs
         twice; an image set has two labels, sources or families, or lacks its source's real images;
         a logit is not finite where its probe was applied; a probe occurs twice; the files are of
         different runs, encoders or seeds, or of different images. The line names the file.
@@ -215,22 +255,32 @@ def read_scores(paths: Iterable[PathLike]) -> AllScores:
     if not files:
         raise UserError("evaluation: no score file is given")
     (first_path, first), *others = files.items()
-    found = {(one.feature_set, one.draw): (first_path, one) for one in first.scores}
+    found = {_key(one): (first_path, one) for one in (*first.scores, *first.several)}
     for path, part in others:
         for name in ("run", "encoder", "seed"):
             mine, wanted = getattr(part, name), getattr(first, name)
             if mine != wanted:
                 raise UserError(f"{path}: {name} {mine!r}, but {first_path} is of {wanted!r}")
         _require_same_images(path, part.images, first_path, first.images)
-        for one in part.scores:
-            key = (one.feature_set, one.draw)
+        for one in (*part.scores, *part.several):
+            key = _key(one)
             if key in found:
                 raise UserError(f"{path}: {key[0]}, draw {key[1]}, is in {found[key][0]} too")
             found[key] = (path, one)
-    scores = [found[key][1] for key in sorted(found)]
+    every = [found[key][1] for key in sorted(found)]
     grid = {name: kind for part in files.values() for name, kind in part.grid.items()}
     twins = {name: twin for part in files.values() for name, twin in part.twins.items()}
-    return AllScores(first.encoder, first.seed, first.images, scores, grid, first.run, twins)
+    return replace(
+        first,
+        scores=[one for one in every if one.training == ONE],
+        grid=grid,
+        several=[one for one in every if one.training != ONE],
+        twins=twins,
+    )
+
+
+def _key(one: Scores) -> tuple[str, int, str]:
+    return one.feature_set, one.draw, one.training
 
 
 def _read(path: PathLike) -> AllScores:
@@ -239,10 +289,11 @@ def _read(path: PathLike) -> AllScores:
         facts = hdf5.get_attributes(file)
         columns = {name: hdf5.read_strings(file, name).astype(str) for name in _IMAGE_TEXTS}
         label = np.asarray(file["label"][...], dtype=np.int64)
-        probes, threshold, grids = _read_probes(file)
+        probes, threshold, grids, kinds = _read_probes(file)
         logits = np.asarray(file["logits"][...], dtype=np.float64)
         run, encoder, seed = str(facts["run"]), str(facts["encoder"]), int(facts["seed"])
-    lengths = {len(probes), len(threshold)}, {len(label), *map(len, columns.values())}
+    per_probe = {len(probes), len(threshold), len(grids), len(kinds)}
+    lengths = per_probe, {len(label), *map(len, columns.values())}
     if logits.ndim != 2 or lengths != ({logits.shape[0]}, {logits.shape[1]}):
         raise UserError(f"{path}: logits of shape {logits.shape} do not fit the columns beside it")
     if not probes:
@@ -258,32 +309,40 @@ def _read(path: PathLike) -> AllScores:
     _require_finite(path, images, probes, logits)
     if not np.isfinite(threshold).all():
         raise UserError(f"{path}: a threshold is not a finite number")
-    starts = [k for k, one in enumerate(probes) if k == 0 or one[:2] != probes[k - 1][:2]]
-    scores, grid, twins = [], {}, {}
-    for start, stop in zip(starts, [*starts[1:], len(probes)], strict=True):
-        feature_set, draw, _ = probes[start]
-        train = [one[2] for one in probes[start:stop]]
-        part = slice(start, stop)
-        one = Scores(feature_set, draw, train, logits[part], threshold[part])
-        if draw == TWIN:
-            twins[feature_set] = Twin(one, grids[start])
+    unknown = sorted(set(kinds) - set(KINDS))
+    if unknown:
+        raise UserError(f"{path}: training {unknown[0]!r}; allowed: {', '.join(KINDS)}")
+    rows: dict[tuple[str, int, str], list[int]] = {}
+    for k, ((feature_set, draw, _), kind) in enumerate(zip(probes, kinds, strict=True)):
+        rows.setdefault((feature_set, draw, kind), []).append(k)
+    found = AllScores(encoder, seed, images, [], run=run)
+    for (feature_set, draw, kind), mine in rows.items():
+        # one range where it can be, which is not copied
+        part = slice(mine[0], mine[-1] + 1) if mine[-1] - mine[0] + 1 == len(mine) else mine
+        train = [probes[k][2] for k in mine]
+        one = Scores(feature_set, draw, train, logits[part], threshold[part], kind)
+        if kind != ONE:
+            found.several.append(one)
+        elif draw == TWIN:
+            found.twins[feature_set] = Twin(one, grids[mine[0]])
         else:
-            scores.append(one)
-            grid[feature_set] = grids[start]
-    return AllScores(encoder, seed, images, scores, grid, run, twins)
+            found.scores.append(one)
+            found.grid[feature_set] = grids[mine[0]]
+    return found
 
 
 def _read_probes(
     file: h5py.File,
-) -> tuple[list[tuple[str, int, str]], NDArray[np.float64], list[str]]:
-    """Feature set, draw and training generator of each probe; their thresholds and grids."""
-    names, trains, grids = (
-        hdf5.read_strings(file, name).tolist() for name in ("feature_set", "train", "grid")
+) -> tuple[list[tuple[str, int, str]], NDArray[np.float64], list[str], list[str]]:
+    """Feature set, draw and training generator of each probe; thresholds, grids, kinds of training."""
+    names, trains, grids, kinds = (
+        hdf5.read_strings(file, name).tolist()
+        for name in ("feature_set", "train", "grid", "training")
     )
     draws = file["draw"][...].tolist()
     threshold = np.asarray(file["threshold"][...], dtype=np.float64)
     probes = list(zip(names, draws, trains, strict=False))
-    return probes, threshold, grids
+    return probes, threshold, grids, kinds
 
 
 def _checked_images(

@@ -100,7 +100,7 @@ def write_embeddings(
     if len(set(ids)) != len(ids):
         raise ValueError("image_id: an id occurs twice")
     if (heads is None) != (head_basis is None):
-        raise ValueError("heads and head_basis: give both or neither")
+        raise ValueError("heads and head_basis: pass both or neither")
     embeddings = [embedding] if isinstance(embedding, np.ndarray) else embedding
     head_blocks: Iterable[np.ndarray | None] = _endless_none()
     if heads is not None:
@@ -115,7 +115,7 @@ def write_embeddings(
         if row != len(ids):
             raise ValueError(f"embedding: {row} rows for {len(ids)} ids")
         if head_basis is not None:
-            hdf5.numbers(file, "head_basis", np.asarray(head_basis, dtype=np.float32))
+            _write_by_head(file, "head_basis", head_basis)
         hdf5.set_attributes(file, "embeddings", attributes)
 
 
@@ -222,7 +222,10 @@ def read_head_basis(path: PathLike) -> np.ndarray:
     with hdf5.opened(path, None) as file:
         if "head_basis" not in file:
             raise UserError(f"{path}: no head_basis; this encoder gives no head outputs")
-        return hdf5.read(file["head_basis"], path, "head_basis")
+        basis = hdf5.read(file["head_basis"], path, "head_basis")
+        if "heads" in file:
+            basis = np.broadcast_to(basis, (*file["heads"].shape[1:3], *basis.shape[2:]))
+        return basis
 
 
 def read_attributes(path: PathLike) -> dict[str, Any]:
@@ -283,10 +286,9 @@ def write_head_maps(
 ) -> None:
     """Write an encoder's `HeadMaps`; both arrays are None where it gives no head outputs."""
     with replacing(path) as temporary, hdf5.create(temporary) as file:
-        if head_basis is not None:
-            hdf5.numbers(file, "head_basis", np.asarray(head_basis, dtype=np.float32))
-        if head_projection is not None:
-            hdf5.numbers(file, "head_projection", np.asarray(head_projection, dtype=np.float32))
+        for name, array in (("head_basis", head_basis), ("head_projection", head_projection)):
+            if array is not None:
+                _write_by_head(file, name, array)
         hdf5.set_attributes(file, "encoder", attributes)
 
 
@@ -294,7 +296,7 @@ def read_head_maps(path: PathLike, heads: Sequence[tuple[int, int]] | None = Non
     """Read a file of `write_head_maps`.
 
     With `heads`, a list of (layer, head), only these are read and the leading [L, H] becomes
-    [len(heads)].
+    [len(heads)]. What is the same for all heads has the leading axes [1, 1] without it.
     """
     with hdf5.opened(path, "encoder") as file:
         arrays: dict[str, np.ndarray | None] = {}
@@ -304,10 +306,18 @@ def read_head_maps(path: PathLike, heads: Sequence[tuple[int, int]] | None = Non
             elif heads is None:
                 arrays[name] = hdf5.read(file[name], path, name)
             else:
+                same = file[name].shape[:2] == (1, 1)
                 arrays[name] = np.stack(
-                    [hdf5.read(file[name], path, name, tuple(h)) for h in heads]
+                    [hdf5.read(file[name], path, name, (0, 0) if same else tuple(h)) for h in heads]
                 )
         return HeadMaps(arrays["head_basis"], arrays["head_projection"], hdf5.get_attributes(file))
+
+
+def _write_by_head(file: h5py.File, name: str, array: np.ndarray) -> None:
+    """Write an array [L, H, ..]; one that is broadcast over all heads takes its room once."""
+    if array.strides[:2] == (0, 0):
+        array = array[:1, :1]
+    hdf5.numbers(file, name, np.asarray(array, dtype=np.float32))
 
 
 def _endless_none() -> Iterator[None]:

@@ -55,7 +55,7 @@ def read_table(
     Raises
     ------
     UserError
-        The file is missing, is no parquet, or lacks one of `columns`; the line names the file.
+        The file is missing, is not parquet, or lacks one of `columns`; the line names the file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -74,7 +74,7 @@ def read_table(
 
 
 def read_note(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the note of a parquet table alone, {} where there is none."""
+    """Read only the note of a parquet table, {} where there is none."""
     import pyarrow.parquet as pq
 
     return note_of(pq.read_schema(path))

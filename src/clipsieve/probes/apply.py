@@ -15,6 +15,7 @@ from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
 from clipsieve.io.scores import AllScores, Images, Scores, Twin
 from clipsieve.probes.features import features_of
+from clipsieve.training import ONE
 
 
 def apply_probes(
@@ -29,17 +30,18 @@ def apply_probes(
     rows
         Test rows of one image set.
     excluded
-        Feature set -> generators given up to its selection.
+        Feature set -> generators that were used for its selection.
 
     Returns
     -------
     float64 [len(probes), len(rows)]
-        Logits, large = real; a row of NaN where the probe's feature set gave up the image set.
+        Logits, large = real; a row of NaN where the probe's feature set gave up the image set, or
+        the probe was trained on it together with other generators.
 
     Raises
     ------
     RoleError
-        A row isn't a test row, or a probe was trained on a generator its feature set gave up.
+        A row isn't a test row, or a probe was trained on a generator that was used to select its feature set.
     UserError
         A logit is not a finite number.
     """
@@ -49,8 +51,9 @@ def apply_probes(
     known: dict[tuple[str, str], np.ndarray] = {}
     logits = np.full((len(probes), len(rows)), np.nan)
     for probe, row in zip(probes, logits, strict=True):
-        require_excluded([probe.train], excluded[probe.feature_set], probe.feature_set)
-        if not real and image_set in excluded[probe.feature_set]:
+        given_up = excluded[probe.feature_set]
+        require_excluded([probe.train, *probe.members], given_up, probe.feature_set)
+        if not real and (image_set in given_up or image_set in probe.members):
             continue
         key = (probe.space, str(probe.columns))
         if probe.space == "residual":
@@ -92,7 +95,7 @@ def score_images(
     image_sets
         Test rows of each image set, real ones too; taken one at a time.
     excluded
-        Feature set -> generators given up to its selection.
+        Feature set -> generators that were used for its selection.
     sources, families
         Source and family of each generator.
     encoder, seed, run
@@ -123,24 +126,32 @@ def score_images(
     for option, known in (("--sources", sources), ("--families", families)):
         missing = [name for name in generators if not known.get(name)]
         if missing:
-            raise UserError(f"{option}: says nothing of the generator {missing[0]}")
+            raise UserError(f"{option}: does not name the generator {missing[0]}")
     source = np.array([sources[s] if y == 0 else s for s, y in zip(sets, label, strict=True)])
     family = {name: families[name] for name in generators}
     images = Images(ids, sets, source, group, label, family, split)
     matrix = np.concatenate(logits, axis=1)
-    scores, twins, grid, start = [], {}, {}, 0
-    for (feature_set, draw), each in groupby(ordered, lambda one: (one.feature_set, one.draw)):
-        mine = list(each)
-        part = slice(start, start + len(mine))
-        start += len(mine)
+    found = AllScores(encoder, seed, images, [], run=run)
+    grids: dict[str, set[str]] = {}
+    places = sorted(range(len(ordered)), key=lambda k: _matrix_of(ordered[k]))
+    for key, each in groupby(places, lambda k: _matrix_of(ordered[k])):
+        own = list(each)
+        mine = [ordered[k] for k in own]
         train = [probe.train for probe in mine]
         threshold = np.array([probe.threshold for probe in mine], dtype=np.float64)
-        found = Scores(feature_set, draw, train, matrix[part], threshold)
-        grids = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
-        made_on = ", ".join(sorted(grids))
-        if draw == TWIN:
-            twins[feature_set] = Twin(found, made_on)
+        scores = Scores(*key[:2], train, matrix[own], threshold, key[2])
+        made_on = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
+        if scores.training != ONE:
+            found.several.append(scores)
+        elif scores.draw == TWIN:
+            found.twins[scores.feature_set] = Twin(scores, ", ".join(sorted(made_on)))
         else:
-            scores.append(found)
-            grid[feature_set] = made_on
-    return AllScores(encoder, seed, images, scores, grid, run, twins)
+            found.scores.append(scores)
+            grids.setdefault(scores.feature_set, set()).update(made_on)
+    found.grid = {name: ", ".join(sorted(kinds)) for name, kinds in grids.items()}
+    return found
+
+
+def _matrix_of(probe: StoredProbe) -> tuple[str, int, str]:
+    """Return the matrix that a probe is a row of: feature set, draw, kind of training."""
+    return probe.feature_set, probe.draw, probe.training

@@ -79,7 +79,7 @@ def minimise_together(
         move, decrement, slow = _direction(gradient, weights, ridge, own, rough)
         shift = signs * (move @ X.T)
         scale = np.ones(len(going))
-        for _ in range(30):  # halved until the objective falls; rounding alone may raise it
+        for _ in range(30):  # halved until the objective falls; rounding may raise it
             trial = w[going] - scale[:, None] * move
             new = _objective(margin - scale[:, None] * shift, ridge, trial)
             enough = value - 1e-4 * scale * decrement**2 + 1e-12 * (1.0 + value)

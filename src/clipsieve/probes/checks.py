@@ -24,7 +24,7 @@ def check_matrix(X: ArrayLike, name: str, *, columns: int | None = None) -> NDAr
     Raises
     ------
     UserError
-        When it is no matrix, is empty, has another number of columns, or holds NaN or infinity.
+        When it is not a matrix, is empty, has another number of columns, or holds NaN or infinity.
     """
     matrix = np.asarray(X)
     if matrix.ndim != 2:
@@ -105,7 +105,12 @@ def check_contexts(Z: ArrayLike, name: str, heads: tuple[int, ...] | None = None
 
 def check_basis(basis: ArrayLike, heads: tuple[int, ...]) -> NDArray[np.float64]:
     """Return a head basis [L, H, d_out, d_head] as float64; raise UserError for another."""
-    R = np.asarray(basis, dtype=np.float64)
+    R = np.asarray(basis)
+    if R.ndim == 4 and R.strides[:2] == (0, 0):
+        # one matrix for all heads stays one in memory
+        R = np.broadcast_to(R[:1, :1].astype(np.float64), R.shape)
+    else:
+        R = R.astype(np.float64)
     if R.ndim != 4 or (R.shape[0], R.shape[1], R.shape[3]) != tuple(heads):
         raise UserError(
             f"the head basis has shape {list(R.shape)}; for heads {list(heads)} it must be "

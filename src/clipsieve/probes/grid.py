@@ -1,7 +1,7 @@
 """Fit a probe: hyperparameters by their score on val, then a refit on train and val.
 
 Two grids. `paper` is the 96 points of the paper's Appendix A.3, with scikit-learn's solvers and
-their iteration limits, unconverged fits included. `fast` is C alone, each fit converged.
+their iteration limits, unconverged fits included. `fast` is only C, each fit converged.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Contest:
     def offer(
         self, solver: str, C: float, max_iter: int | None, logits: Floats, points: int = 1
     ) -> None:
-        """Enter a fit that stands for so many `points` of the grid."""
+        """Enter a fit that represents so many `points` of the grid."""
         score = score_of(self._score, logits, self._y)
         point = Point(solver, C, max_iter, score, log_loss(logits, self._y), logits)
         self.fits += 1

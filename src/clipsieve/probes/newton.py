@@ -156,7 +156,7 @@ def minimise(
         while True:
             w_next = w - scale * move
             q_next, value_next = evaluate(w_next)
-            # Rounding alone may raise the objective once the decrement is tiny.
+            # Rounding may raise the objective once the decrement is tiny.
             slack = 1e-12 * (1.0 + value)
             if value_next <= value - 1e-4 * scale * decrement**2 + slack or scale < 1e-9:
                 break
@@ -167,7 +167,12 @@ def minimise(
 
 
 def fit_path(
-    X: ArrayLike, y: ArrayLike, Cs: list[float], *, fit_intercept: bool = False
+    X: ArrayLike,
+    y: ArrayLike,
+    Cs: list[float],
+    *,
+    fit_intercept: bool = False,
+    weights: Floats | None = None,
 ) -> list[Fit]:
     """Fit one logistic regression for each value of C, each to convergence.
 
@@ -182,6 +187,8 @@ def fit_path(
     Cs : list of float. Inverse strengths of the L2 penalty, as in scikit-learn, best in increasing
         order.
     fit_intercept : bool. Add an unpenalised intercept.
+    weights : float64 [n], optional. Weight of each row's loss (scikit-learn's sample_weight); 1 by
+        default.
 
     Raises
     ------
@@ -211,7 +218,7 @@ def fit_path(
         penalty = np.full(matrix.shape[1], 1.0 / C)
         penalty[columns:] = 0.0
         keep = 0.2 if columns < 256 else 0.6
-        w, steps = minimise(matrix, penalty, w, rough=rough, keep=keep)
+        w, steps = minimise(matrix, penalty, w, weights=weights, rough=rough, keep=keep)
         coef = w[:columns] if basis is None else basis @ w[:columns]
         intercept = float(w[columns]) if fit_intercept else 0.0
         fits.append(Fit(coef=coef.copy(), intercept=intercept, n_iter=steps))

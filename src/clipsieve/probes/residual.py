@@ -134,7 +134,7 @@ def fit_nearest_mean(
 
     A row is called real when it is nearer (Euclidean) to the mean of the real rows, which is
     linear: coef = mean_real - mean_generated, intercept = (|mean_generated|^2 - |mean_real|^2) / 2.
-    The logit is half the difference of the squared distances; it is no calibrated probability. As
+    The logit is half the difference of the squared distances; it is not a calibrated probability. As
     for every probe, the coefficients come from train and val together, scores on val from train
     alone, and thresholds from folds.
 
@@ -142,7 +142,7 @@ def fit_nearest_mean(
     ----------
     X_train, X_val : [n, D].
     y_train, y_val : [n]. 0 = generated, 1 = real.
-    score, groups : as `fit_probe`; they bear on the thresholds alone.
+    score, groups : as `fit_probe`; they affect only the thresholds.
 
     Raises
     ------

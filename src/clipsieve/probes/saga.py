@@ -1,6 +1,6 @@
 """SAGA for several values of C at once, bit for bit the iterates of scikit-learn's solver.
 
-scikit-learn's `saga` draws its samples from a generator seeded by `random_state` alone, so fits
+scikit-learn's `saga` draws its samples from a generator seeded only by `random_state`, so fits
 that differ in C only visit the same rows in the same order, and a fit limited to k epochs is the
 first k epochs of a longer one. All values of C therefore run side by side ("lanes"), each with
 exactly the floating-point operations of the reference, in its order; what is shared is the walk

@@ -74,7 +74,7 @@ def folds_of(groups: NDArray[Any], y: Ints, folds: int = FOLDS) -> Ints | None:
 
     Parameters
     ----------
-    groups : [n], any type that sorts. The division depends on the names and labels alone, not on
+    groups : [n], any type that sorts. The division depends only on the names and labels, not on
         the order of the rows.
     y : int [n]. 0 = generated, 1 = real.
     folds : int. At most this many; fewer when a class has fewer groups.

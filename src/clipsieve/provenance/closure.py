@@ -332,7 +332,7 @@ def _texts(constants: object) -> Iterator[str]:
 
 
 def _written(value: object) -> str:
-    """A constant as text that says all of it but where it stands in the file."""
+    """A constant as text that contains everything except its position in the file."""
     if isinstance(value, CodeType):
         head = (
             value.co_name, value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount,

@@ -2,7 +2,7 @@
 
 The record lists every file of a finished run with its sha256, and beside them the resolved config,
 the code's commit, the versions of what was used, the encoders' weights, the machine and the times.
-Logs, benchmarks, hidden files (unfinished work) and the record itself are no results and not in it.
+Logs, benchmarks, hidden files (unfinished work) and the record itself are not results and not in it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def result_files(run_dir: str | os.PathLike[str]) -> list[str]:
     Raises
     ------
     UserError
-        `run_dir` is no folder.
+        `run_dir` is not a folder.
     """
     root = Path(run_dir)
     if not root.is_dir():
@@ -229,6 +229,9 @@ def make_record(
         "jobs": job_costs(run_dir),
         "manifest_sha256": manifest["sha256"] if manifest else None,
         "weights_sha256": {name: e.get("weights_sha256") for name, e in encoders.items()},
+        "licences": {
+            name: config.get("encoders", {}).get(name, {}).get("licence") for name in encoders
+        },
         "encoders": encoders,
         "config_sha256": hash_of(config),
         "config": dict(config),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
 from clipsieve.report.facts import Facts
+from clipsieve.report.frames import search_alerts
 from clipsieve.report.html.page import Content, Page, render
 from clipsieve.report.reading import Inputs
 from clipsieve.report.registry import FIGURES, TABLES, Result
@@ -52,7 +53,7 @@ def build_table(name: str, paths: Mapping[str, Sequence[Path]], facts: Facts) ->
         content.lead,
         content.sections,
         facts,
-        alerts=content.alerts,
+        alerts=[*content.alerts, *search_alerts(inputs.get("features"), facts)],
         notes=content.notes,
         run=", ".join(map(str, inputs.values("run"))),
         encoders=facts.order_encoders(inputs.values("encoder")),

@@ -96,9 +96,19 @@ class Facts:
         return sorted(present, key=lambda g: (*rank.get(g, (len(families), 0)), g))
 
     def order_encoders(self, encoders: Iterable[str]) -> list[str]:
-        """Return `encoders` in the order of the config; unknown ones last."""
+        """Return `encoders` in the order of the config, then unknown ones, those of random weights last."""
         rank = {e: i for i, e in enumerate(self.encoders)}
-        return sorted(set(encoders), key=lambda e: (rank.get(e, len(rank)), e))
+        return sorted(set(encoders), key=lambda e: (self.is_random(e), rank.get(e, len(rank)), e))
+
+    def is_random(self, encoder: str) -> bool:
+        """Return True for an encoder of random weights: its pages only show that the stages run."""
+        known = self.encoders.get(encoder)
+        return known is not None and known.random
+
+    def section_title(self, encoder: str) -> str:
+        """Title of an encoder as the head of a section; one of random weights is set apart by it."""
+        title = self.encoder_title(encoder)
+        return f"Stages run, {title}" if self.is_random(encoder) else title
 
     def is_paper_run(self) -> bool:
         """True where the run has the paper's fourteen generators, none simulated, and no other."""
@@ -116,6 +126,15 @@ def cells_title(cells: str) -> str:
     """Title of a group of cells: `within_gan` gives `within GAN`, `gan_to_diffusion` an arrow."""
     if cells == "all":
         return "all pairs"
+    if cells == "clean":
+        return "all pairs but those trained on the generator that heads were ranked on"
+    if match := re.fullmatch(r"(all_but_one|all_but_family|set_.+?)(?:_on_(.+))?", cells):
+        trained = {
+            "all_but_one": "all but the tested generator",
+            "all_but_family": "all but the tested family",
+        }.get(match[1], f"the set {match[1].removeprefix('set_')}")
+        tested = f", tested on {family_title(match[2])}" if match[2] else ""
+        return f"trained on {trained}{tested}"
     if match := re.fullmatch(r"within_(.+)", cells):
         return f"within {family_title(match[1])}"
     if match := re.fullmatch(r"(.+?)_to_(.+)", cells):

@@ -10,50 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsieve.errors import UserError
+from clipsieve.io.columns import missing
 from clipsieve.io.feature_sets import FeatureSet, read_feature_sets
+from clipsieve.io.scores import AllScores, read_scores
 from clipsieve.io.tables import read_table
 from clipsieve.report.registry import INPUTS, Result
+from clipsieve.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# The columns that a page cannot do without, by input; more may be there.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "manifest": ("image_id", "image_set", "generator", "label", "path", "split"),
-    "cells": ("feature_set", "draw", "train", "test", "metric", "value", "low", "high", "n"),
-    "means": (
-        *("feature_set", "cells", "metric", "value", "low", "high", "n_cells", "n"),
-        *("worst", "worst_test", "baseline", "difference", "difference_low"),
-        *("difference_high", "p", "p_holm"),
-    ),
-    "controls": (
-        *("feature_set", "control", "metric", "value", "compared_value", "control_mean"),
-        "control_sd",
-        *("draws", "rank", "p", "p_holm"),
-    ),
-    "optimism": (
-        *("feature_set", "score_on_search_pair", "score_on_the_rest"),
-        *("baseline_on_search_pair", "baseline_on_the_rest", "n_cells"),
-    ),
-    "searches": ("step", "removed", "score", "ties", "left"),
-    "features": ("feature_set", "family", "draws"),
-    "head_rankings": ("train", "val", "layer", "head", "accuracy", "rank", "n"),
-    "interpretation": (
-        *("kind", "direction", "feature_set", "side", "rank", "text", "cosine"),
-        *("z_random", "p", "above_null"),
-    ),
-    "interpretability": ("generator", "transfer", "max_cosine"),
-    "concepts": ("kind", "direction", "feature_set", "edit", "cosine", "z_random", "above_null"),
-    "geometry": ("image_set", "feature_set", "dimensions", "iso_score", "mean_cosine", "n"),
-    "leakage": ("kind", "first", "second", "first_split", "second_split", "distance"),
-    "shortcuts": (
-        *("files", "facts", "train", "test", "reals", "generator", "auc", "auc_low", "auc_high"),
-        *("balanced_accuracy", "balanced_low", "balanced_high", "n", "strongest_fact"),
-        *("separates", "unlike_treatment"),
-    ),
-    "leaderboard": ("encoder", "feature_set", "metric", "value", "low", "high"),
-    "robustness": ("feature_set", "perturbation", "level", "metric", "value", "low", "high", "n"),
-}
 
 
 def origin(name: str, path: str | Path) -> dict[str, Any]:
@@ -169,9 +134,11 @@ def _read_all(name: str, paths: Sequence[str | Path]) -> tuple[pd.DataFrame, lis
     frames, notes = [], []
     for path in map(Path, paths):
         frame, note = _read(path)
-        missing = [c for c in COLUMNS.get(name, ()) if c not in frame.columns]
-        if missing:
-            raise UserError(f"{path}: column {missing[0]} is missing; {name} needs it")
+        if lacking := missing(name, frame.columns):
+            raise UserError(f"{path}: column {lacking} is missing; {name} needs it")
+        if name == "cells" and "training" in frame.columns:
+            # the pages of cells are of the transfer matrix; training sets are among the means
+            frame = frame[frame["training"] == ONE].copy()
         known = origin(name, path)
         known |= {key: note[key] for key in ("train", "val") if key in note} | note.get("of", {})
         for key, value in known.items():
@@ -197,9 +164,28 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         return pd.DataFrame(items, columns=columns), {}
     if not path.is_file():
         raise UserError(f"no file {path}")
+    if path.suffix == ".h5":
+        return _flat(read_scores([path])), {}
     if path.suffix != ".csv":
         return read_table(path)
     try:
         return pd.read_csv(path), {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a whole CSV file: {error}") from error
+
+
+def _flat(scores: AllScores) -> pd.DataFrame:
+    """Return scores as one row a probe and image that it was applied to."""
+    import numpy as np
+    import pandas as pd
+
+    columns = scores.images.columns()
+    parts = []
+    for one in scores.scores:
+        probes, images = np.nonzero(np.isfinite(one.logits))
+        part = pd.DataFrame({name: column[images] for name, column in columns.items()})
+        part["train"] = np.array(one.train)[probes]
+        part["logit"] = one.logits[probes, images]
+        parts.append(part.assign(feature_set=one.feature_set, draw=one.draw))
+    names: dict[str, Any] = {"run": scores.run, "encoder": scores.encoder, "seed": scores.seed}
+    return pd.concat(parts, ignore_index=True).assign(**names)

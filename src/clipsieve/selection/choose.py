@@ -7,7 +7,6 @@ in `select`. The selectors of the methods are here, those of controls in `filter
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,8 +52,12 @@ class Given:
     X, y
         Embeddings [n, D] and labels [n] (0 = generated, 1 = real) of the train and val rows of the
         pair's generators and their sources.
+    source
+        Source of each row of X [n], where these are the real train rows of every source.
     best
         How many heads make a set.
+    components
+        How many principal components are removed.
     draws
         How many sets are drawn.
     seed
@@ -65,7 +68,9 @@ class Given:
     ranked: Sequence[Head] = ()
     X: NDArray[Any] = field(default_factory=lambda: np.empty((0, 0)))
     y: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    source: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     best: int = 0
+    components: int = 0
     draws: int = 1
     seed: int = 0
 
@@ -85,10 +90,13 @@ class Chosen:
         One list of columns, or of heads, for each draw; None for all columns.
     facts
         What the selection says of itself.
+    directions
+        float64 [k, D] for each draw: orthonormal directions that are projected out; none where empty.
     """
 
     subsets: Sequence[Any]
     facts: dict[str, Any] | None = None
+    directions: Sequence[NDArray[np.float64]] = ()
 
 
 def select(
@@ -123,15 +131,11 @@ def select(
                 ),
                 excluded=families.excluded(family, pair, exclude),
                 facts=chosen.facts,
+                # so many digits are orthonormal to 1e-8, and keep the file small
+                directions=tuple(np.round(one, 9).tolist() for one in chosen.directions),
             )
         )
     return found
-
-
-def seed_of(seed: int, pair: Pair) -> int:
-    """Return a seed that depends on the names, so that a pair's draws don't follow the list's order."""
-    digest = hashlib.sha256(f"{seed}:{pair[0]}:{pair[1]}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")
 
 
 def every_column(given: Given) -> Chosen:

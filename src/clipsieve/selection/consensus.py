@@ -102,7 +102,7 @@ def consensus_elimination(
     domain : [n]
         The generator of a generated row, the source of a real one.
     group : [n], optional
-        Rows of one group never stand on both sides of a round; each row is its own by default.
+        Rows of one group are never on both sides of a round; each row is its own by default.
         Groups that both sides want (real images, mostly) are dealt to them in equal parts.
     C : float, default 1.0
         Inverse penalty of the refits, weights adding up to the number of training rows.
@@ -149,7 +149,7 @@ def consensus_elimination(
     rows, real = checked(X, y, "")
     names = np.asarray(domain).astype(str)
     if names.shape != real.shape:
-        raise UserError(f"domain: shape {names.shape} is not [{len(real)}], one name a row")
+        raise UserError(f"domain: shape {names.shape} is not [{len(real)}], one name per row")
     for option, value, allowed in (("score", score, SCORES), ("alpha", alpha, ALPHAS)):
         if value not in allowed:
             raise UserError(f"{option}: {value!r} is not one of {', '.join(allowed)}")
@@ -171,7 +171,7 @@ def consensus_elimination(
         )
     groups = np.arange(len(real)).astype(str) if group is None else np.asarray(group).astype(str)
     if groups.shape != real.shape:
-        raise UserError(f"group: shape {groups.shape} is not [{len(real)}], one group a row")
+        raise UserError(f"group: shape {groups.shape} is not [{len(real)}], one group per row")
     found = []
     for number, scored in enumerate(parts):
         trained = [g for g in generators if g not in scored]
@@ -259,7 +259,7 @@ def dealt(names: Sequence[str], parts: int, seed: int) -> list[list[str]]:
 
 
 def ticket(seed: int, name: str) -> str:
-    """Return a draw that depends on the seed and the name alone."""
+    """Return a draw that depends only on the seed and the name."""
     return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Controls: simpler ways to choose as many columns or heads, and labels that say nothing.
+"""Controls: simpler ways to choose as many columns or heads, and permuted labels.
 
 Every function is pure and deterministic (random ones by `seed`), and sees only the rows that it is
 handed; hand over train and val rows, never test rows.
@@ -89,7 +89,7 @@ def fisher(X: ArrayLike, y: ArrayLike, k: int) -> Ints:
 def variance(X: ArrayLike, y: ArrayLike | None, k: int) -> Ints:
     """Return the `k` columns with the largest variance, sorted; ties to the lower column.
 
-    The labels `y` are not used; they stand in the signature so that all filters are called alike.
+    The labels `y` are not used; they are in the signature so that all filters are called alike.
 
     Raises
     ------

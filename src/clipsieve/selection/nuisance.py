@@ -2,7 +2,7 @@
 
 A detector trained on one generator also learns how that generator's real images differ from other real
 images: the subject matter, the camera, the compression of their source. None of that can be found in a
-generated image, and none of it transfers. Directions in which real images alone differ can be estimated
+generated image, and none of it transfers. Directions in which only real images differ can be estimated
 without any generated image, and projected out of every embedding. The derivation, and the literature on
 nuisance attribute projection, are in docs/method/nuisance.md.
 """

@@ -51,7 +51,7 @@ def test_a_good_run_has_nothing_wrong(tmp_path):
     [
         ({"folder": "gone"}, "WRONG images gan: no folder"),
         ({"group_pattern": "^x(?P<group>.+)"}, "name gives no group by the group pattern"),
-        ({"group_pattern": "(?P<group>"}, "is no regular expression"),
+        ({"group_pattern": "(?P<group>"}, "is not a regular expression"),
         ({"layout": "wang2020"}, "in no folder named 0_real or 1_fake"),
         ({"metadata": "m.csv"}, "metadata"),
         ({"real_values": ["0"]}, "no metadata table with a column target or label"),
@@ -116,3 +116,28 @@ def test_weights_that_embed_would_refuse_are_wrong_now(tmp_path, encoder, said):
     (wrong,) = [line for line in findings(tmp_path, encoder=encoder) if line.startswith("WRONG")]
     assert wrong.startswith("WRONG encoder e: ")
     assert said in wrong
+
+
+def test_embeddings_of_the_users_must_lie_where_the_config_says(tmp_path):
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    entry = {"model": None, "embeddings": str(arrays), "has_heads": False}
+    wrong = [line for line in findings(tmp_path, encoder=entry) if line.startswith("WRONG")]
+    assert len(wrong) == 3
+    assert "no file of the image set 'photos'" in wrong[0]
+    for name in ("photos", "gan", "other"):
+        (arrays / f"{name}.npz").write_bytes(b"")
+    found = findings(tmp_path, encoder=entry)
+    assert "ok encoder e: embeddings of your own for 3 image sets" in found
+    assert not [line for line in found if line.startswith("WRONG")]
+
+
+def test_the_licence_of_weights_is_shown(tmp_path):
+    pytest.importorskip("open_clip")
+    timm = {"model": "timm/vit_base_patch16_dinov3", "weights": "lvd1689m"}
+    found = findings(tmp_path, encoder=timm)
+    assert "ok encoder e: licence of the weights: not said (encoders.e.licence)" in found
+    assert any("weights lvd1689m are fetched from a model hub" in line for line in found)
+    found = findings(tmp_path, encoder=timm | {"licence": "DINOv3 License"})
+    assert "ok encoder e: licence of the weights: DINOv3 License" in found
+    assert not any("licence of" in line for line in findings(tmp_path))

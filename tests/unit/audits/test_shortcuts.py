@@ -219,7 +219,7 @@ def test_the_verb_writes_a_row_a_generator_and_warns(tmp_path: Path, caplog) -> 
     call = ["audit-shortcuts", "--manifest", str(tmp_path / "manifest.parquet"), "--seed", "1"]
     with caplog.at_level("WARNING", logger="clipsieve"):
         assert main([*call, "--output", str(tmp_path / "shortcuts.parquet")]) == 0
-    assert "gan is told from real images by file facts alone" in caplog.text
+    assert "gan can be told from real images by file facts alone" in caplog.text
     table, _ = read_table(tmp_path / "shortcuts.parquet")
     assert table["generator"].tolist() == ["gan"] * 3
     assert table["facts"].tolist() == ["file", "spectrum", "both"]
@@ -232,4 +232,4 @@ def test_a_class_that_is_missing_is_named(tmp_path: Path, capsys) -> None:
     write_table(lone, tmp_path / "manifest.parquet")
     call = ["audit-shortcuts", "--manifest", str(tmp_path / "manifest.parquet"), "--seed", "1"]
     assert main([*call, "--output", str(tmp_path / "s.parquet")]) == 2
-    assert "one class alone among its test images" in capsys.readouterr().err
+    assert "only one class among its test images" in capsys.readouterr().err

@@ -38,10 +38,6 @@ SAME = {
     ("search", "fit_intercept"): "search.fit_intercept",
     ("search", "score"): "search.score",
     ("search", "tie"): "search.tie",
-    ("select", "best"): "heads.best",
-    ("select", "draws"): "controls.draws",
-    ("select", "exclude"): "heads.exclude",
-    ("select", "shuffles"): "controls.shuffles",
     ("split", "test"): "splits.test",
     ("split", "val"): "splits.val",
 }

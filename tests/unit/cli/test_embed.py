@@ -214,7 +214,7 @@ def test_float16_heads_are_near_and_half_the_size(tmp_path: Path) -> None:
     assert not store.has_heads(tmp_path / "none.h5")
 
 
-def test_memory_is_bounded_by_the_batch_not_the_set() -> None:
+def test_memory_is_bounded_by_the_batch_not_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
     from clipsieve.encoders.pipeline import Job, batches
 
     alive = {"now": 0, "most": 0}
@@ -235,11 +235,8 @@ def test_memory_is_bounded_by_the_batch_not_the_set() -> None:
     Image.new("RGB", (3, 3)).save(buffer, "PNG")
     data = buffer.getvalue()
 
-    class Memory(type(Path())):
-        def read_bytes(self) -> bytes:
-            return data
-
-    jobs = [Job(hashlib.sha256(data).hexdigest(), Memory(str(i))) for i in range(500)]
+    monkeypatch.setattr("clipsieve.encoders.pipeline.read_image_bytes", lambda path: data)
+    jobs = [Job(hashlib.sha256(data).hexdigest(), Path(str(i))) for i in range(500)]
     seen = []
     for batch in batches(jobs, preprocess, batch_size=5, workers=3):
         seen += [job.path.name for job in batch.jobs]

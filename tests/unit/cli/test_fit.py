@@ -11,9 +11,11 @@ import pytest
 from clipsieve.cli import main
 from clipsieve.io.dataset import read_rows
 from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
+from clipsieve.io.files import seed_of
 from clipsieve.io.probes import StoredProbe, read_probes
 from clipsieve.probes import TuneRows, batch, fit_probe
 from clipsieve.probes.features import features_of
+from clipsieve.selection.filters import shuffled_labels
 from tests.helpers.data_sets import write_image_set
 
 HEADS = [[1, 2], [0, 1]]
@@ -195,3 +197,49 @@ def test_a_twin_is_made_as_the_draws_are(files, tmp_path, grid):
     assert twin.threshold == pytest.approx(draw.threshold, abs=1e-8)
     assert twin.facts == draw.facts
     assert twin.params["grid"] == draw.params["grid"] == grid
+
+
+def test_a_generator_that_the_selection_was_given_has_no_probe(files, tmp_path):
+    sets = [heads_of(("a", "b")), FeatureSet("all", "all")]
+    assert [probe.feature_set for probe in fit(files, tmp_path, sets, "b")] == ["all"]
+
+
+def test_labels_are_shuffled_within_groups_anew_for_each_draw(files, tmp_path):
+    """Every group holds one real and one generated image, and so it does after the shuffle."""
+    many = FeatureSet("shuffled", "shuffled", shuffle=True, draws=(None,) * 3)
+    probes = fit(files, tmp_path, [many], "a", "--grid", "fast", "--seed", "4")
+    train, val = read(files, "a", "train"), read(files, "a", "val")
+    assert all((train.group == group).sum() == 2 for group in train.group)
+    for draw, probe in enumerate(probes):
+        labels = []
+        for rows in (train, val):
+            options = {"seed": seed_of(4, draw, "a"), "groups": rows.group}
+            labels.append(shuffled_labels(rows.label, 1, **options)[0])
+            per_group = [labels[-1][rows.group == group].tolist() for group in set(rows.group)]
+            assert {tuple(sorted(both)) for both in per_group} == {(0, 1)}
+        expected = fit_probe(
+            train.embedding, labels[0], val.embedding, labels[1],
+            grid="fast", groups=(train.group, val.group),
+        )  # fmt: skip
+        assert probe.params["C"] == expected.params["C"]
+        np.testing.assert_allclose(probe.coef, expected.coef, atol=1e-8)
+    assert not np.allclose(probes[0].coef, probes[1].coef)
+
+
+def test_own_pair_fits_the_generators_that_the_selection_was_given_and_no_other(files, tmp_path):
+    pair = ("a", "b")
+    sets = [
+        FeatureSet("all", "all"),
+        FeatureSet("components/a--b", "components", pair, draws=([0, 2],), excluded=pair),
+        FeatureSet("components/b--c", "components", ("b", "c"), draws=([1],), excluded=("b", "c")),
+    ]
+    plain = fit(files, tmp_path, sets, "a")
+    assert [probe.feature_set for probe in plain] == ["all", "components/b--c"]
+    (own,) = fit(files, tmp_path, sets, "a", "--own-pair")
+    assert own.feature_set == "components/a--b"
+    # the same fit as that of a set that gave up no generator
+    (free,) = fit(
+        files, tmp_path, [FeatureSet("components/a--b", "components", draws=([0, 2],))], "a"
+    )
+    np.testing.assert_array_equal(own.coef, free.coef)
+    assert own.params == free.params

@@ -1,4 +1,4 @@
-"""Every verb teaches itself: its examples and those of the docs parse, and its defaults are said."""
+"""Every command explains itself: its examples and those of the docs parse, and help states the defaults."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_an_example_of_the_docs_parses():
             parse(words)
 
 
-def test_verbs_and_options_named_in_the_docs_exist():
+def test_commands_and_options_named_in_the_docs_exist():
     for page in PAGES:
         for span in re.findall(r"`(clipsieve [^`]+)`", page.read_text(encoding="utf-8")):
             words = span.split()
             if words[1] not in VERBS:
-                assert words[1].startswith(("-", "VERB", "<")), f"{page}: {span}"
+                assert words[1].startswith(("-", "COMMAND", "<")), f"{page}: {span}"
                 continue
             known = parser_of(words[1])._option_string_actions
             for word in words[2:]:
@@ -113,14 +113,14 @@ def test_options_of_the_rules_exist():
         (["fit", "--embedings", "x"], "no option --embedings; did you mean --embeddings?"),
         (["fit", "--feat", "x"], "no option --feat; did you mean --features?"),
         (["fit"], "the following arguments are required: --features"),
-        (["search", "--threads", "two"], "--threads: 'two' is no whole number of 1 or more"),
+        (["search", "--threads", "two"], "--threads: 'two' is not a whole number of at least 1"),
         (["split", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["verify", "nowhere"], "provenance.json: no such file"),
         (["config", "--configfile", "none.yaml"], "none.yaml: no such file"),
         (["config", "--configfile", "."], ".: Is a directory"),
         (["encoder", "--spec", "{", "--output", "x.h5"], "--spec: not JSON"),
         (["encoder", "--spec", "@none.json", "--output", "x.h5"], "--spec: no file none.json"),
-        (["fro"], "no verb 'fro'"),
+        (["fro"], "no command 'fro'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, said, capsys, monkeypatch, tmp_path):

@@ -119,7 +119,7 @@ def test_heads_are_the_best_of_the_ranking(tmp_path, files):
     ]
 
 
-SETTINGS = {"best": "2", "draws": "3", "alpha": "log_loss"}
+SETTINGS = {"best": "2", "draws": "3", "alpha": "log_loss", "components": "2"}
 
 
 def select_everything(tmp_path, files, family, exclude):
@@ -131,6 +131,9 @@ def select_everything(tmp_path, files, family, exclude):
     if "rows" in record.reads:
         options += ["--embeddings", *files["embeddings"], "--splits", *files["splits"]]
         options += ["--sources", json.dumps(SOURCES)]
+    if "reals" in record.reads:
+        for option in ("embeddings", "splits"):
+            options += [f"--{option}", *(f for f in files[option] if "/real_" in f)]
     for name in families.settings_of(record):
         options += [f"--{name}", {**SETTINGS, "exclude": exclude}[name]]
     return select(tmp_path, family, *options)
@@ -142,7 +145,7 @@ def test_every_family_gives_up_the_generators_that_it_was_selected_on(
     tmp_path, files, family, exclude
 ):
     ordered = {"heads", "random_heads"}
-    alone = {"all", "all_intercept", "residual", "shuffled", "nearest_mean"}
+    alone = {name for name, one in families.FAMILIES.items() if one.pairs == "none"}
     for item in select_everything(tmp_path, files, family, exclude):
         if family in alone:
             assert (item.feature_set, item.pair, item.excluded) == (family, None, ())

@@ -212,7 +212,7 @@ def test_seeds_differ_by_generator_and_name() -> None:
 
 
 def generate(folder: Path, recipe: str, *more: str, generator: str = "demo") -> int:
-    command = ["generate", "--generator", generator, "--recipe", recipe]
+    command = ["demo-images", "--generator", generator, "--recipe", recipe]
     command += ["--source-dir", str(folder / "real"), "--output-dir", str(folder / generator)]
     return main([*command, "--record", str(folder / f"{generator}.json"), *more])
 
@@ -292,7 +292,7 @@ def test_pictures_do_not_depend_on_threads(real: Path) -> None:
     ("recipe", "spoil", "said"),
     [
         ("{", None, "--recipe: not JSON"),
-        ("[1]", None, "--recipe: a JSON object is wanted"),
+        ("[1]", None, "--recipe: must be a JSON object"),
         ('{"method": "x"}', None, "method is 'x'"),
         (UPSAMPLE, "broken", "real/bad.png: not an image"),
         (UPSAMPLE, "twice", "two images of one name"),

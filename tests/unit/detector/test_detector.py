@@ -141,7 +141,7 @@ def test_files_unlike_the_training_images_are_warned_about(
         run.root / "images/real/30.png", capsys=capsys,
     )  # fmt: skip
     text = " | ".join(wide["warnings"])
-    assert "format JPEG: trained on PNG alone" in text
+    assert "format JPEG: trained only on PNG" in text
     assert "200 px wide: trained on 64" in text
     assert "90 px high" in text
     assert any("colour mode L" in w for w in grey["warnings"])
@@ -252,7 +252,7 @@ def test_unreadable_files_are_named_and_the_others_judged(
     captured = capsys.readouterr()
     assert captured.out.count("no image") == 2
     assert str(good) in captured.out
-    assert "2 of 3 files are no usable images" in captured.err
+    assert "2 of 3 files are not usable images" in captured.err
 
 
 def test_another_encoder_is_refused(run: Run, capsys: pytest.CaptureFixture[str]):

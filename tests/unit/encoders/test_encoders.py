@@ -282,7 +282,7 @@ WITHOUT_HEADS = {
     "attention instead": config({"attentional_pool": True, "attn_pooler_heads": 2}),
     "'avg'": config({"pool_type": "avg"}),
     "CustomResidualAttentionBlock": config({"qk_norm": True}),
-    "TimmModel": config(
+    "timm's ConvNeXt": config(
         {"timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear"}
     ),
 }

@@ -92,11 +92,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.Da
             "fit_intercept": "intercept" in family,
             "excluded": list(SETS[family][3]),
         }
+        if "components" in family:
+            entry |= {"pair": PAIR, "facts": {"alpha": "log_loss"}}
         (folder / f"features/{family}.json").write_text(json.dumps([entry]))
     for name, (initial, best) in {"a--c": (0.7, 0.8), "c--a": (0.6, 0.9)}.items():
-        table = pd.DataFrame({"step": [1, 2, 3], "score": [initial, best, best - 0.1]})
+        # the maximum lies elsewhere: what was kept is what is left after the second step
+        table = pd.DataFrame({"step": [1, 2, 3], "score": [best + 0.05, best, best - 0.1]})
         note = dict(zip(("train", "val"), name.split("--"), strict=True))
         note |= {"initial_score": initial, "score": "accuracy"}
+        note["stops"] = {"first": {"step": 1}, "log_loss": {"step": 2}}
         write_table(table, folder / f"searches/{name}.parquet", note)
     assert evaluate(folder) == 0
     return folder, scores
@@ -415,10 +419,10 @@ def test_optimism_divides_into_winners_curse_and_shift(run, tmp_path) -> None:
     """Probes of the pair on the pair's own test images, which no other table may read."""
     folder, scores = run
     own = score_rows("components/a--c", 1, 0.75, ("b", "d", "e"))
-    write_table(own, tmp_path / "own.parquet")
+    write_scores(tmp_path / "own.h5", own)
     for name in ("features", "searches", "scores"):
         (tmp_path / name).symlink_to(folder / name)
-    assert evaluate(tmp_path, "--own-pair", str(tmp_path / "own.parquet")) == 0
+    assert evaluate(tmp_path, "--own-pair", str(tmp_path / "own.h5")) == 0
 
     def across(rows: pd.DataFrame) -> float:
         found = []
@@ -464,6 +468,7 @@ def test_optimism_of_a_search_for_the_least_log_loss_is_of_minus_the_log_loss(
         table = pd.DataFrame({"step": [1, 2], "score": [-0.5, -0.6]})
         note = dict(zip(("train", "val"), name.split("--"), strict=True))
         note |= {"initial_score": -0.7, "score": "log_loss"}  # a search maximises
+        note["stops"] = {"log_loss": {"step": 1}}
         write_table(table, tmp_path / f"searches/{name}.parquet", note)
     assert evaluate(tmp_path, "--resamples", "200") == 0
     row = read_table(tmp_path / "optimism.parquet")[0].iloc[0]
@@ -508,3 +513,23 @@ def test_wrong_rows_stop_the_evaluation(run, tmp_path, capsys, family, change, m
     assert evaluate(tmp_path) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_clean_cells_are_not_trained_on_the_generator_that_heads_were_ranked_on(tmp_path) -> None:
+    sets = {"all": ("all", 1, 0.6, ()), "heads": ("heads/a--c", 1, 0.8, ("c",))}
+    (tmp_path / "features").mkdir()
+    for family, settings in sets.items():
+        write_scores(tmp_path / f"scores/{family}.h5", score_rows(*settings))
+        entry = {"feature_set": settings[0], "excluded": list(settings[3])}
+        (tmp_path / f"features/{family}.json").write_text(json.dumps([entry]))
+    assert evaluate(tmp_path, "--resamples", "200") == 0
+    means, _ = read_table(tmp_path / "means.parquet")
+    cells, _ = read_table(tmp_path / "cells.parquet")
+    auc = cells[(cells["metric"] == "auc") & (cells["train"] != cells["test"])]
+    kept = auc[(auc["train"] != "a") & (auc["train"] != "c") & (auc["test"] != "c")]
+    plain = kept.groupby("feature_set")["value"].mean()
+    row = means[(means["cells"] == "clean") & (means["metric"] == "auc")]
+    assert row["feature_set"].tolist() == ["heads/a--c"]
+    assert row["value"].iloc[0] == pytest.approx(plain["heads/a--c"])
+    assert row["baseline"].iloc[0] == pytest.approx(plain["all"])
+    assert row["n_cells"].iloc[0] == 3 * 3  # b, d and e tested on one another and on a

@@ -88,10 +88,13 @@ def test_the_verb_gathers_encoders_and_seeds(tmp_path: Path) -> None:
             (folder / "features/components.json").write_text(json.dumps([entry]))
             heads = {"feature_set": "heads/a--b", "space": "heads", "draws": [[[0, 1], [1, seed]]]}
             (folder / "features/heads.json").write_text(json.dumps([heads]))
+            ranked = pd.DataFrame({"layer": [0, 0, 1, 1], "head": [0, 1, 0, 1]})
+            write_table(ranked, folder / "head_rankings/a.parquet")
     other = means(0, "l14", {"components/a--b": 0.6}).assign(run="aligned")
     write_table(other, tmp_path / "aligned/seed0/l14/means.parquet", {"confidence": 0.95})
     call = ["leaderboard", "--means", *map(str, sorted(tmp_path.glob("*/*/*/means.parquet")))]
     call += ["--features", *map(str, sorted(tmp_path.glob("r/*/*/features/*.json")))]
+    call += ["--rankings", *map(str, sorted(tmp_path.glob("r/*/*/head_rankings/*.parquet")))]
     assert main([*call, "--output", str(tmp_path / "leaderboard.csv")]) == 0
     table = pd.read_csv(tmp_path / "leaderboard.csv")
     assert len(table) == 8 + 2

@@ -220,7 +220,7 @@ def test_group_pattern() -> None:
     )
     assert [m.group for m in found] == ["cat", "cat", None]
     assert found[2].problem is not None
-    for pattern, said in (("(", "no regular expression"), (".*", r"\(\?P<group>")):
+    for pattern, said in (("(", "not a regular expression"), (".*", r"\(\?P<group>")):
         with pytest.raises(UserError, match=said):
             layouts.members([], label=0, group_pattern=pattern)
 
@@ -349,7 +349,7 @@ def test_columns_that_are_not_used_are_named_and_look_alikes_warned_of(tmp_path:
     (tmp_path / "m.csv").write_text("path,group,prompt_id\na.png,g,p1\n")
     assert layouts.read_set(tmp_path, label=0, metadata="m.csv").warnings == []
     (tmp_path / "m.csv").write_text("path,Group,group\na.png,g,p1\n")
-    with pytest.raises(UserError, match="the column 'group' stands in it twice"):
+    with pytest.raises(UserError, match="the column 'group' occurs twice"):
         layouts.read_set(tmp_path, label=0, metadata="m.csv")
 
 

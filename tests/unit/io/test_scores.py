@@ -270,6 +270,6 @@ def test_nothing_to_read_or_write_is_refused(tmp_path: Path) -> None:
         write_scores(tmp_path / "none.h5", family())
     scores = family("all")
     scores.images.split = None
-    with pytest.raises(ValueError, match="says the split"):
+    with pytest.raises(ValueError, match="state the split"):
         write_scores(tmp_path / "none.h5", scores)
     assert not list(tmp_path.iterdir())

@@ -219,3 +219,17 @@ def test_reading_never_imports_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_matrix_that_all_heads_share_takes_its_room_once(tmp_path: Path) -> None:
+    one = RNG.normal(size=(K, K)).astype(np.float32)
+    shared = np.broadcast_to(one, (L, H, K, K))
+    path = write(tmp_path / "a.h5", head_basis=shared)
+    np.testing.assert_array_equal(store.read_head_basis(path), shared)
+    maps = tmp_path / "maps.h5"
+    store.write_head_maps(maps, head_basis=shared, head_projection=shared)
+    some = store.read_head_maps(maps, [(2, 3), (0, 1)])
+    np.testing.assert_array_equal(some.head_projection, np.stack([one, one]))
+    for file in (path, maps):
+        with h5py.File(file) as stored:
+            assert stored["head_basis"].shape == (1, 1, K, K)

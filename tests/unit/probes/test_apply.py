@@ -13,6 +13,8 @@ from clipsieve.cli import main
 from clipsieve.io.dataset import read_rows
 from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
 from clipsieve.io.probes import StoredProbe, write_probes
+from clipsieve.io.roles import RoleError
+from clipsieve.probes.apply import apply_probes
 from tests.helpers.data_sets import write_image_set
 from tests.helpers.score_files import read_score_table
 
@@ -50,7 +52,7 @@ def run(tmp_path: Path) -> tuple[Path, list[StoredProbe]]:
     return tmp_path, probes
 
 
-def transfer(folder: Path, **changes: object) -> int:
+def transfer(folder: Path, *flags: str, **changes: object) -> int:
     sets = (*GENERATORS, "real", "other")
     options = {"sources": json.dumps(SOURCES), "families": json.dumps(FAMILIES), **changes}
     probes = [str(folder / f"probes/{train}.npz") for train in options.pop("train", GENERATORS)]
@@ -59,7 +61,7 @@ def transfer(folder: Path, **changes: object) -> int:
          "--embeddings", *(str(folder / f"embeddings/{name}.h5") for name in sets),
          "--splits", *(str(folder / f"splits/{name}.parquet") for name in sets),
          "--run", "r", "--encoder", "tiny", "--seed", "0", "--output", str(folder / "all.h5"),
-         *(part for name, text in options.items() for part in (f"--{name}", str(text)))]
+         *(part for name, text in options.items() for part in (f"--{name}", str(text))), *flags]
     )  # fmt: skip
 
 
@@ -98,8 +100,8 @@ def test_every_logit_is_the_product_of_row_and_coefficients(run) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sources": '{"one": "real", "two": "real"}'}, "--sources: says nothing of the generator three"),
-        ({"families": '{"one": "gan", "three": "gan"}'}, "--families: says nothing of the generator two"),
+        ({"sources": '{"one": "real", "two": "real"}'}, "--sources: does not name the generator three"),
+        ({"families": '{"one": "gan", "three": "gan"}'}, "--families: does not name the generator two"),
         ({"train": (*GENERATORS, "one")}, "two probes of all, draw 0, trained on one"),
     ],
 )  # fmt: skip
@@ -124,3 +126,35 @@ def test_a_logit_that_is_no_number_is_refused(run, capsys) -> None:
     write_probes(folder / "probes/one.npz", [wrong])
     assert transfer(folder) == 2
     assert "by the probe of all trained on one is not a finite number" in capsys.readouterr().err
+
+
+def test_rows_of_another_split_are_refused_by_the_function_too(run) -> None:
+    folder, probes = run
+    files = ([folder / "embeddings/two.h5"], [folder / "splits/two.parquet"])
+    rows = read_rows(*files, ("val", "test"), "test")
+    with pytest.raises(RoleError, match="may read only test rows, was handed 10 of 'val'"):
+        apply_probes(probes[1:3], rows, {"all": (), "components/one--two": ()})
+
+
+def test_probes_of_the_own_pair_see_that_pair_alone(run) -> None:
+    """What the optimism reads: the pair's probes on the pair's test images, in a file of its own."""
+    folder, probes = run
+    columns = probes[0].columns
+    pair = [
+        dataclasses.replace(probes[0], train=train, coef=np.full(len(columns), k + 1.0))
+        for k, train in enumerate(("one", "two"))
+    ]
+    for probe in pair:
+        write_probes(folder / f"probes/{probe.train}.npz", [probe])
+    entry = FeatureSet(
+        "components/one--two", "components", pair=("one", "two"), excluded=("one", "two")
+    )
+    write_feature_sets(folder / "features.json", [entry])
+    assert transfer(folder, train=("one", "two")) == 2  # no other evaluation may have them
+    assert transfer(folder, "--own-pair", train=("one", "two")) == 0
+    table = read_score_table(folder / "all.h5")
+    assert set(table["train"]) == {"one", "two"}
+    assert set(table.loc[table["label"] == 0, "image_set"]) == {"one", "two"}
+    assert set(table["split"]) == {"test"}
+    write_probes(folder / "probes/three.npz", [probes[0]])
+    assert transfer(folder, "--own-pair", train=("three",)) == 2

@@ -24,6 +24,7 @@ from clipsieve.probes import (
     residual_feature,
     sigmoid,
 )
+from clipsieve.probes.checks import check_basis
 
 ROWS = np.random.default_rng(1).standard_normal((40, 6)) + np.arange(6)
 LABELS = np.arange(40) % 2
@@ -173,3 +174,11 @@ def test_weights_of_rows_are_scikit_learns_sample_weights():
     model = LogisticRegression(C=0.5, solver="newton-cholesky", tol=1e-12, fit_intercept=False)
     model.fit(ROWS, LABELS, sample_weight=weights)
     np.testing.assert_allclose(w, model.coef_[0], rtol=1e-6)
+
+
+def test_a_basis_that_all_heads_share_stays_one_in_memory():
+    shared = np.broadcast_to(np.eye(3, dtype=np.float32), (2, 5, 3, 3))
+    found = check_basis(shared, (2, 5, 3))
+    assert found.dtype == np.float64
+    assert found.strides[:2] == (0, 0)
+    np.testing.assert_array_equal(found, np.array(shared))

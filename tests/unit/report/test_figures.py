@@ -124,7 +124,7 @@ def test_the_four_stopping_points_of_each_direction_are_marked(demo):
             ), mark
 
 
-def test_forest_marks_follow_the_interval_of_the_difference(demo):
+def test_forest_marks_follow_the_interval_over_generators(demo):
     with style():
         figure = build_figure("forest", demo.inputs, facts_of(demo))
     means = pd.concat([pd.read_parquet(p) for p in demo.inputs["means"]])
@@ -136,7 +136,8 @@ def test_forest_marks_follow_the_interval_of_the_difference(demo):
     dots = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
     drawn = {round(float(d.get_xdata()[0]), 9): d.get_markerfacecolor() for d in dots}
     for row in mine.dropna(subset=["difference"]).itertuples():
-        clear = row.p_holm <= 0.05 and (row.difference_low > 0 or row.difference_high < 0)
+        told = row.generators_low > 0 or row.generators_high < 0
+        clear = row.generators_p_holm <= 0.05 and told
         assert (drawn[round(row.difference, 9)] != "white") == clear
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from clipsieve.cli.page_options import parse_facts
+from clipsieve.io.tables import read_table
 from clipsieve.report import registry
 from clipsieve.report.build import build_table
 from clipsieve.report.facts import PAPER_GENERATORS
@@ -20,6 +21,7 @@ from clipsieve.report.published import published
 from clipsieve.report.reading import origin
 from tests.helpers.html_reader import read_page
 from tests.helpers.report_inputs import facts_of, make_run
+from tests.helpers.score_files import read_score_table
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,8 @@ def test_table4_left_holds_the_means_of_the_files(demo):
     table, html = build(demo, "table4")
     means = pd.concat([pd.read_parquet(p) for p in demo.inputs["means"]])
     left = table[table["part"] == "left"]
+    assert {"accuracy", "balanced_accuracy", "auc"} == set(left["metric"])
+    left = left[left["metric"] == "accuracy"]
     for row in left.to_dict("records"):
         same = means[
             (means["encoder"] == row["encoder"])
@@ -169,6 +173,7 @@ def test_table4_right_averages_over_pairs(demo):
         (table["part"] == "right")
         & (table["method"] == "heads")
         & (table["cells"] == "gan_to_diffusion")
+        & (table["metric"] == "accuracy")
         & (table["encoder"] == "tiny")
         & (table["seed"] == 1)
     ]
@@ -233,7 +238,7 @@ def test_cells_page_shows_interval_and_n_and_what_was_given_up(paper):
     assert not set(table["feature_set"]) & drawn
     # In each of five pairs' matrices 14 * 14 - 12 * 12 cells are given up, in both encoders, for
     # components, with intercept, residual and Fisher; 27 for the validation generator of heads.
-    assert html.count('title="given up to the selection"') == 2 * (4 * 5 * 52 + 10 * 27)
+    assert html.count('title="used for the selection"') == 2 * (4 * 5 * 52 + 10 * 27)
     assert "n 90" in html
 
 
@@ -311,7 +316,7 @@ def test_a_leak_is_an_alert_with_both_images(demo, tmp_path):
     inputs = {"leakage": [path], "manifest": demo.inputs["manifest"]}
     csv, html = build_table("leakage", inputs, facts_of(demo))
     text, _ = read_page(html)
-    assert "1 pair of images stands in two splits" in text
+    assert "1 pair of images occurs in two splits" in text
     assert "a/1.png train" in text
     assert "b/2.png test" in text
     assert pd.read_csv(StringIO(csv))["distance"].tolist() == [3.0]
@@ -401,3 +406,138 @@ def test_robustness_levels_stand_from_mild_to_strong_whatever_the_file_says(tmp_
     assert text.index("jpeg 95 0.750") < text.index("jpeg 50 0.700")
     text, _ = read_page(build_table("robustness", {"robustness": [plain]}, facts)[1])
     assert text.index("untouched 0.800") < text.index("jpeg 50 0.700") < text.index("jpeg 95 0.750")
+
+
+def test_the_overview_answers_with_the_intervals_over_generators_first(paper):
+    _, html = build(paper, "overview")
+    text, _ = read_page(html)
+    means = pd.concat([pd.read_parquet(p) for p in paper.inputs["means"]])
+    base = means[
+        (means["encoder"] == "clip_b16")
+        & (means["feature_set"] == "all")
+        & (means["cells"] == "all")
+        & (means["metric"] == "auc")
+    ].iloc[0]
+    over = [number(base[f"value_generators_{end}"]) for end in ("low", "high")]
+    plain = [number(base[end]) for end in ("low", "high")]
+    said = f"AUC {number(base['value'])} ({over[0]} to {over[1]} over generators;"
+    assert f"{said} {plain[0]} to {plain[1]} over photographs)" in text
+    pairs = pd.concat([pd.read_parquet(p) for p in paper.inputs["pairs"]])
+    joint = pairs[
+        (pairs["encoder"] == "clip_b16")
+        & (pairs["family"] == "components")
+        & (pairs["against"] == "all")
+        & (pairs["cells"] == "all")
+        & (pairs["metric"] == "auc")
+    ].iloc[0]
+    assert f"selecting components changes AUC by {number(joint['difference'], sign=True)}" in text
+    assert "over generators and pairs, p (Holm) 0.40" in text
+    assert "rank 3 of 101" in text
+    assert "in 5 of 10 component searches the score sat at its ceiling" in text
+    assert "Chance, an answer that does not look at the image, gets 0.5" in text
+
+
+def test_no_page_leads_with_an_encoder_of_random_weights(demo):
+    for name in ("overview", "table4", "means", "cells", "ranking", "pairs", "leaderboard"):
+        text, _ = read_page(build(demo, name)[1])
+        assert text.index("CLIP ViT-B/16") < text.index("Stages run"), name
+    overview, _ = read_page(build(demo, "overview")[1])
+    assert "How well: CLIP ViT-B/16" in overview[: overview.index("Images in each split")]
+    assert overview.index("How well: tiny ViT") > overview.index("Images in each split")
+
+
+def test_few_generators_are_said_to_allow_no_statement(demo, tmp_path):
+    path = tmp_path / "demo/seed0/clip_b16/means.parquet"
+    path.parent.mkdir(parents=True)
+    columns = ["generators_low", "generators_high", "generators_p", "generators_p_holm"]
+    columns += ["value_generators_low", "value_generators_high"]
+    rows = pd.read_parquet(demo.inputs["means"][0])
+    rows[columns] = np.nan
+    rows.to_parquet(path)
+    inputs = {**demo.inputs, "means": [path]}
+    del inputs["pairs"]
+    _, html = build_table("overview", inputs, facts_of(demo))
+    text, _ = read_page(html)
+    assert "too few generators (fewer than four) to say whether that is more than chance" in text
+    assert "too few to say anything of generators that are not in this run" in text
+    assert 'class="num good"' not in html
+
+
+def test_the_search_table_shows_the_stop_that_was_used(demo):
+    text, _ = read_page(build(demo, "selection")[1])
+    a, b = demo.pairs[0]
+    path = next(p for p in demo.inputs["searches"] if p.stem == f"{a}--{b}")
+    table, note = read_table(path)
+    step = note["stops"]["log_loss"]["step"]
+    score = float(table.set_index("step")["score"][step])
+    title = facts_of(demo).pair_title(f"{a}--{b}", " \N{RIGHTWARDS ARROW} ")
+    start = text.index(f"{title} 0 60") + len(f"{title} 0 60 ")
+    assert text[start:].startswith(f"least log-loss {number(score)} {step} {60 - step} ")
+
+
+def test_ranks_are_means_over_seeds(demo):
+    table, html = build(demo, "ranking")
+    mine = table[(table["encoder"] == "clip_b16") & (table["metric"] == "auc")]
+    best = mine.groupby("feature_set")["average_rank"].mean().sort_values()
+    text, _ = read_page(html)
+    start = text.index("CLIP ViT-B/16: every pair, AUC")
+    assert f" {number(best.iloc[0], 2)} " in text[start : start + 500]
+    assert "critical difference" in text
+
+
+def test_every_printed_mean_stands_beside_ours_or_says_why_not(paper, demo):
+    table, _ = build(paper, "paper_vs_ours")
+    assert len(table) == sum(
+        len(published(n)) for n in ("table4_left", "table4_right", "figure_means")
+    )
+    compared = table["ours"].notna()
+    assert table.loc[~compared, "reason"].str.len().gt(0).all()
+    assert (table["difference"] - (table["ours"] - table["published"]))[compared].abs().max() < 1e-9
+    means = pd.concat([pd.read_parquet(p) for p in paper.inputs["means"]])
+    mine = means[(means["metric"] == "accuracy") & (means["encoder"] == "clip_b16")]
+    heads = mine[
+        (mine["feature_set"] == "heads/gaugan--glide_base") & (mine["cells"] == "all")
+    ].iloc[0]
+    row = table[
+        (table["encoder"] == "clip_b16") & (table["feature_set"] == "heads/gaugan--glide_base")
+    ]
+    assert row["published"].tolist() == [0.785]
+    assert row["ours"].iloc[0] == pytest.approx(heads["value"], abs=1e-9)
+    part = mine[mine["feature_set"].str.startswith("components/") & (mine["cells"] == "within_gan")]
+    right = table[
+        (table["where"] == "Table 4, right")
+        & (table["encoder"] == "clip_b16")
+        & (table["feature_set"] == "components")
+        & (table["cells"] == "within_gan")
+    ]
+    assert right["ours"].iloc[0] == pytest.approx(part["value"].mean(), abs=1e-9)
+    # the pair of the figures is not in this made-up run, and some captions count the pair in
+    caption = table[table["where"].str.startswith("Figure") & ~compared]
+    assert caption["reason"].str.contains("is not in this run|search pair counted in").all()
+    other, _ = build(demo, "paper_vs_ours")
+    assert other["ours"].isna().all()
+    assert other["reason"].str.contains("other generators than the paper").all()
+
+
+def test_the_papers_phrases_are_said_to_be_absent_where_the_list_is(paper):
+    text, _ = read_page(build(paper, "table1")[1])
+    assert "List absent: the paper's texts are of another list" in text
+    assert "of the paper's 5 texts are among ours" not in text
+    words, _ = read_page(build(paper, "table3")[1])
+    assert "of the paper's 5 texts are among ours" in words
+
+
+def test_errors_by_size_are_shares_of_wrong_answers(demo):
+    table, _ = build(demo, "errors_by_size")
+    manifest = pd.read_parquet(demo.inputs["manifest"][0]).set_index("image_id")
+    path = next(p for p in demo.inputs["scores"] if "clip_b16" in p.parts and "seed1" in p.parts)
+    right, wrong = 0, 0
+    for row in read_score_table(path).to_dict("records"):
+        size = manifest.loc[row["image_id"], ["width", "height"]].max()
+        if row["label"] == 0 and 128 < size <= 256 and row["train"] != row["generator"]:
+            right += row["logit"] <= 0
+            wrong += row["logit"] > 0
+    mine = table[(table["encoder"] == "clip_b16") & (table["seed"] == 1) & ~table["real"]]
+    mine = mine[mine["size"] == "129 to 256"]
+    assert mine["error"].iloc[0] == pytest.approx(wrong / (right + wrong))
+    assert mine["groups"].iloc[0] == 6

@@ -11,11 +11,12 @@ import pytest
 
 from clipsieve.cli.page_options import parse_facts
 from clipsieve.errors import UserError
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.io.tables import write_table
 from clipsieve.report import registry
 from clipsieve.report.build import build_table, builder_of
 from clipsieve.report.facts import Facts, cells_title
-from clipsieve.report.frames import order_feature_sets, over_seeds, verdict
+from clipsieve.report.frames import order_feature_sets, over_seeds, search_alerts, verdict
 from clipsieve.report.html.page import (
     Cell,
     Content,
@@ -59,8 +60,17 @@ def test_over_seeds_is_the_plain_mean():
     ],
 )
 def test_a_difference_is_told_from_0_by_interval_and_corrected_p(low, high, p, expected):
-    row = {"difference_low": low, "difference_high": high, "p_holm": p}
+    row = {"generators_low": low, "generators_high": high, "generators_p_holm": p}
     assert verdict(row) == expected
+
+
+def test_a_narrow_interval_over_photographs_tells_nothing_of_other_generators():
+    row = {"difference_low": 0.01, "difference_high": 0.02, "p_holm": 0.001}
+    nan = float("nan")
+    few = {"generators_low": nan, "generators_high": nan, "generators_p_holm": nan}
+    assert verdict({**row, **few}) == 0
+    wide = {"generators_low": -0.01, "generators_high": 0.04, "generators_p_holm": 0.3}
+    assert verdict({**row, **wide}) == 0
 
 
 def test_a_files_place_says_what_the_registry_leaves_open():
@@ -236,14 +246,53 @@ def test_a_new_table_is_a_record_and_a_function(tmp_path, monkeypatch):
     assert "seed 4" in text
 
 
-def test_a_difference_says_what_other_generators_could_have_given():
+def test_a_difference_leads_with_what_other_generators_could_have_given():
     row = {
         **{"difference": 0.03, "difference_low": 0.01, "difference_high": 0.05, "p_holm": 0.01},
-        **{"generators_low": -0.02, "generators_high": 0.08, "generators_p": 0.21},
+        **{"generators_low": -0.02, "generators_high": 0.08, "generators_p_holm": 0.21},
         **{"better": 9, "n_generators": 12},
     }
     cell = difference_cell(row)
-    assert cell.tip == (
-        "over new generators \N{MINUS SIGN}0.020 to +0.080, p 0.21; better on 9 of 12 test generators"
+    assert cell.sub == "\N{MINUS SIGN}0.020 to +0.080"
+    assert cell.tip == "over new photographs +0.010 to +0.050, p (Holm) 0.010"
+    assert (
+        cell.css == "num"
+    )  # the interval over photographs leaves out 0, that over generators does not
+    assert (
+        difference_cell({**row, "generators_low": 0.01, "generators_p_holm": 0.03}).css
+        == "num good"
     )
-    assert difference_cell({**row, "generators_low": None, "better": None}).tip == ""
+    assert difference_cell({**row, "generators_low": None}).sub == "no interval over generators"
+
+
+def test_encoders_of_random_weights_stand_last():
+    facts = parse_facts(
+        None, '{"tiny": {"weights": null}, "b": {"weights": "x"}, "a": {"weights": "y"}}'
+    )
+    assert facts.order_encoders(["tiny", "a", "b", "other"]) == ["b", "a", "other", "tiny"]
+
+
+def test_searches_that_say_little_are_counted_once_a_direction():
+    facts = parse_facts(None, None)
+    known = {"alpha": "first", "warnings": {"a--b": ["the score sat at its ceiling"]}}
+    row = {"encoder": "clip", "seed": 0, "pair": ["a", "b"], "facts": known}
+    table = pd.DataFrame([row, row, {**row, "pair": ["c", "d"], "facts": {"alpha": "first"}}])
+    (line,) = search_alerts(table, facts)
+    assert line.startswith("clip: in 1 of 4 component searches")
+    assert search_alerts(table.iloc[2:], facts) == []
+    assert search_alerts(None, facts) == []
+
+
+def test_cells_that_flatter_heads_do_not_colour_them():
+    rows = {
+        **{"encoder": "e", "metric": "auc", "feature_set": "heads/a--b"},
+        **{"difference": [0.05, 0.01], "cells": ["all", "clean"]},
+        **{"generators_low": [0.02, -0.02], "generators_high": [0.08, 0.04]},
+        "generators_p_holm": [0.001, 0.5],
+    }
+    whole = with_clean(pd.DataFrame(rows)).iloc[0].to_dict()
+    assert whole["clean_difference"] == 0.01
+    assert verdict(whole) == 0
+    assert "without the generator that heads were ranked on: +0.010" in difference_cell(whole).tip
+    other = with_clean(pd.DataFrame(rows).iloc[:1]).iloc[0].to_dict()
+    assert verdict(other) == 1  # a set without such cells is judged by its own

@@ -70,7 +70,7 @@ def webp(name: str, quality: int) -> Edit:
 
     def check(before: Image.Image, data: bytes) -> None:
         lossy = data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 "
-        expect(name, lossy, "the file is no lossy WebP")
+        expect(name, lossy, "the file is not a lossy WebP file")
         read_back(name, before, data)
 
     title = f"WebP, quality {quality}"

@@ -105,7 +105,7 @@ def before_and_after(inputs: Inputs, facts: Facts, pair: str | None = None) -> t
     return figure, (
         f"Means are over the cells off the diagonal (outlined). {images} test images a cell"
         + (f", averages over {seeds} seeds" if seeds > 1 else "")
-        + f". Grey: given up to the selection.\n{kind_note(facts, encoders)}"
+        + f". Grey: used for the selection.\n{kind_note(facts, encoders)}"
     )
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from clipsieve import families
 from clipsieve.errors import UserError
+from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.seeds import over_seeds as seeds_together
+from clipsieve.evaluation.seeds import with_clean
 from clipsieve.report.facts import Facts
 from clipsieve.report.figures.plot import (
     COLOURS,
@@ -106,9 +108,12 @@ def _geometry_handles() -> list[Any]:
 
 
 def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
-    """Draw mean accuracy and difference to the baseline of each feature set, with intervals."""
+    """Draw mean accuracy and difference to the baseline of each feature set, with intervals.
+
+    Thin lines are the intervals over generators, thick ones those over photographs.
+    """
     table = inputs["means"]
-    shown = seeds_together(table)
+    shown = with_clean(seeds_together(table))
     shown = shown[(shown["cells"] == "all") & (shown["metric"] == "accuracy")]
     encoders = facts.order_encoders(shown["encoder"])
     if not encoders:
@@ -126,6 +131,7 @@ def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
         _limit(row, [r for s, r in found.items() if not families.of(s).shuffle])
         if families.BASELINE in found:
             row[0].axvline(found[families.BASELINE]["value"], color=GREY, lw=0.8, ls="--", zorder=0)
+        row[0].axvline(RECORDS["accuracy"].chance_level(), color=GREY, lw=0.8, ls=":", zorder=0)
         row[1].axvline(0, color=GREY, lw=0.8, ls="--", zorder=0)
         row[0].set_yticks(range(len(sets)), labels)
         for text, feature_set in zip(row[0].get_yticklabels(), sets, strict=True):
@@ -139,13 +145,15 @@ def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     seeds = table["seed"].nunique()
     level = f"{100 * inputs.confidence:g} %"
     bars = (
-        f"Averages over {seeds} seeds; bars reach over the {level} intervals of all seeds."
+        f"Averages over {seeds} seeds, {level} intervals of all seeds."
         if seeds > 1
         else f"Bars: {level} intervals."
     )
     return figure, (
-        f"{bars} Full marks on the right: told from 0 (interval, and p (Holm) of at most"
-        " 0.05).\nMeans of different feature sets are over different cells: compare the right side."
+        f"{bars} Thin: over generators (what others could have given). Thick: over photographs of"
+        " these generators.\nFull marks on the right: told from 0 over generators (interval, and p (Holm)"
+        " of at most 0.05). Dotted: chance.\nMeans of different"
+        " feature sets are over different cells: compare the right side."
         " Grey names are controls."
         f"\n{kind_note(facts, encoders)}"
     )
@@ -154,7 +162,12 @@ def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
 def _limit(axes: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> None:
     """Fit the axes to all but the shuffled labels, whose chance level would flatten the rest."""
     for ax, columns in zip(
-        axes, (("low", "value", "high"), ("difference_low", "difference_high")), strict=True
+        axes,
+        (
+            ("low", "value", "high", "value_generators_low", "value_generators_high"),
+            ("difference_low", "difference_high", "generators_low", "generators_high"),
+        ),
+        strict=True,
     ):
         values = np.array([[r[c] for c in columns] for r in rows], dtype=float)
         values = values[np.isfinite(values)]
@@ -182,11 +195,15 @@ def _forest_row(axes: Sequence[Axes], row: Mapping[str, Any], place: int) -> Non
     control = families.of(row["feature_set"]).is_control
     colour = GREY if control else COLOURS[0]
     clear = verdict(row) != 0
-    axes[0].plot([row["low"], row["high"]], [place, place], color=colour, lw=1.4)
+    over = [row["value_generators_low"], row["value_generators_high"]]
+    axes[0].plot(over, [place, place], color=colour, lw=0.9)
+    axes[0].plot([row["low"], row["high"]], [place, place], color=colour, lw=2.6)
     axes[0].plot(row["value"], place, "o", color=colour, ms=4.5)
     if np.isfinite(row["difference"]):
+        over = [row["generators_low"], row["generators_high"]]
+        axes[1].plot(over, [place, place], color=colour, lw=0.9)
         axes[1].plot(
-            [row["difference_low"], row["difference_high"]], [place, place], color=colour, lw=1.4
+            [row["difference_low"], row["difference_high"]], [place, place], color=colour, lw=2.6
         )
         axes[1].plot(
             *(row["difference"], place, "o"),

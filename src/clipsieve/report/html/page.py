@@ -199,30 +199,56 @@ def feature_set_cell(facts: Facts, feature_set: str, css: str = "") -> Cell:
 
 
 def difference_cell(row: Mapping[str, Any], *, low_is_good: bool = False) -> Cell:
-    """Return a difference to the baseline with its interval, in colour where it is told from 0."""
+    """Return a difference to the baseline with its interval over new generators below.
+
+    In colour where it is told from 0 for generators not trained on (`verdict`); the interval over
+    new photographs of these generators is in the tip.
+    """
     if not is_known(row.get("difference")):
         return Cell(css="num")
     told = verdict(row) * (-1 if low_is_good else 1)
+    known = is_known(row.get("generators_low"))
     return Cell(
         number(row["difference"], sign=True),
-        sub=interval(row.get("difference_low"), row.get("difference_high"), sign=True),
-        tip=_over_generators(row),
+        sub=interval(row["generators_low"], row["generators_high"], sign=True)
+        if known
+        else "no interval over generators",
+        tip="; ".join(filter(None, (without_ranked(row), over_photographs(row)))),
         css=("num", "num good", "num warn")[told],
     )
 
 
-def _over_generators(row: Mapping[str, Any]) -> str:
-    """Say what other generators could have given, where a row knows it."""
-    parts = []
-    if is_known(row.get("generators_low")):
-        bounds = interval(row["generators_low"], row["generators_high"], sign=True)
-        parts.append(f"over new generators {bounds}, p {p_value(row['generators_p'])}")
-    if is_known(row.get("better")):
-        parts.append(
-            f"better on {number(row['better'], 1).removesuffix('.0')}"
-            f" of {integer(row['n_generators'])} test generators"
-        )
-    return "; ".join(parts)
+def without_ranked(row: Mapping[str, Any]) -> str:
+    """Say what is left of a difference without the probes of the generator that it was selected on."""
+    if not is_known(row.get("clean_difference")):
+        return ""
+    low, high = row.get("clean_generators_low"), row.get("clean_generators_high")
+    return (
+        "without the generator that heads were ranked on:"
+        f" {number(row['clean_difference'], sign=True)} ({interval(low, high, sign=True)} over"
+        " generators), which decides the colour"
+    )
+
+
+def over_photographs(row: Mapping[str, Any]) -> str:
+    """Say what other photographs of the same generators could have given, where a row knows it."""
+    if not is_known(row.get("difference_low")):
+        return ""
+    bounds = interval(row["difference_low"], row["difference_high"], sign=True)
+    return f"over new photographs {bounds}, p (Holm) {p_value(row.get('p_holm'))}"
+
+
+def better_on(row: Mapping[str, Any]) -> str:
+    """Say on how many test generators a difference is an improvement; empty where it is not known.
+
+    Examples
+    --------
+    >>> better_on({"better": 9.0, "n_generators": 12})
+    '9 of 12'
+    """
+    if not is_known(row.get("better")):
+        return ""
+    return f"{number(row['better'], 1).removesuffix('.0')} of {integer(row['n_generators'])}"
 
 
 def worst_cell(facts: Facts, row: Mapping[str, Any]) -> Cell:

@@ -1,4 +1,4 @@
-"""Pages of the audits: what file facts and spectra alone can tell, and what stands in two splits."""
+"""Pages of the audits: what file facts and spectra alone can tell, and what occurs in two splits."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def shortcuts_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]
             "A classifier that sees no pixel, only facts of the file: format, width, height, bytes"
             " per pixel, estimated JPEG quality, mode. Where it tells the classes apart, a"
             " detector can too without knowing anything of generated images.",
-            "A second one sees the slopes of the power spectrum alone. They show how an image was"
+            "A second one sees only the slopes of the power spectrum. They show how an image was"
             " resized; they also show a generator's own up-sampling, so it may do well for a good"
             " reason. Where real and generated images came in different sizes or were resized"
             " differently, it is a shortcut.",
@@ -256,9 +256,9 @@ def _detectors(cells: pd.DataFrame | None, facts: Facts) -> dict[str, dict[str, 
 
 
 def leaks_in_words(leaks: pd.DataFrame) -> str:
-    """Say how many pairs of images stand in two splits and in both classes.
+    """Say how many pairs of images occur in two splits and in both classes.
 
-    ``1 pair of images stands in two splits``, ``5 pairs of images stand in both classes``.
+    ``1 pair of images occurs in two splits``, ``5 pairs of images occur in both classes``.
     """
     classes = leaks["kind"].astype(str).str.endswith("_classes")
     said = []
@@ -267,7 +267,7 @@ def leaks_in_words(leaks: pd.DataFrame) -> str:
         (int(classes.sum()), "both classes"),
     ):
         if count:
-            pairs = "1 pair of images stands" if count == 1 else f"{count} pairs of images stand"
+            pairs = "1 pair of images occurs" if count == 1 else f"{count} pairs of images occur"
             said.append(f"{pairs} in {where}")
     return " and ".join(said)
 
@@ -311,7 +311,7 @@ def leakage_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
         alerts.append(f"{leaks_in_words(table)}: test scores mean less than they say.")
     page = Content(
         [
-            "No photograph, file or near-duplicate may stand in two splits, within a generator or"
+            "No photograph, file or near-duplicate may occur in two splits, within a generator or"
             " across generators, and no file may be called both real and generated."
             + ("" if len(table) else " None does in this run.")
         ],

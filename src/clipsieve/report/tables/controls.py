@@ -54,7 +54,9 @@ def controls_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
                     f"{title}: optimism of the search",
                     [
                         "A selection scores better on the pair that it was made on than on the"
-                        " rest, as any search does. What counts is the gain on the rest."
+                        " rest, as any search does. What counts is the gain on the rest. Its interval"
+                        " is over photographs; what other generators could have given stands on the"
+                        " page of means."
                     ],
                     tables=[_optimism_rows(part, facts)],
                 )
@@ -62,7 +64,9 @@ def controls_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     page = Content(
         [
             "A selection is worth something if it beats random selections of the same size: rank 1"
-            " means that it beats every draw."
+            " means that it beats every draw. Chance gives every rank alike. A rank is for the"
+            " generators and photographs of this run; whether a selection helps on other generators"
+            " stands on the pages of means and of pairs."
         ],
         sections,
         notes=[
@@ -141,7 +145,7 @@ def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
 def _optimism_rows(part: pd.DataFrame, facts: Facts) -> Table:
     values = [
         *("score_on_search_pair", "baseline_on_search_pair"),
-        *("score_on_the_rest", "baseline_on_the_rest", "n_cells"),
+        *("score_on_the_rest", "baseline_on_the_rest", "winners_curse", "shift", "n_cells"),
     ]
     if part["seed"].nunique() == 1:
         values += [c for c in part.columns if c.startswith("gain_on_the_rest_")]
@@ -166,6 +170,8 @@ def _optimism_rows(part: pd.DataFrame, facts: Facts) -> Table:
                     css="num strong",
                 ),
                 Cell(number(on_pair - on_rest, sign=True), css="num"),
+                Cell(number(r["winners_curse"], sign=True), css="num"),
+                Cell(number(r["shift"], sign=True), css="num"),
                 Cell(integer(r["n_cells"]), css="num"),
             ]
         )
@@ -175,7 +181,14 @@ def _optimism_rows(part: pd.DataFrame, facts: Facts) -> Table:
         ("gain", "num", "over all columns, on the pair"),
         ("on the rest", "num", "score on the generators that it was not selected on"),
         ("gain", "num", "over all columns, on the rest"),
-        ("optimism", "num", "gain on the pair less gain on the rest"),
+        ("optimism", "num", "gain on the pair less gain on the rest: the two columns after it"),
+        (
+            "winner's curse",
+            "num",
+            "gain on the images that the search saw, less gain on new images"
+            " of the same pair, by probes tuned alike",
+        ),
+        ("shift", "num", "gain on new images of the pair less gain on the rest"),
         ("cells", "num", "cells in the score on the rest"),
     ]
     return Table(columns, rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from clipsieve import families
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.report.facts import Facts, metric_title
@@ -14,6 +16,7 @@ from clipsieve.report.html.page import (
     Content,
     Section,
     Table,
+    better_on,
     difference_cell,
     feature_set_cell,
     integer,
@@ -32,23 +35,35 @@ def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFram
     """Build the page of the leaderboard: a section a metric, a row an encoder and feature set."""
     table = inputs["leaderboard"]
     sections: list[Section] = []
-    for metric in dict.fromkeys(table["metric"]):
-        part = table[table["metric"] == metric]  # the file is in the order of rank
-        title = f"Mean {metric_title(str(metric))} on generators not trained on"
-        sections.append(
-            Section(
-                title,
-                [_what_is_good(str(metric))],
-                tables=[_rows(part, str(metric), facts)],
-                folded=bool(sections),
+    untrained = table["encoder"].map(facts.is_random)
+    if untrained.all():
+        untrained = ~untrained
+    for apart in (False, True):
+        for metric in dict.fromkeys(table["metric"]):
+            # the file is in the order of rank
+            part = table[(table["metric"] == metric) & (untrained == apart)]
+            if not len(part):
+                continue
+            title = f"Mean {metric_title(str(metric))} on generators not trained on"
+            sections.append(
+                Section(
+                    f"Stages run, encoders of random weights: {title[0].lower()}{title[1:]}"
+                    if apart
+                    else title,
+                    [_what_is_good(str(metric))],
+                    tables=[_rows(part, str(metric), facts)],
+                    folded=bool(sections),
+                )
             )
-        )
     page = Content(
         ["Encoders and feature sets of this run, the best first. Controls are in grey."],
         sections,
         notes=[
-            "Rows with overlapping intervals are not told apart by this run. Feature sets that were"
-            " selected on a pair are means over other cells than those that were not, so rows stand"
+            "Intervals of means and of Δ are over generators: what other generators could have given."
+            " Over photographs of these same generators they are narrower, and stand in the tip of the"
+            " pointer. In colour: told from 0 over generators. Rows with overlapping intervals are not"
+            " told apart by this run. Feature sets that were selected"
+            " on a pair are means over other cells than those that were not, so rows stand"
             " in the order of Δ, the difference to all columns over the same cells (between encoders:"
             " of the mean of all columns over all cells plus Δ). The calibration error is in the"
             " order of a proper score, since an answer that never changes can be calibrated.",
@@ -75,7 +90,10 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
     scale = (
         part[[not families.of(s).shuffle for s in part["feature_set"]]] if len(part) > 1 else part
     )
-    left, right = float(scale["low"].min()), float(scale["high"].max())
+    names = ["value_generators_low", "value_generators_high"]
+    ends = scale[[n for n in names if n in scale.columns]].to_numpy(dtype=float)
+    ends = ends if np.isfinite(ends).any() else scale[["low", "high"]].to_numpy(dtype=float)
+    left, right = float(np.nanmin(ends)), float(np.nanmax(ends))
     several = part["run"].nunique() > 1
     sized = "selected" in part.columns and part["selected"].notna().any()
     rows = []
@@ -84,6 +102,8 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
         spread = row.get("sd_over_seeds")
         seeds = row.get("seeds")
         more = f"; {integer(seeds)} seeds, sd {number(spread)}" if is_known(spread) else ""
+        low, high = row.get("value_generators_low"), row.get("value_generators_high")
+        low, high = (float("nan") if value is None else value for value in (low, high))
         cells = [
             Cell(str(place), css="num quiet"),
             Cell(
@@ -95,11 +115,13 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
             feature_set_cell(facts, str(row["feature_set"]), control),
             Cell(
                 number(row["value"]),
-                sub=interval(row["low"], row["high"]) + more,
+                sub=interval(low, high) + more,
+                tip=f"over photographs {interval(row['low'], row['high'])}",
                 css="num strong",
             ),
-            Cell(bar=(row["low"], row["value"], row["high"], left, right)),
+            Cell(bar=(low, row["value"], high, left, right)),
             difference_cell(row, low_is_good=not RECORDS[metric].higher_is_better),
+            Cell(better_on(row), css="num"),
             worst_cell(facts, row),
         ]
         if sized:
@@ -112,9 +134,14 @@ def _rows(part: pd.DataFrame, metric: str, facts: Facts) -> Table:
         ("", "num", ""),
         ("Encoder", "", ""),
         ("Feature set", "", ""),
-        (metric_title(metric), "num", "interval below"),
-        (f"{number(left, 2)} to {number(right, 2)}", "", "the interval, drawn"),
-        ("Δ", "num", "difference to all columns over the same cells, interval below"),
+        (metric_title(metric), "num", "interval over generators below"),
+        (f"{number(left, 2)} to {number(right, 2)}", "", "the interval over generators, drawn"),
+        (
+            "Δ",
+            "num",
+            "difference to all columns over the same cells, interval over generators below",
+        ),
+        ("better on", "num", "test generators on which it is better than all columns"),
         ("worst generator", "", "the test generator with the worst mean"),
     ]
     if sized:

@@ -64,7 +64,7 @@ def robustness_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame
             " was not trained on."
         ],
         sections,
-        notes=["Within a kind of perturbation, stronger levels stand below milder ones."]
+        notes=["Within a kind of perturbation, stronger levels are below milder ones."]
         + ([f"Averages over {len(seeds)} seeds; bounds too."] if len(seeds) > 1 else []),
     )
     columns = ("run", "encoder", "seed", "feature_set", "perturbation", "family", "level", "metric")

@@ -49,12 +49,15 @@ def selection_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]
     )
     sections = []
     for encoder in encoders:
-        title = facts.encoder_title(encoder)
+        title = facts.section_title(encoder)
         if searches is not None:
             mine = searches[searches["encoder"] == encoder]
             if len(mine):
                 sections.append(
-                    Section(f"{title}: component searches", tables=[_search_rows(mine, facts)])
+                    Section(
+                        f"{title}: component searches",
+                        tables=[_search_rows(mine, _stops(inputs, entries, encoder), facts)],
+                    )
                 )
         mine_entries = [e for e in entries if e["encoder"] == encoder]
         if mine_entries:
@@ -114,34 +117,76 @@ def _warnings(entries: Sequence[Mapping[str, Any]], facts: Facts) -> list[str]:
     return list(found.values())
 
 
-def _search_rows(part: pd.DataFrame, facts: Facts) -> Table:
+Direction = tuple[int, str]
+
+
+def _stops(
+    inputs: Inputs, entries: Sequence[Mapping[str, Any]], encoder: str
+) -> dict[Direction, dict[str, Any]]:
+    """Return where each search stopped: seed and direction -> `alpha`, `step`, and the initial score."""
+    alphas = {}
+    for entry in entries:
+        known = entry.get("facts") or {}
+        if entry["encoder"] == encoder and "alpha" in known:
+            for pair in (entry["pair"], entry["pair"][::-1]):
+                alphas[entry["seed"], families.pair_id(*pair)] = known["alpha"]
+    found = {}
+    for note in inputs.notes("searches"):
+        key = int(note.get("seed", 0)), families.pair_id(note["train"], note["val"])
+        alpha = alphas.get(key)
+        if note.get("encoder", "") == encoder and alpha is not None:
+            stop = {"alpha": alpha, "initial_score": float(note["initial_score"])}
+            found[key] = {**stop, "step": int(note["stops"][alpha]["step"])}
+    return found
+
+
+_STOP_TITLES = {
+    "first": "first maximum",
+    "log_loss": "least log-loss",
+    "last": "last maximum",
+    "one_se": "one standard error",
+}
+
+
+def _search_rows(
+    part: pd.DataFrame, stops: Mapping[Direction, Mapping[str, Any]], facts: Facts
+) -> Table:
     rows = []
     for (train, val, seed), steps in part.groupby(["train", "val", "seed"], sort=False):
-        direction = f"{train}--{val}"
-        steps = steps.sort_values("step")
-        best = int(steps["score"].to_numpy().argmax())
-        chosen = steps.iloc[best]
+        direction = families.pair_id(str(train), str(val))
+        scores = steps.set_index("step")["score"]
+        total = len(steps) + 1
+        stop = stops.get((int(str(seed)), direction))
+        cells = [Cell()] * 5
+        if stop is not None:
+            step = stop["step"]
+            cells = [
+                Cell(_STOP_TITLES[stop["alpha"]], tip=stop["alpha"]),
+                Cell(number(scores[step] if step else stop["initial_score"]), css="num strong"),
+                Cell(integer(step), css="num"),
+                Cell(integer(total - step), css="num"),
+                Cell(f"{100 * step / total:.0f} %", css="num"),
+            ]
         rows.append(
             [
                 Cell(facts.pair_title(direction, " \N{RIGHTWARDS ARROW} "), tip=direction),
                 Cell(str(seed), css="num quiet"),
-                Cell(integer(len(steps) + 1), css="num"),
-                Cell(number(chosen["score"]), css="num strong"),
-                Cell(integer(chosen["step"]), css="num"),
-                Cell(integer(chosen["left"]), css="num"),
-                Cell(f"{100 * chosen['step'] / (len(steps) + 1):.0f} %", css="num"),
+                Cell(integer(total), css="num"),
+                *cells,
+                Cell(number(scores.max()), css="num"),
                 Cell(integer((steps["ties"] > 1).sum()), css="num"),
             ]
         )
     columns = [
         *(("Direction", "", ""), ("seed", "num", ""), ("columns", "num", "at the start")),
-        *(
-            ("best score", "num", "on the other generator"),
-            ("α", "num", "components removed at it"),
-        ),
+        ("stopped at", "", "the rule that the run chose (search.alpha); empty where nothing was"
+         " selected from this search"),
+        ("score there", "num", "on the other generator's train and val images; chance as on other pages"),
+        ("α", "num", "components removed there"),
         *(("kept", "num", ""), ("removed", "num", "share removed at α")),
+        ("best score", "num", "the highest of any step"),
         ("steps tied", "num", "steps at which several candidates shared the best score"),
-    ]
+    ]  # fmt: skip
     return Table(columns, rows)
 
 

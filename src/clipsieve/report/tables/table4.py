@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
 from clipsieve.evaluation.seeds import over_seeds as seeds_together
-from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title
+from clipsieve.evaluation.seeds import with_clean
+from clipsieve.report.facts import PAPER_ENCODERS, Facts, family_title, metric_title
 from clipsieve.report.frames import leading, over_seeds, rows_of, verdict, with_kinds
 from clipsieve.report.html.page import (
     Cell,
@@ -20,7 +21,13 @@ from clipsieve.report.html.page import (
 )
 from clipsieve.report.published import ROUNDING, published
 from clipsieve.report.reading import Inputs
-from clipsieve.report.tables.transfer import mean_rows, same_cells_note
+from clipsieve.report.tables.transfer import (
+    HEADLINE,
+    chance_sentence,
+    headline_rows,
+    mean_rows,
+    same_cells_note,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +37,8 @@ _METHODS = tuple(sorted(families.SELECTING, key=lambda f: families.get(f).pairs 
 _COLUMNS = (
     *("run", "encoder", "seed", "part", "method", "pair", "feature_set", "cells", "metric"),
     *("value", "low", "high", "n_cells", "n", "baseline", "difference", "difference_low"),
-    *("difference_high", "p", "p_holm", "pairs", "published", "published_reading"),
+    *("difference_high", "p", "p_holm", "generators_low", "generators_high", "generators_p_holm"),
+    *("better", "n_generators", "pairs", "published", "published_reading"),
     *("difference_to_published", "tolerance", "within_tolerance"),
 )
 
@@ -38,8 +46,9 @@ _COLUMNS = (
 def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     """Build Table 4.
 
-    Left: the mean over all cells of each selected set (accuracy), with the difference to all
-    columns over the same cells. Right: means within and between families, averaged over pairs.
+    Left: the mean over all cells of each selected set, with the difference to all columns over the
+    same cells. Right: means within and between families, averaged over pairs. Accuracy as in the
+    paper, with balanced accuracy and AUC beside it.
 
     Returns
     -------
@@ -50,8 +59,8 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     import pandas as pd
 
     table = inputs["means"]
-    together = seeds_together(table)
-    table = table[table["metric"] == "accuracy"]
+    together = with_clean(seeds_together(table))
+    table = table[table["metric"].isin(HEADLINE)]
     table = table.assign(method=table["feature_set"].map(families.family_of))
     seeds = sorted(set(table["seed"]))
     left = table[
@@ -65,22 +74,33 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     tidy["pair"] = tidy["feature_set"].map(families.pair_of)
     tidy = _beside_published(tidy, facts)
 
-    shown_left = together[
-        (together["metric"] == "accuracy")
+    wide = together[
+        together["metric"].isin(HEADLINE)
         & (together["cells"] == "all")
         & together["feature_set"].isin(left["feature_set"])
     ]
+    shown_left = wide[wide["metric"] == "accuracy"]
     sections = [_as_in_the_paper(shown_left, facts)] if len(shown_left) else []
     for encoder in facts.order_encoders(table["encoder"]):
-        mine = shown_left[shown_left["encoder"] == encoder]
-        sections.append(
+        title, folded = facts.section_title(encoder), facts.is_random(encoder)
+        sections += [
             Section(
-                f"{facts.encoder_title(encoder)}: each selection, with intervals",
-                tables=[mean_rows(mine, facts, len(seeds))],
-            )
-        )
+                f"{title}: accuracy, balanced accuracy and AUC of each selection",
+                [chance_sentence(HEADLINE)],
+                tables=[headline_rows(wide[wide["encoder"] == encoder], facts)],
+                folded=folded,
+            ),
+            Section(
+                f"{title}: accuracy of each selection, with all intervals",
+                tables=[mean_rows(shown_left[shown_left["encoder"] == encoder], facts, len(seeds))],
+                folded=folded,
+            ),
+        ]
     for encoder in facts.order_encoders(right["encoder"]):
-        sections.append(_right_section(right[right["encoder"] == encoder], encoder, facts))
+        for metric in HEADLINE:
+            part = right[(right["encoder"] == encoder) & (right["metric"] == metric)]
+            if len(part):
+                sections.append(_right_section(part, encoder, metric, facts))
     compared = tidy[tidy["published"].notna()]
     if len(compared):
         sections.append(_published_section(compared, facts))
@@ -97,10 +117,11 @@ def table4(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     page = Content(
         [
             "Mean accuracy of probes on generators that they were not trained on. The pair that"
-            " paid for a selection is left out of its evaluation, and of the baseline beside it."
+            " paid for a selection is left out of its evaluation, and of the baseline beside it. "
+            + chance_sentence(HEADLINE)
         ],
         sections,
-        notes=same_cells_note(len(seeds)),
+        notes=same_cells_note(len(seeds), wide),
     )
     return page, leading(with_kinds(tidy, facts), _COLUMNS)
 
@@ -158,8 +179,9 @@ def _as_in_the_paper(shown: pd.DataFrame, facts: Facts) -> Section:
     return Section(
         "As in the paper, left",
         [
-            "Below each mean: its difference to all columns over the same cells. A component"
-            " search has no order, so its value stands in both rows of a pair."
+            "Accuracy; chance is 0.5. Below each mean: its difference to all columns over the same"
+            " cells, in colour where it is told from 0 over generators. A component search has no"
+            " order, so its value stands in both rows of a pair."
         ],
         tables=[Table(columns, rows, spans=spans)],
     )
@@ -188,12 +210,13 @@ def _value(row: Mapping[str, Any] | None, *, difference: bool = True) -> Cell:
     return Cell(
         number(row["value"]),
         sub=number(row["difference"], sign=True) if difference else "",
-        tip=f"interval {interval(row['low'], row['high'])}, {int(row['n_cells'])} cells",
+        tip=f"Δ over generators {interval(row['generators_low'], row['generators_high'], sign=True)};"
+        f" mean over photographs {interval(row['low'], row['high'])}; {int(row['n_cells'])} cells",
         css=css,
     )
 
 
-def _right_section(right: pd.DataFrame, encoder: str, facts: Facts) -> Section:
+def _right_section(right: pd.DataFrame, encoder: str, metric: str, facts: Facts) -> Section:
     shown = over_seeds(
         right,
         ["method", "cells"],
@@ -241,9 +264,13 @@ def _right_section(right: pd.DataFrame, encoder: str, facts: Facts) -> Section:
         columns += [(family_title(f), "center", "") for f in kinds]
         tables.append(Table(columns, rows, caption=name))
     return Section(
-        f"Between kinds: {facts.encoder_title(encoder)}",
-        ["Below each mean: its difference to all columns over the same cells."],
+        f"Between kinds, {metric_title(metric)}: {facts.section_title(encoder)}",
+        [
+            f"{chance_sentence((metric,))} Below each mean: its difference to all columns over the same"
+            " cells. Averages over pairs; their intervals stand on the page of pairs."
+        ],
         cards=tables,
+        folded=metric != "accuracy" or facts.is_random(encoder),
     )
 
 
@@ -258,7 +285,7 @@ def _beside_published(tidy: pd.DataFrame, facts: Facts) -> pd.DataFrame:
         if row["part"] == "left":
             name = _printed_pair(row["method"], row["pair"]) if row["pair"] else ""
             key = ("left", row["encoder"], row["method"], name)
-        usable = row["encoder"] in PAPER_ENCODERS
+        usable = row["encoder"] in PAPER_ENCODERS and row["metric"] == "accuracy"
         found.append(known.get(key, (np.nan, "")) if usable else (np.nan, ""))
     tidy = tidy.assign(published=[f[0] for f in found], published_reading=[f[1] for f in found])
     tidy["difference_to_published"] = tidy["value"] - tidy["published"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from clipsieve import families
+from clipsieve.io.phrases import own_phrases
 from clipsieve.report.facts import PAPER_ENCODERS, Facts
 from clipsieve.report.frames import leading, rows_of, with_kinds
 from clipsieve.report.html.page import Cell, Content, Section, Table, is_known, number, p_value
@@ -15,6 +17,7 @@ from clipsieve.report.reading import Inputs
 if TYPE_CHECKING:
     import pandas as pd
 
+BUILT_IN = "phrases"  # id of the list of texts that this package ships
 SHOWN = 5  # texts a direction, as in the paper
 _KIND_TITLES = {"probe": "Probe weights", "residual": "Residuals", "head": "Heads"}
 _COLUMNS = (
@@ -85,10 +88,10 @@ def _words(inputs: Inputs, facts: Facts, kinds: tuple[str, ...]) -> tuple[Conten
         " selected head, projected into the joint space of images and texts."
     ]
     notes = [
-        "z: how many standard deviations the cosine stands from those of this text with random"
+        "z: how many standard deviations the cosine is from those of this text with random"
         " directions of the embeddings' covariance. p, in the tip of the pointer: the share of"
         " random directions whose own nearest text is at least as near.",
-        "A grey text marked “within null” is no nearer than the nearest text of a meaningless"
+        "A grey text marked “within null” is not nearer than the nearest text of a meaningless"
         " direction (random, or a probe on shuffled labels): it says nothing of the generator. The marks"
         " are corrected over all directions of a list (Benjamini and Hochberg).",
     ]
@@ -105,7 +108,7 @@ def _words(inputs: Inputs, facts: Facts, kinds: tuple[str, ...]) -> tuple[Conten
     if table["seed"].nunique() > 1:
         notes.append(
             "The page shows the first seed; “seeds” says under how many of the run's seeds the same"
-            f" text stands among the first {SHOWN}. The CSV file holds every seed."
+            f" text is among the first {SHOWN}. The CSV file holds every seed."
         )
     page = Content(
         lead,
@@ -223,6 +226,12 @@ def _card(
     )
 
 
+@cache
+def _built_in() -> frozenset[str]:
+    """Return the phrases of this package, in lower case."""
+    return frozenset(text.lower() for text in own_phrases())
+
+
 def _centred(chosen: pd.DataFrame, centred: pd.DataFrame) -> str:
     """Say which texts are nearest after the mean text is subtracted; empty where they were not listed."""
     keys = ["kind", "direction", "feature_set"]
@@ -248,6 +257,11 @@ def _shared_with_paper(
     if not theirs:
         return ""
     ours = {str(t).strip().lower() for t in chosen[chosen["side"] == "nearest"]["text"]}
+    if str(chosen["texts"].iloc[0]) == BUILT_IN and not _built_in() & {t.lower() for t in theirs}:
+        return (
+            "List absent: the paper's texts are of another list than this package's phrases, so none of"
+            f" its {len(theirs)} could be among ours."
+        )
     shared = [t for t in theirs if t.lower() in ours]
     listed = f": {', '.join(shared)}" if shared else ""
     return f"{len(shared)} of the paper's {len(theirs)} texts are among ours{listed}."

@@ -69,7 +69,7 @@ def opened(path: str | os.PathLike[str], key: str) -> Iterator[Checkpoint]:
     Raises
     ------
     UserError
-        The file belongs to other data or parameters, is no side file, or another process has it.
+        The file belongs to other data or parameters, is not a side file, or another process holds it.
     """
     from filelock import FileLock, Timeout
 

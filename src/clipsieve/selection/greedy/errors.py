@@ -3,7 +3,7 @@
 Each row has an influence: how far the score moves, to first order, with the row's weight. Influences
 are summed within a group, since images of one group (a photograph and what was made of it) are not
 independent, and the variance is `G / (G - 1)` times the sum of the squares of the G sums. Of a mean
-this is the textbook's standard error; of AUC with a group a row, that of DeLong et al. (1988), the
+this is the textbook's standard error; of AUC with one group per row, that of DeLong et al. (1988), the
 two labels' variances taken together. docs/method/greedy.md has the influences.
 """
 

@@ -141,11 +141,11 @@ class Fit:
     weight: Floats  # [n] curvatures at w; the metric's differ by the lag
     metric: Metric
     gradient: float  # bound on ||gradient||_A, rounding included
-    rounding: float  # the part of it that rounding alone can make
+    rounding: float  # the part of it that rounding can produce
 
 
 def rounding_of(problem: Problem, metric: Metric, w: Floats, wrong: Floats) -> float:
-    """Return the A-norm of a gradient that rounding alone can leave."""
+    """Return the A-norm of a gradient that consists only of rounding errors."""
     rows = problem.train_norm**2
     logit = float(np.linalg.norm(w)) * float(np.sqrt(metric.weight @ rows))
     total = float(wrong**2 @ rows + np.sum((problem.lam * w) ** 2))

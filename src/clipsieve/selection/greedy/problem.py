@@ -115,7 +115,7 @@ class Problem:
         return self.column[: self.width]
 
     def position(self, column: int) -> int:
-        """Return where the caller's column stands now."""
+        """Return the current position of the caller's column."""
         return int(np.flatnonzero(self.names == column)[0])
 
     def without(self, position: int) -> Problem:

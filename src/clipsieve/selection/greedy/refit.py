@@ -22,7 +22,7 @@ EXACT = 0.1  # a line search ends where it has taken this much of the slope
 def refit(
     problem: Problem, incumbent: Fit, own: Ints, u: Floats, goal: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Minimise the loss of each candidate from where it stands.
+    """Minimise the loss of each candidate from its current coefficients.
 
     Parameters
     ----------

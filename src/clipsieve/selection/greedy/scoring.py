@@ -127,7 +127,7 @@ def scored_sets(
         return None
     names = np.asarray(domain).astype(str)
     if names.shape != real.shape:
-        raise UserError(f"val_domain: shape {names.shape} is not {real.shape}, one name a row")
+        raise UserError(f"val_domain: shape {names.shape} is not {real.shape}, one name per row")
     generators = sorted(set(names[~real].tolist()))
     if not generators:
         raise UserError("val_domain: no row is generated (label 0), so no generator can be scored")

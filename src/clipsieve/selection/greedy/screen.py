@@ -1,4 +1,4 @@
-"""All candidates of a step at once, from the incumbent alone: logits and error bounds.
+"""All candidates of a step at once, from the incumbent only: logits and error bounds.
 
 The two large products run in single precision, half the time of double; every number taken from
 them is widened by the worst rounding that any order of summation can make.
@@ -44,7 +44,7 @@ class Candidates:
     norm: Floats  # [m] ||v||
     row_length: Floats  # [n] ||x||_A
     tangent: tuple[float, Floats]  # of the log-loss at the incumbent, see `greedy_score`
-    judged: list[tuple[float, Floats]]  # the same of each of `Scoring.judged`, for that score alone
+    judged: list[tuple[float, Floats]]  # the same for each of `Scoring.judged`, for that score only
     kept: dict[int, Refined] = field(default_factory=dict)  # by candidate index
     doubtful: set[int] = field(default_factory=set)  # those that nothing could certify
     passes: int = 0

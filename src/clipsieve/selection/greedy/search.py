@@ -64,7 +64,7 @@ class GreedyResult:
         Whether `ties` is the number itself. On a long plateau it often is not, unless `count_ties`:
         most candidates are ruled out by their log-loss, whether or not their score is the best.
     certified : str [steps]
-        How the step was proved: "bound" (error bounds alone), "refined" (some candidates were
+        How the step was proved: "bound" (error bounds only), "refined" (some candidates were
         refitted further), "tie_rule" (equal at machine precision; the lowest index went).
     log_losses : float64 [steps]
         Mean log-loss in nats on the scoring rows after each removal (the mean over scored generators
@@ -360,7 +360,7 @@ def checked(X: ArrayLike, y: ArrayLike, name: str) -> tuple[NDArray[Any], NDArra
             f"X_{name}: shape {rows.shape} is not [rows, columns] with at least one each"
         )
     if labels.shape != (len(rows),):
-        raise UserError(f"y_{name}: shape {labels.shape} is not [{len(rows)}], one label a row")
+        raise UserError(f"y_{name}: shape {labels.shape} is not [{len(rows)}], one label per row")
     if rows.dtype.kind not in "fiub":
         raise UserError(f"X_{name}: type {rows.dtype} is not a number")
     rows = rows.astype(np.float64, copy=False)
@@ -377,7 +377,7 @@ def checked_weights(sample_weight: ArrayLike | None, rows: int) -> Floats | None
         return None
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.shape != (rows,):
-        raise UserError(f"sample_weight: shape {weights.shape} is not [{rows}], one weight a row")
+        raise UserError(f"sample_weight: shape {weights.shape} is not [{rows}], one weight per row")
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise UserError("sample_weight: holds a negative or infinite weight, or none above 0")
     return weights
@@ -389,7 +389,7 @@ def numbered(group: ArrayLike | None, rows: int) -> Ints:
         return np.arange(rows, dtype=np.int64)
     names = np.asarray(group)
     if names.shape != (rows,):
-        raise UserError(f"val_group: shape {names.shape} is not [{rows}], one group a row")
+        raise UserError(f"val_group: shape {names.shape} is not [{rows}], one group per row")
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 

@@ -2,7 +2,7 @@
 
 Every candidate starts as the incumbent moved along its Hessian to where one coefficient is zero; an
 error bound turns its logits into a score interval. Candidates whose interval reaches the best lower
-end are refined together until the winner is alone, or rounding leaves no more to see.
+end are refined together until a single winner is left, or only rounding errors are left.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def loss_bounds(
     share: Floats,
     tangent: tuple[float, Floats],
 ) -> tuple[Floats, Floats, Floats]:
-    """Return the log-loss of candidates `which` as they stand, and bounds on the refits'."""
+    """Return the current log-loss of candidates `which`, and bounds on the refits'."""
     return greedy_score.log_loss_bounds(
         candidates.logits[:, which],
         problem.val_real,
@@ -233,7 +233,7 @@ def front(which: Ints, rank: Floats, whole: bool) -> Ints:
 
 
 class Standing:
-    """Where the candidates of a step stand: score intervals, renewed as candidates are refined."""
+    """The state of the candidates of a step: score intervals, updated as candidates are refined."""
 
     def __init__(self, problem: Problem, incumbent: Fit) -> None:
         self.problem, self.incumbent, self.score = problem, incumbent, problem.scoring.score

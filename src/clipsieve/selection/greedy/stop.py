@@ -69,7 +69,7 @@ def kept_at(table: pd.DataFrame, note: Mapping[str, Any], alpha: str) -> list[in
     Parameters
     ----------
     table, note
-        A search as `clipsieve search` writes it: one row a step with `step` and `removed`; `columns`
+        A search as `clipsieve search` writes it: one row per step with `step` and `removed`; `columns`
         and `stops` in the note.
     alpha
         One of `ALPHAS`.

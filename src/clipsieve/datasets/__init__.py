@@ -1,0 +1,1 @@
+"""Known public sets and single files: the catalogue, downloads, archives."""

@@ -1,0 +1,1 @@
+"""Images of generators from prompts: one record an adapter, a shard that resumes by image, and a prompt table."""
