@@ -183,11 +183,12 @@ def test_families_follow_what_an_encoder_has():
     no_pairs = study(pairs=[])
     assert set(no_pairs.families("e")) == {
         "all", "all_intercept", "residual", "shuffled", "nearest_mean",
+        "nuisance_components", "random_components",
     }  # fmt: skip
 
 
 def test_draws_and_twins_exist_for_the_first_seed_unless_all_are_asked_for():
-    drawn = {"shuffled", "random", "random_heads"}
+    drawn = {"shuffled", "random", "random_heads", "random_components"}
     first = study(seeds=[3, 4])
     assert drawn <= set(first.families("e", 3)) == set(first.families("e"))
     assert set(first.families("e", 3)) - set(first.families("e", 4)) == drawn
@@ -224,6 +225,9 @@ def test_every_key_is_described_and_has_a_default_or_is_required():
         "kind",
         "random",
         "use",
+        "adapter",
+        "prompts",
+        "sample",
     }
     for path, child in every_key(schema, schema):
         full = config._deref(child, schema)
