@@ -199,6 +199,33 @@ def test_a_twin_is_made_as_the_draws_are(files, tmp_path, grid):
     assert twin.params["grid"] == draw.params["grid"] == grid
 
 
+def test_twins_and_draws_of_projections_see_the_projected_embeddings(files, tmp_path):
+    """The twin of a projected set is the draw of its control that has the same directions."""
+    width = read(files, "c", "train").embedding.shape[1]
+    N = np.linalg.qr(np.random.default_rng(2).normal(size=(width, 2)))[0].T
+    several = (N.tolist(), N[:1].tolist())
+    chosen = FeatureSet("nuisance", "nuisance", directions=several[:1])
+    fit(files, tmp_path, [chosen], "c", "--grid", "paper", "--twin", "fast")
+    twin, own = read_probes(tmp_path / "probes.npz", twins=True)
+    assert (twin.draw, own.draw) == (-1, 0)
+    control = FeatureSet(
+        "random_directions", "random_directions", draws=(None, None), directions=several
+    )
+    draws = fit(files, tmp_path, [control], "c", "--grid", "fast")
+    np.testing.assert_allclose(twin.coef, draws[0].coef, atol=1e-8)
+    assert twin.threshold == pytest.approx(draws[0].threshold, abs=1e-8)
+    for probe, directions in zip(draws, several, strict=True):
+        rows, y = (
+            [getattr(read(files, "c", split), name) for split in ("train", "val")]
+            for name in ("embedding", "label")
+        )
+        X = [part - part @ np.array(directions).T @ np.array(directions) for part in rows]
+        alone = fit_probe(X[0], y[0], X[1], y[1], grid="fast", cross_fit=False)
+        np.testing.assert_allclose(probe.coef, alone.coef, atol=1e-6)
+        assert np.abs(np.array(directions) @ probe.coef).max() < 1e-8
+        assert probe.facts["thresholds"]["folds"] == 0
+
+
 def test_a_generator_that_the_selection_was_given_has_no_probe(files, tmp_path):
     sets = [heads_of(("a", "b")), FeatureSet("all", "all")]
     assert [probe.feature_set for probe in fit(files, tmp_path, sets, "b")] == ["all"]
