@@ -533,3 +533,28 @@ def test_clean_cells_are_not_trained_on_the_generator_that_heads_were_ranked_on(
     assert row["value"].iloc[0] == pytest.approx(plain["heads/a--c"])
     assert row["baseline"].iloc[0] == pytest.approx(plain["all"])
     assert row["n_cells"].iloc[0] == 3 * 3  # b, d and e tested on one another and on a
+
+
+def test_a_twin_of_heads_is_ranked_over_the_cells_of_its_set(tmp_path) -> None:
+    sets = {"all": ("all", 1, 0.6, ()), "random_heads": ("random_heads/a--c", 5, 0.6, ("c",))}
+    sets["heads"] = ("heads/a--c", 1, 0.8, ("c",))
+    (tmp_path / "features").mkdir()
+    rows = {family: score_rows(*settings) for family, settings in sets.items()}
+    drawn = rows["random_heads"]
+    twin = drawn[drawn["draw"] == 2].assign(feature_set="heads/a--c", draw=-1)
+    for family, part in rows.items():
+        write_score_table(
+            tmp_path / f"scores/{family}.h5",
+            pd.concat([part, twin]) if family == "heads" else part,
+            images=EVERY_IMAGE, sources=SOURCES, families=FAMILIES,
+            grid="fast" if family == "random_heads" else "paper", twin_grid="fast",
+        )  # fmt: skip
+        entry = {"feature_set": sets[family][0], "excluded": list(sets[family][3])}
+        (tmp_path / f"features/{family}.json").write_text(json.dumps([entry]))
+    assert evaluate(tmp_path, "--resamples", "200") == 0
+    controls = read_table(tmp_path / "controls.parquet")[0].set_index("metric")
+    values = draws_of(tmp_path, "random_heads/a--c")
+    row = controls.loc["accuracy"]
+    assert row["compared_value"] == pytest.approx(values[2])
+    assert row["rank"] == 1 + (values >= values[2] - 1e-12).sum()
+    assert row["p"] == pytest.approx(row["rank"] / (1 + len(values)))
