@@ -143,41 +143,41 @@ def fast(quick: bool) -> dict[str, Any]:
 
 
 def draws(quick: bool) -> list[dict[str, Any]]:
-    """Draws of a control fitted together against one by one on the fast grid: processor seconds each."""
+    """Random subsets fitted with shared work, alone, and alone with thresholds: processor seconds of each."""
     from clipsieve.probes import fit_probe
-    from clipsieve.probes.batch import Draw, fit_probes
+    from clipsieve.probes.batch import fit_probes
 
     n, n_val, D = (150, 60, 48) if quick else (1120, 280, 768)
-    shapes = [("columns", 12, 4)] if quick else [
-        ("columns", 100, 24), ("columns", 400, 12), ("heads", 192, 16),
-    ]  # fmt: skip
+    shapes = [(12, 4)] if quick else [(192, 16), (400, 12), (600, 8)]
     X, y, V, v = embeddings(np.random.default_rng(1), [n, n_val], D, 10.0, 0.15)
     rows = []
-    for what, k, count in shapes:
+    for k, count in shapes:
         rng = np.random.default_rng([4, k])
         subsets = [np.sort(rng.choice(D, k, replace=False)) for _ in range(count)]
-        if what == "columns":
-            found = fit_probes(X, y, V, v, [Draw(c) for c in subsets])
-        else:  # heads have no matrix in common
-            found = fit_probes(
-                None, y, None, v, [Draw(X_train=X[:, c], X_val=V[:, c]) for c in subsets]
-            )
-        together, alone, gap, same = [], [], 0.0, True
+        found = fit_probes(X, y, V, v, subsets)
+        times: dict[str, list[float]] = {"shared": [], "alone": [], "with_thresholds": []}
+        gap, same = 0.0, True
         for c in subsets:
             begin = time.process_time()
             ours = next(found)
-            together.append(time.process_time() - begin)
-            begin = time.process_time()
-            one = fit_probe(X[:, c], y, V[:, c], v, grid="fast")
-            alone.append(time.process_time() - begin)
+            times["shared"].append(time.process_time() - begin)
+            for name in ("alone", "with_thresholds"):
+                begin = time.process_time()
+                one = fit_probe(
+                    X[:, c], y, V[:, c], v, grid="fast", cross_fit=name == "with_thresholds"
+                )
+                times[name].append(time.process_time() - begin)
             gap = max(gap, float(np.abs(ours.logits(V[:, c]) - one.logits(V[:, c])).max()))
             same &= ours.params["C"] == one.params["C"]
+        each = {name: float(np.median(took)) for name, took in times.items()}
         rows.append(
             {
-                "draws_of": what, "n": n, "n_val": n_val, "D": D, "k": k, "draws": count,
-                "seconds_first": together[0], "seconds_each": float(np.median(together)),
-                "seconds_each_alone": float(np.median(alone)),
-                "ratio": float(np.median(alone) / np.median(together)),
+                "n": n, "n_val": n_val, "D": D, "k": k, "draws": count,
+                "seconds_first": times["shared"][0], "seconds_each": each["shared"],
+                "seconds_each_alone": each["alone"],
+                "seconds_each_with_thresholds": each["with_thresholds"],
+                "ratio_to_alone": each["alone"] / each["shared"],
+                "ratio_to_with_thresholds": each["with_thresholds"] / each["shared"],
                 "largest_logit_gap": gap, "same_C": bool(same),
             }
         )  # fmt: skip

@@ -495,8 +495,14 @@ class Run:
         """Return what the probes of a family are trained on: each generator, then training sets."""
         return self.generators + (tuple(self.training_sets) if families.get(family).pooled else ())
 
-    def families(self, encoder: str) -> tuple[str, ...]:
-        """Return the feature-set families that exist for an encoder, in the config's order."""
+    def families(self, encoder: str, seed: int | None = None) -> tuple[str, ...]:
+        """Return the feature-set families that exist for an encoder and seed, in the config's order.
+
+        Controls drawn many times exist for the first seed only, unless `controls.seeds` is `all`.
+        Without a seed: those of the first.
+        """
+        later = seed is not None and seed != self.config["seeds"][0]
+        no_draws = later and self.config["controls"]["seeds"] == "first"
         chosen = [*self.config["use"]["feature_sets"], *self.config["use"]["controls"]]
         return tuple(
             record.name
@@ -504,7 +510,19 @@ class Run:
             if (self.pairs or record.pairs == "none")
             and len(self.sources) >= record.sources
             and (self.has_heads(encoder) or not record.needs_heads)
+            and not (no_draws and record.drawn)
         )
+
+    def twin_grid(self, family: str, encoder: str, seed: int) -> str | None:
+        """Return the grid of a family's twins: that of its controls' draws; None without such."""
+        exist = self.families(encoder, seed)
+        drawn = (c for c in exist if families.get(c).drawn and family in families.get(c).control_of)
+        return self.drawn_grid if any(drawn) else None
+
+    @property
+    def drawn_grid(self) -> str:
+        """The hyperparameter grid of controls drawn many times."""
+        return str(self.config["controls"]["grid"] or self.config["probe"]["grid"])
 
     def pairs_of(self, family: str) -> tuple[tuple[str, str], ...]:
         """Return the pairs that the feature sets of a family are selected on."""

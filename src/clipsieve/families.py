@@ -25,6 +25,8 @@ Pairs = Literal["none", "unordered", "ordered"]
 
 PAIRS = ("none", "unordered", "ordered")
 SPACES = ("embedding", "residual", "heads")
+#: Draw of a twin: the probe of a selected set made as those of its control's draws are.
+TWIN = -1
 #: What a selector can be made from, and the pairs that it needs for it.
 READS = {"searches": "unordered", "rankings": "ordered", "rows": "unordered", "reals": "none"}
 #: Values of the config that a selector can be told; options of `clipsieve select` have these names.

@@ -108,6 +108,7 @@ def controls(made: Made, base: Path, means: pd.DataFrame, rng: Any) -> None:
                 {
                     **{"feature_set": f"components/{a}--{b}", "control": f"random/{a}--{b}"},
                     **{"metric": metric, "value": value, "control_mean": value - 0.03},
+                    "compared_value": value,
                     **{
                         "control_sd": 0.011,
                         "draws": 100,

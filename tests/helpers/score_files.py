@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from clipsieve.io.scores import AllScores, Images, Scores, write_scores
+from clipsieve.families import TWIN
+from clipsieve.io.scores import AllScores, Images, Scores, Twin, write_scores
 
 PROBE_COLUMNS = ("feature_set", "draw", "train", "threshold", "grid")
 IMAGE_COLUMNS = (
@@ -25,11 +26,13 @@ def write_score_table(
     sources: Mapping[str, str],
     families: Mapping[str, str],
     grid: str = "",
+    twin_grid: str = "",
     run: str = "r",
 ) -> None:
     """Write rows (encoder, seed, feature_set, draw, train, image_id, .., logit, threshold) as a file.
 
     `images` are the rows whose images the file has, where these are more than those of `table`.
+    Rows of draw -1 are twins, made on `twin_grid`.
     """
     every = (table if images is None else images).drop_duplicates("image_id", ignore_index=True)
     columns = {
@@ -42,15 +45,20 @@ def write_score_table(
         columns["image_id"], columns["image_set"], source, columns["group"], label,
         dict(families), columns["split"],
     )  # fmt: skip
-    scores = []
+    scores, twins = [], {}
     for (feature_set, draw), part in table.groupby(["feature_set", "draw"]):
         wide = part.pivot(index="train", columns="image_id", values="logit")
         logits = wide.reindex(columns=every["image_id"]).to_numpy(dtype=np.float64)
         threshold = part.groupby("train")["threshold"].first().loc[wide.index].to_numpy()
-        scores.append(Scores(str(feature_set), int(draw), wide.index.tolist(), logits, threshold))
+        one = Scores(str(feature_set), int(draw), wide.index.tolist(), logits, threshold)
+        if draw == TWIN:
+            twins[str(feature_set)] = Twin(one, twin_grid)
+        else:
+            scores.append(one)
     grids = dict.fromkeys(table["feature_set"], grid)
     first = table.iloc[0]
-    write_scores(path, AllScores(first["encoder"], int(first["seed"]), there, scores, grids, run))
+    seed = int(first["seed"])
+    write_scores(path, AllScores(first["encoder"], seed, there, scores, grids, run, twins=twins))
 
 
 def read_score_table(path: Path) -> pd.DataFrame:

@@ -187,6 +187,22 @@ def test_families_follow_what_an_encoder_has():
     }  # fmt: skip
 
 
+def test_draws_and_twins_exist_for_the_first_seed_unless_all_are_asked_for():
+    drawn = {"shuffled", "random", "random_heads", "random_components"}
+    first = study(seeds=[3, 4])
+    assert drawn <= set(first.families("e", 3)) == set(first.families("e"))
+    assert set(first.families("e", 3)) - set(first.families("e", 4)) == drawn
+    every = study(seeds=[3, 4], controls={"seeds": "all"})
+    assert every.families("e", 4) == every.families("e", 3)
+    assert {f: first.twin_grid(f, "e", 3) for f in ("all", "components", "heads", "residual")} == {
+        "all": "fast", "components": "fast", "heads": "fast", "residual": None,
+    }  # fmt: skip
+    assert first.twin_grid("components", "e", 4) is None
+    assert every.twin_grid("components", "e", 4) == "fast"
+    paper = study(controls={"grid": None}, probe={"grid": "paper"})
+    assert paper.twin_grid("all", "e", 0) == paper.drawn_grid == "paper"
+
+
 def every_key(schema, root, path=()):
     for key, child in schema.get("properties", {}).items():
         yield (*path, key), child

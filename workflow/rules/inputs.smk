@@ -201,8 +201,16 @@ def family_options(wildcards):
 
 def grid_of_family(wildcards):
     """The hyperparameter grid of a family's probes: controls drawn many times may have their own."""
-    own = config["controls"]["grid"] if families.get(wildcards.family).drawn else None
-    return own or config["probe"]["grid"]
+    drawn = families.get(wildcards.family).drawn
+    return STUDY.drawn_grid if drawn else config["probe"]["grid"]
+
+
+def twin_option(wildcards):
+    """The grid of twins, where the family has controls that are drawn many times."""
+    if wildcards.train_set in STUDY.training_sets:
+        return []  # ranks are those of probes of one generator
+    grid = STUDY.twin_grid(wildcards.family, wildcards.encoder, int(wildcards.seed))
+    return [] if grid is None else ["--twin", grid]
 
 
 def family_probes(wildcards):
@@ -221,11 +229,17 @@ def own_pair_probes(wildcards):
 
 
 def of_families(kind, suffix):
-    """An input function: one file of every family that exists for the job's encoder."""
+    """An input function: one file of every family that exists for the job's encoder and seed."""
     return lambda wildcards: [
         f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/{kind}/{family}.{suffix}"
-        for family in STUDY.families(wildcards.encoder)
+        for family in existing(wildcards)
     ]
+
+
+def existing(wildcards):
+    """Families that exist for the job's encoder and seed; the first seed where a job has none."""
+    seed = int(getattr(wildcards, "seed", FIRST_SEED))
+    return STUDY.families(wildcards.encoder, seed)
 
 
 def of_texts(pattern):
@@ -237,8 +251,8 @@ def of_texts(pattern):
 
 
 def families_where(wildcards, wanted):
-    """Families that exist for the job's encoder and whose record is as wanted."""
-    names = STUDY.families(wildcards.encoder)
+    """Families that exist for the job's encoder and seed and whose record is as wanted."""
+    names = existing(wildcards)
     if wanted is explained_heads and STUDY.is_imported(wildcards.encoder):
         return []  # nobody says what leads from a user's own head outputs to texts
     return [f for f in families.FAMILIES if f in names and wanted(families.get(f))]
@@ -315,7 +329,7 @@ def selected_features(wildcards):
         for seed in SEEDS
         for encoder in ENCODERS
         for family in families.SELECTING
-        if family in STUDY.families(encoder)
+        if family in STUDY.families(encoder, seed)
     ]
 
 

@@ -65,7 +65,9 @@ def files_of(name, texts=None, families=()):
                 continue
             values = {
                 "families": [
-                    f for f in STUDY.families(encoder) if not families or f in families
+                    f
+                    for f in STUDY.families(encoder, seed)
+                    if not families or f in families
                 ],
                 "directions": STUDY.directions,
                 "texts": [

@@ -28,6 +28,7 @@ rule fit:
         score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
+        twin=twin_option,
         own_pair=[],
         training=train_set_options,
         version=versions.PROBE,
@@ -40,6 +41,7 @@ rule fit:
         " {params.own_pair:q}"
         " {params.training:q}"
         " --grid {params.grid}"
+        " {params.twin:q}"
         " --score {params.score}"
         " --residual-kind {params.residual}"
         " --seed {wildcards.seed}"
@@ -61,6 +63,7 @@ use rule fit as fit_own_pair with:
         score=lookup("probe/score", within=config),
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
+        twin=[],
         own_pair=["--own-pair"],
         training=[],
         version=versions.PROBE,

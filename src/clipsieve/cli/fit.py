@@ -32,6 +32,7 @@ from clipsieve.cli.options import (
 )
 from clipsieve.config import default
 from clipsieve.errors import UserError
+from clipsieve.families import TWIN
 from clipsieve.io.training import FEWEST, KINDS, ONE
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from clipsieve.io.feature_sets import FeatureSet
     from clipsieve.io.probes import StoredProbe
     from clipsieve.probes import Probe, TuneRows
+
+    Fitted = tuple[Probe, Any]
 
 HELP = "fit the probes of one generator on one family of feature sets"
 
@@ -95,6 +98,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid", choices=["paper", "fast"], default=default("probe.grid"),
         help="paper: 96 combinations of solver, C and max_iter; fast: only C, with converged fits"
         " (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--twin", choices=["paper", "fast"],
+        help="add a twin of each probe, made on this grid as the draws of the family's controls are,"
+        " for ranks among them (default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--score", choices=["accuracy", "balanced_accuracy", "auc", "log_loss"], default=default("probe.score"),
@@ -191,6 +199,8 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
         raise UserError("--train-set: a training set needs --kind and --sources")
     if args.tune_embeddings:
         raise UserError("--tune-embeddings: a training set is tuned on its own val rows")
+    if args.twin is not None:
+        raise UserError("--twin: only probes of one generator have twins; leave out --train-set")
     sources = words_by_generator(args.sources, "--sources")
     rows = read_rows(args.embeddings, args.splits, FITTING, what)
     members = list(dict.fromkeys(rows.image_set[rows.label == 0].tolist()))
@@ -326,99 +336,112 @@ class Data:
 
 
 def fit_draws(feature_set: FeatureSet, data: Data, args: argparse.Namespace) -> list[StoredProbe]:
-    """Fit the probes of every draw of a feature set on one generator.
+    """Fit the probes of every draw of a feature set on one generator, and its twin where asked for.
 
-    Draws on the fast grid are fitted together (`clipsieve.probes.batch`): the same probes, sooner.
+    The draws of a control have thresholds from the fit on train alone: they are there to be ranked
+    among, and folds would take five fits of six. The twin of a set is its probe made as those of its
+    control's draws are, on the grid `--twin`; ranks compare the draws with it.
     """
-    from clipsieve.io.probes import StoredProbe
+    drawn = families.get(feature_set.family).drawn
+    draws = range(len(feature_set.draws))
+    subsets = [columns for columns in feature_set.draws if columns is not None]
+    together = (
+        drawn
+        and args.grid == "fast"
+        and feature_set.space == "embedding"
+        and not feature_set.shuffle
+        and not feature_set.directions
+        and len(subsets) == len(draws)
+    )
+    if together:
+        from clipsieve.probes.batch import fit_probes
+
+        train, val = data.train, data.val
+        found: Iterator[Fitted] = (
+            (probe, None)
+            for probe in fit_probes(
+                train.embedding, train.label, val.embedding, val.label, subsets,
+                fit_intercept=feature_set.fit_intercept, score=args.score,
+            )
+        )  # fmt: skip
+    else:
+        found = (
+            _fit(feature_set, draw, data, args, args.grid, cross_fit=not drawn) for draw in draws
+        )
+    probes = [
+        _stored(feature_set, draw, data, args, fitted)
+        for draw, fitted in zip(draws, found, strict=True)
+    ]
+    if args.twin is not None:
+        fitted = _fit(feature_set, 0, data, args, args.twin, cross_fit=False)
+        probes.insert(0, _stored(feature_set, TWIN, data, args, fitted))
+    return probes
+
+
+def _fit(
+    feature_set: FeatureSet,
+    draw: int,
+    data: Data,
+    args: argparse.Namespace,
+    grid: str,
+    *,
+    cross_fit: bool,
+) -> Fitted:
+    """Fit one probe; returns the residual that its feature was made with, too."""
     from clipsieve.probes import fit_probe, fit_residual_probe, residual
-    from clipsieve.probes.features import features_of
 
     train, val = data.train, data.val
+    columns, direction = feature_set.draws[draw], None
+    if feature_set.space == "residual":
+        X = train.embedding if columns is None else train.embedding[:, columns]
+        direction = residual(X, train.label)
+    X_train, X_val = (
+        _features(feature_set, draw, rows, residual=direction, residual_kind=args.residual_kind)
+        for rows in (train, val)
+    )
+    y_train, y_val = _labels(feature_set, draw, data, args.seed)
+    fitted = (X_train, y_train, X_val, y_val)
     options: dict[str, Any] = {"score": args.score, "groups": data.groups()}
-    kind = args.residual_kind if feature_set.space == "residual" else None
-
-    def one(draw: int) -> tuple[Probe, Any]:
-        columns, direction = feature_set.draws[draw], None
-        if feature_set.space == "residual":
-            X = train.embedding if columns is None else train.embedding[:, columns]
-            direction = residual(X, train.label)
-        X_train, X_val = (
-            _features(
-                feature_set, draw, rows, residual=direction, residual_kind=args.residual_kind
-            )
-            for rows in (train, val)
-        )  # fmt: skip
-        y_train, y_val = _labels(feature_set, draw, data, args.seed)
-        fitted = (X_train, y_train, X_val, y_val)
-        own = families.get(feature_set.family).classifier
-        if own is not None:
-            return families.load(own)(*fitted, **options), direction
-        choices = {"grid": args.grid, "fit_intercept": feature_set.fit_intercept, **options}
-        if feature_set.space == "residual":
-            return fit_residual_probe(*fitted, **choices), direction
-        if data.tune is not None:
-            choices["tune"] = data.tune_rows(features_of(data.tune, feature_set.space, columns))
-        return fit_probe(*fitted, **choices), direction
-
-    draws = range(len(feature_set.draws))
-    together = len(draws) > 1 and args.grid == "fast" and feature_set.space != "residual"
-    found = _together(feature_set, data, args, options) if together else map(one, draws)
-    tuned = val if data.tune is None else data.tune.take(data.tune.apart_from(train))
-    return [
-        StoredProbe(
-            feature_set=feature_set.feature_set,
-            draw=draw,
-            train=data.generator,
-            space=feature_set.space,
-            columns=feature_set.draws[draw],
-            coef=_coefficients(feature_set, draw, probe),
-            intercept=probe.intercept,
-            threshold=probe.threshold,
-            params=probe.params,
-            facts={
-                "n_train": len(train), "n_val": len(val), "n_tune": len(tuned),
-                "tuned_on": data.tuned_on or data.generator,
-                "val_accuracy": probe.val_accuracy, "thresholds": probe.threshold_facts,
-                "residual_kind": kind,
-            },
-            operating_points=probe.operating_points,
-            residual=direction,
-        )
-        for draw, (probe, direction) in zip(draws, found, strict=True)
-    ]  # fmt: skip
+    own = families.get(feature_set.family).classifier
+    if own is not None:
+        return families.load(own)(*fitted, **options), direction
+    options |= {
+        "grid": grid, "fit_intercept": feature_set.fit_intercept, "cross_fit": cross_fit
+    }  # fmt: skip
+    if feature_set.space == "residual":
+        return fit_residual_probe(*fitted, **options), direction
+    if data.tune is not None:
+        options["tune"] = data.tune_rows(_features(feature_set, draw, data.tune))
+    return fit_probe(*fitted, **options), direction
 
 
-def _together(
-    feature_set: FeatureSet, data: Data, args: argparse.Namespace, options: dict[str, Any]
-) -> Iterator[tuple[Probe, None]]:
-    """Fit the draws of one feature set with shared work."""
-    from clipsieve.probes.batch import Draw, fit_probes
-    from clipsieve.probes.features import features_of
+def _stored(
+    feature_set: FeatureSet, draw: int, data: Data, args: argparse.Namespace, fitted: Fitted
+) -> StoredProbe:
+    from clipsieve.io.probes import StoredProbe
 
-    shared = feature_set.space == "embedding" and not feature_set.directions
-
-    def draws() -> Iterator[Draw]:  # read when their turn comes
-        for draw, columns in enumerate(feature_set.draws):
-            y_train, y_val = _labels(feature_set, draw, data, args.seed)
-            labels = {"y_train": y_train, "y_val": y_val} if feature_set.shuffle else {}
-            tune = None
-            if data.tune is not None:
-                tune = data.tune_rows(features_of(data.tune, feature_set.space, columns))
-            if shared:
-                yield Draw(columns, tune=tune, **labels)
-            else:
-                X_train, X_val = (
-                    _features(feature_set, draw, rows) for rows in (data.train, data.val)
-                )
-                yield Draw(X_train=X_train, X_val=X_val, tune=tune, **labels)
-
-    X = (data.train.embedding, data.val.embedding) if shared else (None, None)
-    probes = fit_probes(
-        X[0], data.train.label, X[1], data.val.label, draws(),
-        fit_intercept=feature_set.fit_intercept, **options,
+    probe, direction = fitted
+    tuned = data.val if data.tune is None else data.tune.take(data.tune.apart_from(data.train))
+    source = max(draw, 0)  # a twin is made of the set itself
+    return StoredProbe(
+        feature_set=feature_set.feature_set,
+        draw=draw,
+        train=data.generator,
+        space=feature_set.space,
+        columns=feature_set.draws[source],
+        coef=_coefficients(feature_set, source, probe),
+        intercept=probe.intercept,
+        threshold=probe.threshold,
+        params=probe.params,
+        facts={
+            "n_train": len(data.train), "n_val": len(data.val), "n_tune": len(tuned),
+            "tuned_on": data.tuned_on or data.generator,
+            "val_accuracy": probe.val_accuracy, "thresholds": probe.threshold_facts,
+            "residual_kind": args.residual_kind if feature_set.space == "residual" else None,
+        },
+        operating_points=probe.operating_points,
+        residual=direction,
     )  # fmt: skip
-    return ((probe, None) for probe in probes)
 
 
 def _labels(feature_set: FeatureSet, draw: int, data: Data, seed: int) -> tuple[Any, Any]:

@@ -106,32 +106,42 @@ class Comparer:
         return rows
 
     def control_rows(
-        self, feature_set: str, mine: Means, control: str, draws: list[Means], *, alike: bool = True
+        self,
+        feature_set: str,
+        mine: Means,
+        control: str,
+        draws: list[Means],
+        *,
+        twin: Means | None = None,
+        alike: bool = True,
     ) -> list[Any]:
         """Rows that hold a selected set against one control over the same cells.
 
         The p value is the permutation p of its rank where the control was drawn many times, and
         that of the paired sign-flip test where there is one draw. There is none where the probes of
-        the two were not tuned `alike`: a better grid could by itself explain the rank.
+        the two were not tuned `alike`: a better grid could by itself explain the rank. So it is the
+        `twin` that is ranked, the set's probes made as the draws are, where there is one.
         """
         rows = []
         compared = self._difference(mine, draws[0], 0, single=len(draws) == 1)
         for m, metric in enumerate(METRICS):
             value = mine.values[m, 0]
             drawn = np.array([one.values[m, 0] for one in draws])
-            rank, p = rank_among(value, drawn, less=not RECORDS[metric].higher_is_better)
+            compared_value = value if twin is None else twin.values[m, 0]
+            rank, p = rank_among(compared_value, drawn, less=not RECORDS[metric].higher_is_better)
             rows.append(
                 {
                     "feature_set": feature_set,
                     "control": control,
                     "metric": metric,
                     "value": value,
+                    "compared_value": compared_value,
                     "control_mean": drawn.mean(),
                     "control_sd": drawn.std(ddof=1) if len(drawn) > 1 else np.nan,
                     "draws": len(drawn),
                     "rank": rank,
                     "p": np.nan if not alike else p if len(drawn) > 1 else compared["p"][m],
-                    "difference": value - drawn.mean(),
+                    "difference": compared_value - drawn.mean(),
                     "difference_low": compared["difference_low"][m],
                     "difference_high": compared["difference_high"][m],
                     "n_cells": len(mine.cells[0]),

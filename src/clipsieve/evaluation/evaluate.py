@@ -20,12 +20,13 @@ from clipsieve.evaluation.comparisons import Comparer
 from clipsieve.evaluation.matrix import Layout, Matrix, layout_of, transfer_matrix
 from clipsieve.evaluation.metric_records import RECORDS
 from clipsieve.evaluation.metrics import METRICS
-from clipsieve.evaluation.pairs import pair_table
+from clipsieve.evaluation.pairs import Compared, pair_table
 from clipsieve.evaluation.ranking import ranking_table
 from clipsieve.evaluation.several import Several, cell_groups, several_rows
 from clipsieve.evaluation.significance import SignFlips, holm_by_metric
 from clipsieve.io.roles import require_excluded
 from clipsieve.io.scores import AllScores, Scores
+from clipsieve.io.training import ONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("clipsieve")
 
 CONTROL_COLUMNS = [
-    *("feature_set", "control", "metric", "value", "control_mean", "control_sd", "draws", "rank"),
-    *("p", "p_holm", "difference", "difference_low", "difference_high", "n_cells", "n"),
+    *("feature_set", "control", "metric", "value", "compared_value", "control_mean"),
+    *("control_sd", "draws", "rank", "p", "p_holm"),
+    *("difference", "difference_low", "difference_high", "n_cells", "n"),
 ]
 OPTIMISM_COLUMNS = [
     *("feature_set", "score_on_search_pair", "score_on_the_rest", "baseline_on_search_pair"),
@@ -153,7 +155,7 @@ def evaluate(
             work.mean_table(by_set, by_training, pool),
             work.control_table(by_set),
             work.optimism_table(by_set, searches or {}, _own_pair(own_pair)),
-            pair_table(work.comparer, by_set, work.baselines_of(by_set), work.grid),
+            pair_table(work.comparer, by_set, work.baselines_of(by_set), work.against(by_set)),
             ranking_table(by_set),
         )
     for table in found:
@@ -212,7 +214,8 @@ class _Evaluation:
         self.layout: Layout = layout_of(
             scores.images, resamples=options.resamples, seed=options.seed
         )
-        for one in (*scores.scores, *scores.several):
+        twins = [twin.scores for twin in scores.twins.values()]
+        for one in (*scores.scores, *scores.several, *twins):
             self._check(one)
         self.draws = Counter((one.feature_set, one.training) for one in scores.scores)
         self.draws.update((one.feature_set, one.training) for one in scores.several)
@@ -240,6 +243,15 @@ class _Evaluation:
         self._averaged: dict[
             tuple[str, tuple[str, ...], tuple[str, ...], str | None], means.Means
         ] = {}
+        self.twins = {
+            name: (
+                self._average(
+                    transfer_matrix(twin.scores, self.layout, replicate=False), ranked_on(name)
+                ),
+                twin.grid,
+            )
+            for name, twin in scores.twins.items()
+        }
         flips = SignFlips(self.layout.strata, options.flips, options.seed)
         self.comparer = Comparer(self.layout, flips, options.interval, options.confidence)
 
@@ -378,11 +390,25 @@ class _Evaluation:
         table["generators_p_holm"] = holm_by_metric(table, "generators_p")
         return table
 
+    def against(self, by_set: Mapping[str, list[means.Means]]) -> Callable[[str, str], Compared]:
+        """Return what tells how a feature set is compared with a control, given both ids."""
+
+        def compared(name: str, control: str) -> Compared:
+            twin, grid = None, self.grid.get(name, "")
+            if self.draws[control, ONE] > 1 and name in self.twins:
+                twin, grid = self.twins[name]
+                if twin.cells != by_set[name][0].cells:
+                    raise UserError(f"evaluation: {name} and its twin are of different cells")
+            return Compared(twin, len({grid, self.grid.get(control, "")} - {""}) < 2)
+
+        return compared
+
     def control_table(self, by_set: Mapping[str, list[means.Means]]) -> pd.DataFrame:
         """Build the table that holds selected sets against their controls."""
         import pandas as pd
 
         rows = []
+        compared = self.against(by_set)
         for name, mine in by_set.items():
             for control in feature_families.controls_of(name):
                 drawn = by_set.get(control)
@@ -390,9 +416,9 @@ class _Evaluation:
                     continue
                 if drawn[0].cells[0] != mine[0].cells[0]:
                     raise UserError(f"evaluation: {name} and {control} are of different cells")
-                grids = {self.grid.get(name, ""), self.grid.get(control, "")} - {""}
+                how = compared(name, control)
                 rows += self.comparer.control_rows(
-                    name, mine[0], control, drawn, alike=len(grids) < 2
+                    name, mine[0], control, drawn, twin=how.twin, alike=how.alike
                 )
         table = pd.DataFrame(rows, columns=CONTROL_COLUMNS)
         table["p_holm"] = holm_by_metric(table, "p")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,23 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Compared:
+    """How a feature set is held against something.
+
+    Attributes
+    ----------
+    twin
+        Means of its probes made as the draws of the control are, which are ranked in its place;
+        None where its own probes are.
+    alike
+        Whether the probes compared were tuned on one grid; a rank says something only then.
+    """
+
+    twin: Means | None = None
+    alike: bool = True
+
+
+@dataclass(frozen=True)
 class Member:
     """The feature set of one pair and what it is compared with.
 
@@ -42,21 +59,26 @@ class Member:
         The two generators, in either order.
     mine, other
         Means of each draw over the same cells.
-    alike
-        Whether the probes of the two were tuned on one grid; a rank says something only then.
+    how
+        Whether a twin is ranked, and whether a rank says something.
     """
 
     pair: frozenset[str]
     mine: Sequence[Means]
     other: Sequence[Means]
-    alike: bool = True
+    how: Compared = Compared()
+
+    @property
+    def compared(self) -> Sequence[Means]:
+        """What is compared: the twin, or each draw itself."""
+        return self.mine if self.how.twin is None else [self.how.twin]
 
 
 def pair_table(
     comparer: Comparer,
     by_set: Mapping[str, Sequence[Means]],
     baselines: Mapping[str, Means | None],
-    grid: Mapping[str, str],
+    compared: Callable[[str, str], Compared],
 ) -> pd.DataFrame:
     """Sum up each family of feature sets over its search pairs.
 
@@ -68,8 +90,8 @@ def pair_table(
         Means of each feature set and draw.
     baselines
         Means of the baseline over each set's own cells.
-    grid
-        Hyperparameter grid of each feature set, where it is known.
+    compared
+        Tells how a feature set is compared with a control, given both ids.
 
     Returns
     -------
@@ -102,8 +124,7 @@ def pair_table(
                 against.setdefault(base.matrix.feature_set, []).append(member)
             for control in families.controls_of(name):
                 if control in by_set:
-                    grids = {grid.get(name, ""), grid.get(control, "")} - {""}
-                    member = Member(pair, by_set[name], by_set[control], len(grids) < 2)
+                    member = Member(pair, by_set[name], by_set[control], compared(name, control))
                     against.setdefault(families.family_of(control), []).append(member)
         for other, members in against.items():
             if len({member.pair for member in members}) > 1:
@@ -132,17 +153,18 @@ def _rows(
         at = [member.mine[0].names.index(cells) for member in members]
         mine = _values([member.mine for member in members], at)
         other = _values([member.other for member in members], at)
-        gain = mine.mean(axis=1) - other.mean(axis=1)  # [members, M], draws averaged
+        compared = _values([member.compared for member in members], at)
+        gain = compared.mean(axis=1) - other.mean(axis=1)  # [members, M], draws averaged
         by_pair = np.stack(
             [gain[[one.pair == pair for one in members]].mean(axis=0) for pair in pairs]
         )
         spread = by_pair.std(axis=0, ddof=1)
         found = _intervals(comparer, members, at, share, spread**2 / len(pairs), len(pairs) - 1)
         draws = other.shape[1]
-        ranked = draws > 1 and all(member.alike for member in members)
+        ranked = draws > 1 and all(member.how.alike for member in members)
         for m, metric in enumerate(METRICS):
             less = not RECORDS[metric].higher_is_better
-            value = float(share @ mine[:, 0, m])
+            value = float(share @ compared[:, 0, m])
             rank, p = rank_among(value, share @ other[:, :, m], less=less)
             sign = -1 if less else 1
             row = {

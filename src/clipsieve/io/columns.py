@@ -97,6 +97,7 @@ CELLS = table(
     (TEXT, "train test train_family test_family metric"),
     (FLOAT, "value low high"),
     (INT, "n n_real n_generated groups"),
+    (TEXT, "training"),
     needed="feature_set draw train test metric value low high n",
 )
 MEANS = table(
@@ -110,6 +111,7 @@ MEANS = table(
     (FLOAT, f"{_OVER_GENERATORS} generators_p_holm generators_se generators_freedom"),
     (FLOAT, "value_generators_low value_generators_high better"),
     (INT, "n_generators"),
+    (TEXT, "training"),
     (FLOAT, "confidence test_share"),
     needed="feature_set cells metric value low high n_cells n worst worst_test baseline difference"
     " difference_low difference_high p p_holm",
@@ -117,11 +119,12 @@ MEANS = table(
 CONTROLS = table(
     *_WHOSE,
     (TEXT, "feature_set control metric"),
-    (FLOAT, "value control_mean control_sd"),
+    (FLOAT, "value compared_value control_mean control_sd"),
     (INT, "draws rank"),
     (FLOAT, "p p_holm difference difference_low difference_high"),
     (INT, "n_cells n"),
-    needed="feature_set control metric value control_mean control_sd draws rank p p_holm",
+    needed="feature_set control metric value compared_value control_mean control_sd draws rank"
+    " p p_holm",
 )
 OPTIMISM = table(
     *_WHOSE,
@@ -191,8 +194,7 @@ LEADERBOARD = table(
     (FLOAT, "baseline difference difference_low difference_high p p_holm"),
     (FLOAT, f"{_OVER_GENERATORS} generators_p_holm better"),
     (INT, "n_generators"),
-    (FLOAT, "clean_difference clean_generators_low clean_generators_high"),
-    (FLOAT, "clean_generators_p_holm"),
+    (FLOAT, "clean_difference clean_generators_low clean_generators_high clean_generators_p_holm"),
     (INT, "n_cells n"),
     (INT, "selected selected_from"),
     (FLOAT, "jaccard jaccard_by_chance jaccard_p"),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from clipsieve.errors import UserError
+from clipsieve.families import TWIN
 from clipsieve.io.files import replacing
 
 _ENTRY = (
@@ -31,8 +32,8 @@ class StoredProbe:
     Attributes
     ----------
     feature_set, draw, train
-        Which feature set, which draw of it (0 but for controls), which training generator or
-        training set.
+        Which feature set, which draw of it (0 but for controls; `families.TWIN` for a twin), which
+        training generator or training set.
     space
         `embedding`, `residual` or `heads`.
     columns
@@ -137,8 +138,16 @@ def opened_npz(path: str | os.PathLike[str], what: str) -> Iterator[NpzFile]:
         raise UserError(f"{path}: not {what} of clipsieve ({error})") from None
 
 
-def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
+def read_probes(path: str | os.PathLike[str], *, twins: bool = False) -> list[StoredProbe]:
     """Read the probes of `write_probes`, in their order.
+
+    Parameters
+    ----------
+    path
+        The file.
+    twins
+        Whether twins come too, which are there to be ranked among a control's draws and nothing
+        else.
 
     Raises
     ------
@@ -146,4 +155,5 @@ def read_probes(path: str | os.PathLike[str]) -> list[StoredProbe]:
         The file is missing or is not such a file; the line names it.
     """
     with opened_npz(path, "a probe file") as archive:
-        return unpack(archive, json.loads(str(archive["meta"])))
+        probes = unpack(archive, json.loads(str(archive["meta"])))
+    return [probe for probe in probes if twins or probe.draw != TWIN]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
+from clipsieve.families import TWIN
 from clipsieve.io import hdf5
 from clipsieve.io.files import replacing
 from clipsieve.io.hdf5 import PathLike
@@ -102,6 +103,14 @@ class Scores:
     training: str = ONE
 
 
+@dataclass(frozen=True)
+class Twin:
+    """Scores of the twins of a feature set's probes, and the grid that they were made on."""
+
+    scores: Scores
+    grid: str
+
+
 @dataclass
 class AllScores:
     """What the score files of one encoder and seed hold.
@@ -119,6 +128,9 @@ class AllScores:
     several
         One entry for each feature set, draw and kind of training sets: probes trained on several
         generators. They are apart, so that no mean over the transfer matrix counts them.
+    twins
+        Of feature sets with controls that are drawn many times: their probes made as those draws
+        are. Ranks among the draws read them, and nothing else does.
     """
 
     encoder: str
@@ -128,6 +140,7 @@ class AllScores:
     grid: dict[str, str] = field(default_factory=dict)
     run: str = ""
     several: list[Scores] = field(default_factory=list)
+    twins: dict[str, Twin] = field(default_factory=dict)
 
     def take(self, keep: NDArray[np.bool_]) -> AllScores:
         """Return the scores of the images where the mask `keep` [n] is true."""
@@ -140,8 +153,12 @@ class AllScores:
             [replace(one, logits=one.logits[:, keep]) for one in each]
             for each in (self.scores, self.several)
         )
+        twins = {
+            name: replace(twin, scores=replace(twin.scores, logits=twin.scores.logits[:, keep]))
+            for name, twin in self.twins.items()
+        }
         images = replace(self.images, **columns)
-        return replace(self, images=images, scores=parts, several=several)
+        return replace(self, images=images, scores=parts, several=several, twins=twins)
 
 
 def write_scores(path: PathLike, scores: AllScores) -> None:
@@ -159,7 +176,8 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
     ValueError
         There is no probe, or the split of the images is not given.
     """
-    ordered = _by_draw([*scores.scores, *scores.several])
+    twins = [twin.scores for twin in scores.twins.values()]
+    ordered = _by_draw([*scores.scores, *scores.several, *twins])
     if not ordered:
         raise ValueError("scores: no probe")
     probes = [
@@ -181,12 +199,7 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
         hdf5.numbers(file, "draw", np.array(draws, dtype=np.int64))
         hdf5.strings(file, "train", trains)
         hdf5.strings(file, "training", kinds)
-        # probes of training sets are fitted on one grid, whatever the others are fitted on
-        grids = [
-            scores.grid.get(name, "") if kind == ONE else "fast"
-            for name, kind in zip(names, kinds, strict=True)
-        ]
-        hdf5.strings(file, "grid", grids)
+        hdf5.strings(file, "grid", [_grid_of(scores, *probe) for probe in probes])
         hdf5.numbers(file, "threshold", np.concatenate([one.threshold for one, _ in ordered]))
         for name, column in scores.images.columns().items():
             if name == "label":
@@ -195,6 +208,15 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
                 hdf5.strings(file, name, column.tolist())
         facts = {"run": scores.run, "encoder": scores.encoder, "seed": scores.seed}
         hdf5.set_attributes(file, "scores", facts)
+
+
+def _grid_of(scores: AllScores, feature_set: str, draw: int, train: str, kind: str) -> str:
+    """Return the grid that a probe was made on; empty where it is not known."""
+    if kind != ONE:
+        return "fast"  # that of all training sets, whatever the other probes are fitted on
+    if draw == TWIN:
+        return scores.twins[feature_set].grid
+    return scores.grid.get(feature_set, "")
 
 
 def _by_draw(scores: list[Scores]) -> list[tuple[Scores, list[str]]]:
@@ -247,11 +269,13 @@ def read_scores(paths: Iterable[PathLike]) -> AllScores:
             found[key] = (path, one)
     every = [found[key][1] for key in sorted(found)]
     grid = {name: kind for part in files.values() for name, kind in part.grid.items()}
+    twins = {name: twin for part in files.values() for name, twin in part.twins.items()}
     return replace(
         first,
         scores=[one for one in every if one.training == ONE],
         grid=grid,
         several=[one for one in every if one.training != ONE],
+        twins=twins,
     )
 
 
@@ -291,16 +315,20 @@ def _read(path: PathLike) -> AllScores:
     rows: dict[tuple[str, int, str], list[int]] = {}
     for k, ((feature_set, draw, _), kind) in enumerate(zip(probes, kinds, strict=True)):
         rows.setdefault((feature_set, draw, kind), []).append(k)
-    scores = []
+    found = AllScores(encoder, seed, images, [], run=run)
     for (feature_set, draw, kind), mine in rows.items():
         # one range where it can be, which is not copied
         part = slice(mine[0], mine[-1] + 1) if mine[-1] - mine[0] + 1 == len(mine) else mine
         train = [probes[k][2] for k in mine]
-        scores.append(Scores(feature_set, draw, train, logits[part], threshold[part], kind))
-    one = [part for part in scores if part.training == ONE]
-    grid = {probes[k][0]: grids[k] for k, kind in enumerate(kinds) if kind == ONE}
-    several = [part for part in scores if part.training != ONE]
-    return AllScores(encoder, seed, images, one, grid, run, several)
+        one = Scores(feature_set, draw, train, logits[part], threshold[part], kind)
+        if kind != ONE:
+            found.several.append(one)
+        elif draw == TWIN:
+            found.twins[feature_set] = Twin(one, grids[mine[0]])
+        else:
+            found.scores.append(one)
+            found.grid[feature_set] = grids[mine[0]]
+    return found
 
 
 def _read_probes(

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve.errors import UserError
+from clipsieve.families import TWIN
 from clipsieve.io.dataset import Rows
 from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
-from clipsieve.io.scores import AllScores, Images, Scores
+from clipsieve.io.scores import AllScores, Images, Scores, Twin
 from clipsieve.io.training import ONE
 from clipsieve.probes.features import features_of
 
@@ -130,7 +131,7 @@ def score_images(
     family = {name: families[name] for name in generators}
     images = Images(ids, sets, source, group, label, family, split)
     matrix = np.concatenate(logits, axis=1)
-    scores: list[Scores] = []
+    found = AllScores(encoder, seed, images, [], run=run)
     grids: dict[str, set[str]] = {}
     places = sorted(range(len(ordered)), key=lambda k: _matrix_of(ordered[k]))
     for key, each in groupby(places, lambda k: _matrix_of(ordered[k])):
@@ -138,17 +139,17 @@ def score_images(
         mine = [ordered[k] for k in own]
         train = [probe.train for probe in mine]
         threshold = np.array([probe.threshold for probe in mine], dtype=np.float64)
-        scores.append(Scores(*key[:2], train, matrix[own], threshold, key[2]))
-        if key[2] == ONE:
-            found = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
-            grids.setdefault(key[0], set()).update(found)
-    return AllScores(
-        encoder, seed, images,
-        [one for one in scores if one.training == ONE],
-        {name: ", ".join(sorted(found)) for name, found in grids.items()},
-        run,
-        [one for one in scores if one.training != ONE],
-    )  # fmt: skip
+        scores = Scores(*key[:2], train, matrix[own], threshold, key[2])
+        made_on = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
+        if scores.training != ONE:
+            found.several.append(scores)
+        elif scores.draw == TWIN:
+            found.twins[scores.feature_set] = Twin(scores, ", ".join(sorted(made_on)))
+        else:
+            found.scores.append(scores)
+            grids.setdefault(scores.feature_set, set()).update(made_on)
+    found.grid = {name: ", ".join(sorted(kinds)) for name, kinds in grids.items()}
+    return found
 
 
 def _matrix_of(probe: StoredProbe) -> tuple[str, int, str]:

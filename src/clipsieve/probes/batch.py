@@ -1,39 +1,38 @@
-"""The probes of many draws of one control, fitted together on the `fast` grid.
+"""The probes of many random subsets of the columns, fitted one after the other with shared work.
 
-A control is drawn a hundred times: as many random columns, as many random heads, or labels in
-another order. Each draw needs fourteen converged fits (eight values of C, the final fit, five folds),
-and the draws are of one shape on the same rows. What is shared:
+A control of as many random columns is drawn a hundred times, and each draw needs nine converged fits
+on the `fast` grid: eight values of C, and the final one. All are on columns of one matrix with the
+same rows and labels:
 
-- the fits of a draw run side by side: one product of its matrix with the weights of all of them;
 - rows are nearly as hard for one draw as for another, so the Hessian weights q (1 - q) of the first
   draw serve as those of all. With them the Hessian over all columns is formed once for each C, and a
   draw's own columns of it, inverted, give it a start near its optimum and precondition conjugate
-  gradients so well that a Newton step takes a few of them.
+  gradients so well that a Newton step takes a few of them;
+- the eight fits of a draw run side by side: one product of its matrix with the weights of all.
 
 Every fit goes on to its own optimum, the one of `clipsieve.probes.newton`, so the results are those of
-`fit_probe(.., grid="fast")` for each draw by itself, to rounding.
+`fit_probe(.., grid="fast", cross_fit=False)` for each draw by itself, to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
-from clipsieve.probes.grid import CS, Contest, TuneRows, check_score, fit_probe, probe_of
+from clipsieve.probes.grid import CS, Contest, check_score, fit_probe, probe_of
 from clipsieve.probes.newton import fit_path, minimise
 from clipsieve.probes.probe import Probe
 from clipsieve.probes.scores import losses, sigmoid
-from clipsieve.probes.thresholds import check_groups, joined_groups, plan_folds, thresholds_of
+from clipsieve.probes.thresholds import thresholds_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_LEAST = 200  # columns below which a fit by itself is as quick
 _STEPS = 40  # Newton steps before a fit is left to the solver of single ones
 _INNER = 40  # conjugate-gradient steps of one Newton step
 _REFRESH = 12  # more of them than this call for a Hessian of the fit's own
@@ -45,13 +44,12 @@ def minimise_together(
     penalty: Floats,
     inverses: list[Any],
     *,
-    seen: Floats | None = None,
     start: Floats | None = None,
     tol: float = 1e-6,
 ) -> Floats:
     """Return the minima of several logistic losses on the same columns, float64 [B, k].
 
-    Minimises  sum_i u_bi log(1 + exp(-s_i x_i . w)) + sum_j penalty_bj w_j^2 / 2  for each b.
+    Minimises  sum_i log(1 + exp(-s_i x_i . w)) + sum_j penalty_bj w_j^2 / 2  for each b.
 
     Parameters
     ----------
@@ -60,7 +58,6 @@ def minimise_together(
     penalty : float64 [B, k]. 1/C for weights, 0 for an intercept column.
     inverses : list of B inverses of matrices near each Hessian, float32 [k, k]. They decide how long
         it takes, not where it ends, and are replaced where they turn out too far off.
-    seen : float64 [B, n], optional. u: 1 for a row that is fitted, 0 for one left out.
     start : float64 [B, k], optional. Where to begin; zeros by default.
     tol : float. The last Newton step is taken when the decrement is below
         tol * (1 + sqrt(objective)); that step leaves about 1e-4 of it, and 1e-10 is where
@@ -68,17 +65,15 @@ def minimise_together(
     """
     B, k = penalty.shape
     w = np.zeros((B, k)) if start is None else start.copy()
-    u_all = np.ones((B, len(X))) if seen is None else seen
     rough = X.astype(np.float32)
     inverses = list(inverses)
     going = np.arange(B)
     margin = signs * (w @ X.T)
-    value = _objective(margin, u_all, penalty, w)
+    value = _objective(margin, penalty, w)
     for _ in range(_STEPS):
-        u, ridge = u_all[going], penalty[going]
-        wrong = sigmoid(-margin)
-        q = u * wrong
-        weights = q * (1.0 - wrong)
+        ridge = penalty[going]
+        q = sigmoid(-margin)
+        weights = q * (1.0 - q)
         gradient = ridge * w[going] - (q * signs) @ X
         own = [inverses[b] for b in going]
         move, decrement, slow = _direction(gradient, weights, ridge, own, rough)
@@ -86,7 +81,7 @@ def minimise_together(
         scale = np.ones(len(going))
         for _ in range(30):  # halved until the objective falls; rounding may raise it
             trial = w[going] - scale[:, None] * move
-            new = _objective(margin - scale[:, None] * shift, u, ridge, trial)
+            new = _objective(margin - scale[:, None] * shift, ridge, trial)
             enough = value - 1e-4 * scale * decrement**2 + 1e-12 * (1.0 + value)
             short = ~(new <= enough)
             if not short.any():
@@ -101,7 +96,7 @@ def minimise_together(
         if not len(going):
             return w
     for b in going:  # scales far apart, or separable and hardly penalised
-        w[b] = minimise(X * signs[:, None], penalty[b], w[b], weights=u_all[b])[0]
+        w[b] = minimise(X * signs[:, None], penalty[b], w[b])[0]
     return w
 
 
@@ -142,9 +137,8 @@ def _direction(
     return move, decrement, steps >= _REFRESH
 
 
-def _objective(margin: Floats, seen: Floats, ridge: Floats, w: Floats) -> Floats:
-    loss = np.einsum("bn,bn->b", seen, losses(margin))
-    return np.asarray(loss + 0.5 * np.einsum("bk,bk->b", ridge * w, w))
+def _objective(margin: Floats, ridge: Floats, w: Floats) -> Floats:
+    return np.asarray(losses(margin).sum(axis=1) + 0.5 * np.einsum("bk,bk->b", ridge * w, w))
 
 
 def _inverse(gram: NDArray[np.float32], ridge: Floats) -> NDArray[np.float32]:
@@ -168,55 +162,25 @@ def _inverse(gram: NDArray[np.float32], ridge: Floats) -> NDArray[np.float32]:
 
 def _solve(inverses: list[NDArray[np.float32]], right: Floats) -> Floats:
     rough = right.astype(np.float32)
-    if all(inverse is inverses[0] for inverse in inverses):
-        return np.asarray(rough @ inverses[0], dtype=np.float64)
     found = [inverse @ row for inverse, row in zip(inverses, rough, strict=True)]
     return np.asarray(found, dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Draw:
-    """What one draw of a control sees.
+class _Shared:
+    """How hard each row is for the first draw at each C, and the Hessian over all columns there."""
 
-    Attributes
-    ----------
-    columns : int [k], optional. Its columns of the shared matrices; all by default.
-    X_train, X_val : [n, k], optional. Matrices of its own instead.
-    y_train, y_val : [n], optional. Labels of its own; those of all by default.
-    tune : TuneRows, optional. As in `fit_probe`, with k columns.
-    """
-
-    columns: ArrayLike | None = None
-    X_train: ArrayLike | None = None
-    X_val: ArrayLike | None = None
-    y_train: ArrayLike | None = None
-    y_val: ArrayLike | None = None
-    tune: TuneRows | None = None
-
-
-class _Rows:
-    """Rows that all draws are fitted on, and how hard each is for the first draw at each C."""
-
-    def __init__(self, X: Floats | None, logits: dict[float, Floats], signs: Floats) -> None:
+    def __init__(self, X: Floats, logits: dict[float, Floats], signs: Floats) -> None:
         self._X, self._logits, self._signs = X, logits, signs
         self._known: dict[float, tuple[NDArray[np.float32], Floats]] = {}
 
-    def _weights(self, C: float) -> tuple[Floats, Floats]:
-        z = self._logits[C]
-        q = sigmoid(-self._signs * z)
-        weights = q * (1.0 - q)
-        return weights, weights * z + self._signs * q
-
-    def hessian(
-        self, C: float, columns: Ints | None, X: Floats
-    ) -> tuple[NDArray[np.float32], Floats]:
-        """Return X^T W X and X^T (W z + s q) of a draw, with the first draw's weights and logits."""
-        if self._X is None or columns is None:
-            weights, response = self._weights(C)
-            return _gram(X.astype(np.float32), weights), response @ X
+    def hessian(self, C: float, columns: Ints) -> tuple[NDArray[np.float32], Floats]:
+        """Return X^T W X and X^T (W z + s q) on these columns, at the first draw's logits z."""
         if C not in self._known:
-            weights, response = self._weights(C)
-            self._known[C] = _gram(self._X.astype(np.float32), weights), response @ self._X
+            z = self._logits[C]
+            q = sigmoid(-self._signs * z)
+            weights = q * (1.0 - q)
+            pull = (weights * z + self._signs * q) @ self._X
+            self._known[C] = _gram(self._X.astype(np.float32), weights), pull
         gram, pull = self._known[C]
         return gram[np.ix_(columns, columns)], pull[columns]
 
@@ -228,31 +192,29 @@ def _gram(rough: NDArray[np.float32], weights: Floats) -> NDArray[np.float32]:
 
 
 def fit_probes(
-    X_train: ArrayLike | None,
+    X_train: ArrayLike,
     y_train: ArrayLike,
-    X_val: ArrayLike | None,
+    X_val: ArrayLike,
     y_val: ArrayLike,
-    draws: Iterable[Draw],
+    subsets: Sequence[Sequence[int]],
     *,
     fit_intercept: bool = False,
     score: str = "balanced_accuracy",
-    groups: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Iterator[Probe]:
-    """Fit the probes of many draws on the `fast` grid, one after the other, with shared work.
+    """Fit the probe of each subset of the columns on the `fast` grid, with shared work.
 
     Parameters
     ----------
-    X_train, X_val : [n, D]. The matrices that draws take columns of; None where every draw brings
-        its own.
+    X_train, X_val : [n, D]. The matrices that subsets take columns of.
     y_train, y_val : [n]. 0 = generated, 1 = real.
-    draws : iterable of Draw, taken one at a time.
-    fit_intercept, score, groups : as `fit_probe`.
+    subsets : column lists.
+    fit_intercept, score : as `fit_probe`.
 
     Yields
     ------
     Probe
-        Of each draw in turn, as `fit_probe(.., grid="fast")` gives it for the draw by itself, up to
-        rounding (`params["n_iter"]` is None).
+        Of each subset in turn, as `fit_probe(.., grid="fast", cross_fit=False)` gives it for the
+        subset by itself, up to rounding (`params["n_iter"]` is None where work was shared).
 
     Raises
     ------
@@ -260,58 +222,31 @@ def fit_probes(
         As `fit_probe`.
     """
     check_score(score)
-    X = None if X_train is None else check_matrix(X_train, "X_train")
-    V = None if X is None or X_val is None else check_matrix(X_val, "X_val", columns=X.shape[1])
-    labels = y_train, y_val
-    shared: tuple[_Rows, _Rows] | None = None
-    for draw in draws:
-        columns = None if draw.columns is None else np.asarray(draw.columns, dtype=np.int64)
-        if draw.X_train is None or draw.X_val is None:
-            if X is None or V is None:
-                raise UserError("a draw without matrices of its own needs X_train and X_val")
-            parts = X, V
-            if columns is not None:
-                parts = X[:, columns], V[:, columns]
-            chosen = np.arange(X.shape[1]) if columns is None else columns
-        else:
-            parts = check_matrix(draw.X_train, "X_train"), check_matrix(draw.X_val, "X_val")
-            chosen = None
-        y = check_labels(
-            labels[0] if draw.y_train is None else draw.y_train, "y_train", rows=len(parts[0])
-        )
-        v = check_labels(
-            labels[1] if draw.y_val is None else draw.y_val, "y_val", rows=len(parts[1])
-        )
-        if len(parts[0]) < parts[0].shape[1]:
-            # fewer rows than columns: cheaper by itself, in the space of its rows
+    X = check_matrix(X_train, "X_train")
+    V = check_matrix(X_val, "X_val", columns=X.shape[1])
+    y = check_labels(y_train, "y_train", rows=len(X))
+    v = check_labels(y_val, "y_val", rows=len(V))
+    whole = _prepared(X, fit_intercept)
+    shared: _Shared | None = None
+    for subset in subsets:
+        columns = np.asarray(subset, dtype=np.int64)
+        if len(columns) < _LEAST or len(columns) > len(X):
+            # small ones gain nothing; those with fewer rows are quicker in the space of the rows
             yield fit_probe(
-                parts[0], y, parts[1], v, grid="fast", fit_intercept=fit_intercept, score=score,
-                groups=groups, tune=draw.tune,
+                X[:, columns], y, V[:, columns], v, grid="fast", fit_intercept=fit_intercept,
+                score=score, cross_fit=False,
             )  # fmt: skip
             continue
-        A = _prepared(parts[0], fit_intercept)
-        both = _prepared(np.concatenate(parts), fit_intercept)
+        every = np.append(columns, X.shape[1]) if fit_intercept else columns
         if shared is None:
-            first = fit_path(parts[0], y, list(CS), fit_intercept=fit_intercept)
-            weights = {
-                C: np.append(f.coef, f.intercept) if fit_intercept else f.coef
-                for C, f in zip(CS, first, strict=True)
+            first = fit_path(X[:, columns], y, list(CS), fit_intercept=fit_intercept)
+            logits = {
+                C: X[:, columns].astype(np.float64) @ fit.coef + fit.intercept
+                for C, fit in zip(CS, first, strict=True)
             }
-            whole_train = whole_both = None
-            if X is not None and V is not None:
-                whole_train = _prepared(X, fit_intercept)
-                whole_both = _prepared(np.concatenate([X, V]), fit_intercept)
-            shared = (
-                _Rows(whole_train, {C: A @ w for C, w in weights.items()}, _signs(y)),
-                _Rows(
-                    whole_both,
-                    {C: both @ w for C, w in weights.items()},
-                    _signs(np.concatenate([y, v])),
-                ),
-            )
-        if fit_intercept and chosen is not None and X is not None:
-            chosen = np.append(chosen, X.shape[1])
-        yield _fit_draw(draw, A, y, both, v, chosen, shared, fit_intercept, score, groups)
+            shared = _Shared(whole, logits, _signs(y))
+        S = _prepared(V[:, columns], fit_intercept)
+        yield _fit_subset(whole[:, every], y, S, v, every, shared, fit_intercept, score)
 
 
 def _prepared(X: Any, fit_intercept: bool) -> Floats:
@@ -325,84 +260,40 @@ def _signs(y: Ints) -> Floats:
     return np.where(y == 1, 1.0, -1.0)
 
 
-def _fit_draw(
-    draw: Draw,
+def _fit_subset(
     A: Floats,
     y: Ints,
-    both: Floats,
-    v: Ints,
-    columns: Ints | None,
-    shared: tuple[_Rows, _Rows],
+    S: Floats,
+    s: Ints,
+    columns: Ints,
+    shared: _Shared,
     fit_intercept: bool,
     score: str,
-    groups: tuple[ArrayLike, ArrayLike] | None,
 ) -> Probe:
-    on_train, on_both = shared
     k = A.shape[1]
     weight_columns = k - int(fit_intercept)
-    labels = np.concatenate([y, v])
-
-    def ridge(C: float) -> Floats:
-        found = np.full(k, 1.0 / C)
-        found[weight_columns:] = 0.0
-        return found
-
-    if draw.tune is None:
-        S, s, T, t, row_groups = both[len(y) :], v, both, labels, None
-    else:
-        rows = check_matrix(draw.tune.X, "tune.X", columns=weight_columns)
-        T = _prepared(rows, fit_intercept)
-        t = check_labels(draw.tune.y, "tune.y", rows=len(T))
-        row_groups = check_groups(draw.tune.groups, len(T), "tune.groups")
-        if draw.tune.groups is None:
-            row_groups = row_groups + len(both)
-        scored = np.ones(len(T), bool)
-        if draw.tune.scored is not None:
-            scored = np.asarray(draw.tune.scored, bool)
-        S, s = T[scored], check_labels(t[scored], "tune.y of the scored rows", rows=scored.sum())
-
-    penalty = np.stack([ridge(C) for C in CS])
+    A = np.ascontiguousarray(A)
+    penalty = np.repeat(1.0 / np.array(CS)[:, None], k, axis=1)
+    penalty[:, weight_columns:] = 0.0
     inverses, start = [], np.zeros((len(CS), k))
-    for i in range(len(CS)):
-        # a Hessian of the draw's own matrix serves two neighbouring values of C
-        if i % 2 == 0 or columns is not None:
-            gram, pull = on_train.hessian(CS[i], columns, A)
-        inverses.append(_inverse(gram.copy(), penalty[i]))
-        if draw.y_train is None:
-            start[i] = _solve([inverses[i]], pull[None])[0]
+    for i, C in enumerate(CS):
+        gram, pull = shared.hessian(C, columns)
+        inverses.append(_inverse(gram, penalty[i]))
+        start[i] = _solve([inverses[i]], pull[None])[0]
     w = minimise_together(A, _signs(y), penalty, inverses, start=start)
     contest = Contest(s, score)
     for i, C in enumerate(CS):
         contest.offer("newton", C, None, S @ w[i])
     point = contest.won()
     best = CS.index(point.C)
-
-    folds = plan_folds(
-        joined_groups(groups, len(y), len(v)), labels, row_groups,
-        None if draw.tune is None else t,
+    both = np.concatenate([A, S])
+    both *= _signs(np.concatenate([y, s]))[:, None]
+    final, _ = minimise(
+        both, penalty[best], w[best], rough=both.astype(np.float32), keep=0.6
     )  # fmt: skip
-    ridges, seen = [ridge(point.C)], [np.ones(len(both))]
-    if folds is not None:
-        for left_out in np.unique(folds[1]):
-            kept = folds[0] != left_out
-            ridges.append(ridge(point.C * (len(kept) / int(kept.sum()))))
-            seen.append(kept.astype(np.float64))
-    gram, _ = on_both.hessian(point.C, columns, both)
-    inverse = _inverse(gram.copy(), ridges[0])
-    final = minimise_together(
-        both, _signs(labels), np.stack(ridges), [inverse] * len(ridges),
-        seen=np.stack(seen), start=np.tile(w[best], (len(ridges), 1)),
-    )  # fmt: skip
-    if folds is None:
-        logits, on, count = point.logits, s, 0
-    else:
-        logits, on, count = np.empty(len(T)), t, len(ridges) - 1
-        for fold, left_out in enumerate(np.unique(folds[1]), start=1):
-            of_fold = folds[1] == left_out
-            logits[of_fold] = T[of_fold] @ final[fold]
-    thresholds = thresholds_of(logits, on, balanced=score != "accuracy", folds=count)
+    thresholds = thresholds_of(point.logits, s, balanced=score != "accuracy", folds=0, wanted=False)
     return probe_of(
-        "fast", contest, s, final[0, :weight_columns],
-        float(final[0, -1]) if fit_intercept else 0.0, None, thresholds,
+        "fast", contest, s, final[:weight_columns],
+        float(final[-1]) if fit_intercept else 0.0, None, thresholds,
         fit_intercept=fit_intercept, score=score, seed=None,
     )  # fmt: skip

@@ -177,7 +177,9 @@ def cross_fitted(
     return logits
 
 
-def thresholds_of(logits: NDArray[Any], y: Ints, *, balanced: bool, folds: int) -> Thresholds:
+def thresholds_of(
+    logits: NDArray[Any], y: Ints, *, balanced: bool, folds: int, wanted: bool = True
+) -> Thresholds:
     """Return the thresholds that these held-out logits fix.
 
     Parameters
@@ -186,6 +188,7 @@ def thresholds_of(logits: NDArray[Any], y: Ints, *, balanced: bool, folds: int) 
     y : int [n]. 0 = generated, 1 = real.
     balanced : bool. Balanced accuracy instead of accuracy.
     folds : int. For `facts`; 0 says that one fit on train alone made the logits.
+    wanted : bool. Whether folds were asked for, so that the note says why there are none.
     """
     real = np.asarray(logits, dtype=np.float64)[y == 1]
     points = {name: false_alarm_threshold(real, rate) for name, rate in FALSE_ALARMS.items()}
@@ -196,6 +199,7 @@ def thresholds_of(logits: NDArray[Any], y: Ints, *, balanced: bool, folds: int) 
         if points[name] is None
     ]
     if not folds:
-        notes.insert(0, "too few groups to cross-fit; found with the fit on train alone")
+        why = "too few groups to cross-fit; " if wanted else ""
+        notes.insert(0, f"{why}found with the fit on train alone")
     facts = {"folds": folds, "n": len(y), "n_real": len(real), "note": "; ".join(notes) or None}
     return Thresholds(best_threshold(logits, y, balanced=balanced), points, facts)

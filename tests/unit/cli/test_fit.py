@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from clipsieve.io.dataset import read_rows
 from clipsieve.io.feature_sets import FeatureSet, write_feature_sets
 from clipsieve.io.files import seed_of
 from clipsieve.io.probes import StoredProbe, read_probes
-from clipsieve.probes import TuneRows, fit_probe
+from clipsieve.probes import TuneRows, batch, fit_probe
 from clipsieve.probes.features import features_of
 from clipsieve.selection.filters import shuffled_labels
 from tests.helpers.data_sets import write_image_set
@@ -140,39 +141,89 @@ def test_test_rows_bear_on_nothing(files, tmp_path):
         same(one, other)
 
 
+@pytest.mark.parametrize("grid", ["fast", "paper"])
 @pytest.mark.parametrize("family", ["random", "random_heads", "shuffled"])
-def test_draws_fitted_together_are_those_fitted_one_by_one(files, tmp_path, family):
+def test_draws_are_fitted_as_each_by_itself(files, tmp_path, monkeypatch, family, grid):
+    monkeypatch.setattr(batch, "_LEAST", 1)
     rng = np.random.default_rng(0)
     if family == "random_heads":
         draws = [[[0, 0], [1, 1]], [[0, 2], [1, 2]], [[1, 0], [1, 2]]]
-        many = heads_of(("a", "b"), draws)
+        many = replace(heads_of(("a", "b"), draws), family=family, feature_set="random_heads/a--b")
     elif family == "random":
         draws = [sorted(int(c) for c in rng.choice(12, 4, replace=False)) for _ in range(3)]
         many = FeatureSet("random/a--b", "random", ("a", "b"), draws=tuple(draws))
     else:
         many = FeatureSet("shuffled", "shuffled", shuffle=True, draws=(None,) * 3)
-    options = ["--grid", "fast", *(tuned_on(files, "b") if family == "random_heads" else [])]
-    together = fit(files, tmp_path, [many], "c", *options)
-    assert len(together) == 3
-    assert all(probe.params["n_iter"] is None for probe in together)  # the batch, not the loop
-    paper = fit(files, tmp_path, [many], "c", "--grid", "paper", *options[2:])
-    for draw, probe in enumerate(together):
-        assert probe.draw == draw
-        assert probe.columns == many.draws[draw]
-        assert paper[draw].params["grid"] == "paper"
+    options = ["--grid", grid, *(tuned_on(files, "b") if family == "random_heads" else [])]
+    found = fit(files, tmp_path, [many], "c", *options)
+    assert [probe.draw for probe in found] == [0, 1, 2]
+    shared = family == "random" and grid == "fast"
+    assert all((probe.params["n_iter"] is None) == shared for probe in found)
     if family == "shuffled":
-        return  # labels by draw; tests of the batch itself hold these
-    for draw, probe in enumerate(together):
-        (one,) = fit(
-            files,
-            tmp_path,
-            [FeatureSet(**{**many.__dict__, "draws": (many.draws[draw],)})],
-            "c",
-            *options,
+        assert len({tuple(probe.coef) for probe in found}) == 3
+        return  # labels by draw
+    for draw, probe in enumerate(found):
+        assert probe.columns == many.draws[draw]
+        assert probe.params["grid"] == grid
+        assert probe.facts["thresholds"]["folds"] == 0  # draws have none of their own
+        assert probe.facts["thresholds"]["note"].startswith("found with the fit on train alone")
+        X = [features_of(read(files, "c", s), many.space, probe.columns) for s in ("train", "val")]
+        y = [read(files, "c", s).label for s in ("train", "val")]
+        tune = None
+        if family == "random_heads":
+            b = read(files, "b", "train", "val")
+            rows = features_of(b, "heads", probe.columns)
+            tune = TuneRows(rows, b.label, [f"b/{g}" for g in b.group])
+        alone = fit_probe(X[0], y[0], X[1], y[1], grid=grid, tune=tune, cross_fit=False)
+        assert alone.params["C"] == probe.params["C"]
+        assert probe.threshold == pytest.approx(alone.threshold, abs=1e-7)
+        np.testing.assert_allclose(alone.coef, probe.coef, atol=1e-8)
+
+
+@pytest.mark.parametrize("grid", ["fast", "paper"])
+def test_a_twin_is_made_as_the_draws_are(files, tmp_path, grid):
+    """The draw of a control that happens to be the selected set has the coefficients of its twin."""
+    columns = [0, 3, 5, 7]
+    selected = FeatureSet("components/a--b", "components", ("a", "b"), draws=(columns,))
+    plain = fit(files, tmp_path, [selected], "c", "--grid", "paper")
+    own = fit(files, tmp_path, [selected], "c", "--grid", "paper", "--twin", grid)
+    assert len(own) == 1  # readers see no twin unless they ask
+    same(own[0], plain[0])
+    twin, _ = read_probes(tmp_path / "probes.npz", twins=True)
+    control = FeatureSet("random/a--b", "random", ("a", "b"), draws=(columns,))
+    (draw,) = fit(files, tmp_path, [control], "c", "--grid", grid)
+    assert (twin.draw, twin.feature_set) == (-1, "components/a--b")
+    np.testing.assert_allclose(twin.coef, draw.coef, atol=1e-8)
+    assert twin.threshold == pytest.approx(draw.threshold, abs=1e-8)
+    assert twin.facts == draw.facts
+    assert twin.params["grid"] == draw.params["grid"] == grid
+
+
+def test_twins_and_draws_of_projections_see_the_projected_embeddings(files, tmp_path):
+    """The twin of a projected set is the draw of its control that has the same directions."""
+    width = read(files, "c", "train").embedding.shape[1]
+    N = np.linalg.qr(np.random.default_rng(2).normal(size=(width, 2)))[0].T
+    several = (N.tolist(), N[:1].tolist())
+    chosen = FeatureSet("nuisance", "nuisance", directions=several[:1])
+    fit(files, tmp_path, [chosen], "c", "--grid", "paper", "--twin", "fast")
+    twin, own = read_probes(tmp_path / "probes.npz", twins=True)
+    assert (twin.draw, own.draw) == (-1, 0)
+    control = FeatureSet(
+        "random_directions", "random_directions", draws=(None, None), directions=several
+    )
+    draws = fit(files, tmp_path, [control], "c", "--grid", "fast")
+    np.testing.assert_allclose(twin.coef, draws[0].coef, atol=1e-8)
+    assert twin.threshold == pytest.approx(draws[0].threshold, abs=1e-8)
+    for probe, directions in zip(draws, several, strict=True):
+        rows, y = (
+            [getattr(read(files, "c", split), name) for split in ("train", "val")]
+            for name in ("embedding", "label")
         )
-        assert one.params["C"] == probe.params["C"]
-        np.testing.assert_allclose(one.coef, probe.coef, atol=1e-8)
-        assert one.facts == probe.facts
+        X = [part - part @ np.array(directions).T @ np.array(directions) for part in rows]
+        alone = fit_probe(X[0], y[0], X[1], y[1], grid="fast", cross_fit=False)
+        np.testing.assert_allclose(probe.coef, alone.coef, atol=1e-6)
+        assert np.abs(np.array(directions) @ probe.coef).max() < 1e-8
+        assert probe.facts["thresholds"]["folds"] == 0
 
 
 def test_a_generator_that_the_selection_was_given_has_no_probe(files, tmp_path):

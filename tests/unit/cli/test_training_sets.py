@@ -189,3 +189,6 @@ def test_a_set_that_would_test_its_own_member_is_refused(tmp_path, capsys):
     command += ["--tested", "b", "--output", str(tmp_path / "x.npz")]
     assert main(command) == 2
     assert "--tested: b is in the training set" in capsys.readouterr().err
+    command[command.index("--tested") + 1] = "c"
+    assert main([*command, "--twin", "fast"]) == 2
+    assert "--twin: only probes of one generator have twins" in capsys.readouterr().err

@@ -308,6 +308,55 @@ def test_a_rank_among_controls_of_another_grid_has_no_p(run, tmp_path) -> None:
     pd.testing.assert_series_equal(after.loc[~other, "p"], before.loc[~other, "p"])
 
 
+def test_a_twin_made_as_the_draws_are_is_ranked_in_place_of_the_selected_set(run, tmp_path) -> None:
+    """The twin is the first draw itself: its rank is that draw's, whatever the set's own value."""
+    folder, scores = run
+    for name in ("features", "searches"):
+        (tmp_path / name).symlink_to(folder / name)
+    draws = scores["random"]
+    twin = draws[(draws["feature_set"] == "random/a--c") & (draws["draw"] == 0)].assign(
+        feature_set="components/a--c", draw=-1
+    )
+    for family, rows in scores.items():
+        path = tmp_path / f"scores/{family}.h5"
+        if family == "components":
+            write_score_table(
+                path, pd.concat([rows, twin]), images=EVERY_IMAGE, sources=SOURCES,
+                families=FAMILIES, grid="paper", twin_grid="fast",
+            )  # fmt: skip
+        else:
+            write_scores(path, rows, "fast" if family == "random" else "paper")
+    assert evaluate(tmp_path) == 0
+    before, after = (read_table(f / "controls.parquet")[0] for f in (folder, tmp_path))
+    means = read_table(tmp_path / "means.parquet")[0]
+    values = draws_of(tmp_path, "random/a--c")
+    row = after[(after["control"] == "random/a--c") & (after["metric"] == "accuracy")].iloc[0]
+    old = before[(before["control"] == "random/a--c") & (before["metric"] == "accuracy")].iloc[0]
+    assert row["value"] == old["value"]
+    assert old["compared_value"] == old["value"]
+    assert row["compared_value"] == pytest.approx(values[0])
+    assert row["rank"] == 1 + (values >= values[0] - 1e-12).sum()
+    assert row["p"] == pytest.approx(row["rank"] / (1 + len(values)))
+    assert row["difference"] == pytest.approx(values[0] - values.mean())
+    # the twin is in no other number
+    same = ["feature_set", "cells", "metric", "value", "draws"]
+    expected = read_table(folder / "means.parquet")[0]
+    pd.testing.assert_frame_equal(means[same], expected[same])
+    single = after["control"] == "fisher/a--c"
+    pd.testing.assert_frame_equal(after[single], before[single])
+
+
+def draws_of(folder: Path, control: str) -> np.ndarray:
+    """Mean accuracy of each draw over its cells off the diagonal."""
+    cells = read_table(folder / "cells.parquet")[0]
+    mine = cells[
+        (cells["feature_set"] == control)
+        & (cells["metric"] == "accuracy")
+        & (cells["train"] != cells["test"])
+    ]
+    return mine.groupby("draw")["value"].mean().to_numpy()
+
+
 def write_some(path: Path, rows: pd.DataFrame) -> None:
     write_score_table(path, rows, sources=SOURCES, families=FAMILIES)
 
@@ -484,3 +533,28 @@ def test_clean_cells_are_not_trained_on_the_generator_that_heads_were_ranked_on(
     assert row["value"].iloc[0] == pytest.approx(plain["heads/a--c"])
     assert row["baseline"].iloc[0] == pytest.approx(plain["all"])
     assert row["n_cells"].iloc[0] == 3 * 3  # b, d and e tested on one another and on a
+
+
+def test_a_twin_of_heads_is_ranked_over_the_cells_of_its_set(tmp_path) -> None:
+    sets = {"all": ("all", 1, 0.6, ()), "random_heads": ("random_heads/a--c", 5, 0.6, ("c",))}
+    sets["heads"] = ("heads/a--c", 1, 0.8, ("c",))
+    (tmp_path / "features").mkdir()
+    rows = {family: score_rows(*settings) for family, settings in sets.items()}
+    drawn = rows["random_heads"]
+    twin = drawn[drawn["draw"] == 2].assign(feature_set="heads/a--c", draw=-1)
+    for family, part in rows.items():
+        write_score_table(
+            tmp_path / f"scores/{family}.h5",
+            pd.concat([part, twin]) if family == "heads" else part,
+            images=EVERY_IMAGE, sources=SOURCES, families=FAMILIES,
+            grid="fast" if family == "random_heads" else "paper", twin_grid="fast",
+        )  # fmt: skip
+        entry = {"feature_set": sets[family][0], "excluded": list(sets[family][3])}
+        (tmp_path / f"features/{family}.json").write_text(json.dumps([entry]))
+    assert evaluate(tmp_path, "--resamples", "200") == 0
+    controls = read_table(tmp_path / "controls.parquet")[0].set_index("metric")
+    values = draws_of(tmp_path, "random_heads/a--c")
+    row = controls.loc["accuracy"]
+    assert row["compared_value"] == pytest.approx(values[2])
+    assert row["rank"] == 1 + (values >= values[2] - 1e-12).sum()
+    assert row["p"] == pytest.approx(row["rank"] / (1 + len(values)))

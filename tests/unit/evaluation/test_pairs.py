@@ -10,7 +10,7 @@ from clipsieve.evaluation.generators import generator_spread, t_interval
 from clipsieve.evaluation.matrix import layout_of, transfer_matrix
 from clipsieve.evaluation.means import Means, cell_groups, mean_over_cells, restricted
 from clipsieve.evaluation.metrics import METRICS
-from clipsieve.evaluation.pairs import _over_pairs, pair_table
+from clipsieve.evaluation.pairs import Compared, _over_pairs, pair_table
 from clipsieve.evaluation.significance import SignFlips
 from clipsieve.io.scores import Images, Scores
 
@@ -64,7 +64,7 @@ def evaluated() -> tuple[Comparer, dict[str, list[Means]], dict[str, Means | Non
 
 def test_a_family_is_the_mean_of_its_pairs_each_counted_once(evaluated) -> None:
     comparer, by_set, baselines = evaluated
-    table = pair_table(comparer, by_set, baselines, {})
+    table = pair_table(comparer, by_set, baselines, lambda *_: Compared())
     m = METRICS.index("auc")
     row = table.query("family == 'components' and against == 'all' and metric == 'auc'")
     row = row[row["cells"] == "all"].iloc[0]
@@ -88,7 +88,7 @@ def test_a_family_is_the_mean_of_its_pairs_each_counted_once(evaluated) -> None:
 def test_the_joint_rank_is_of_means_over_pairs_of_draws(evaluated) -> None:
     comparer, by_set, baselines = evaluated
     m = METRICS.index("auc")
-    table = pair_table(comparer, by_set, baselines, {})
+    table = pair_table(comparer, by_set, baselines, lambda *_: Compared())
     row = table.query("against == 'random' and metric == 'auc' and cells == 'all'").iloc[0]
     weight = {"g0--g1": 1 / 6, "g1--g0": 1 / 6, "g2--g3": 1 / 3, "g4--g5": 1 / 3}
     value = sum(w * by_set[f"components/{p}"][0].values[m, 0] for p, w in weight.items())
@@ -98,11 +98,21 @@ def test_the_joint_rank_is_of_means_over_pairs_of_draws(evaluated) -> None:
     assert row["rank"] == 1 + sum(draw >= value for draw in draws) == 1
     assert row["p"] == pytest.approx(0.1)
     assert np.isnan(row["generators_p"])
-    other = pair_table(
-        comparer, by_set, baselines, {"random/g2--g3": "fast", "components/g2--g3": "paper"}
-    )
-    other = other.query("against == 'random'")
+
+    def unlike(name, control):
+        return Compared(alike=name != "components/g2--g3")
+
+    other = pair_table(comparer, by_set, baselines, unlike).query("against == 'random'")
     assert other["p"].isna().all()
+
+    def twinned(name, control):  # the first draw in place of the selected set
+        return Compared(by_set[control][0])
+
+    twin = pair_table(comparer, by_set, baselines, twinned)
+    twin = twin.query("against == 'random' and metric == 'auc' and cells == 'all'").iloc[0]
+    assert twin["value"] == row["value"]
+    assert twin["rank"] == 1 + sum(draw >= draws[0] - 1e-12 for draw in draws)
+    assert twin["difference"] == pytest.approx(draws[0] - np.mean(draws))
 
 
 def test_a_family_that_is_no_better_over_pairs_and_generators_is_rarely_called_so() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from clipsieve.errors import UserError
 from clipsieve.io.roles import RoleError
-from clipsieve.io.scores import AllScores, Images, Scores, read_scores, write_scores
+from clipsieve.io.scores import AllScores, Images, Scores, Twin, read_scores, write_scores
 from tests.helpers.score_files import read_score_table
 
 SETS = {"s": 3, "t": 2, "a": 3, "b": 2}  # images of each set; a is made from s, b from t
@@ -60,6 +60,35 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (one.feature_set, one.draw, one.train) == ("all", 0, ["a", "b"])
     np.testing.assert_array_equal(one.logits, wanted.scores[0].logits)
     np.testing.assert_array_equal(one.threshold, [0.1, -0.2])
+
+
+def test_twins_and_training_sets_come_back_apart_from_the_transfer_matrix(tmp_path: Path) -> None:
+    wanted = family("all")
+    n = len(wanted.images.label)
+    rng = np.random.default_rng(1)
+    twin = Scores("all", -1, ["a", "b"], rng.normal(size=(2, n)), np.array([0.3, 0.4]))
+    wanted.twins["all"] = Twin(twin, "paper")
+    several = Scores("all", 0, ["a_and_b"], rng.normal(size=(1, n)), np.array([0.5]), "set")
+    wanted.several.append(several)
+    write_scores(tmp_path / "all.h5", wanted)
+    write_scores(tmp_path / "random.h5", family("random/a--b", draws=2))
+    found = read_scores([tmp_path / "random.h5", tmp_path / "all.h5"])
+    names = [(one.feature_set, one.draw) for one in found.scores]
+    assert names == [("all", 0), ("random/a--b", 0), ("random/a--b", 1)]
+    assert found.grid == {"all": "fast", "random/a--b": "fast"}
+    assert found.twins.keys() == {"all"}
+    assert found.twins["all"].grid == "paper"
+    keep = np.arange(n) < 4
+    part = found.take(keep)
+    for mine, own, same in (
+        (twin, found.twins["all"].scores, part.twins["all"].scores),
+        (several, found.several[0], part.several[0]),
+    ):
+        assert (own.feature_set, own.draw, own.train) == (mine.feature_set, mine.draw, mine.train)
+        assert own.training == mine.training
+        np.testing.assert_array_equal(own.logits, mine.logits)
+        np.testing.assert_array_equal(own.threshold, mine.threshold)
+        np.testing.assert_array_equal(same.logits, mine.logits[:, keep])
 
 
 def test_the_file_says_in_itself_where_each_image_is_from(tmp_path: Path) -> None:

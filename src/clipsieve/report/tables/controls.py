@@ -71,8 +71,9 @@ def controls_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
         sections,
         notes=[
             "p: the share of draws that score at least as well, (1 + those) / (1 + draws). A control"
-            " of one draw has no rank; its Δ has an interval instead. Where the selection's probes and"
-            " the control's were tuned on different grids there is no p.",
+            " of one draw has no rank; its Δ has an interval instead. What is compared with draws are"
+            " probes of the selection made as theirs are (the value below the selected one); where"
+            " the two were tuned on different grids there is no p.",
             "p (Holm) is corrected over all rows of the metric that have a p, of one encoder and"
             " seed; a rank is coloured where it is at most 0.05. Of k such ranks among d draws none"
             " can have a corrected p below k / (1 + d).",
@@ -92,21 +93,25 @@ def _control_rows(part: pd.DataFrame, facts: Facts, seeds: int) -> Table:
             float(row[name]) if row[name] is not None else float("nan") for name in ("p", "p_holm")
         )
         z = (
-            (row["value"] - row["control_mean"]) / row["control_sd"]
+            (row["compared_value"] - row["control_mean"]) / row["control_sd"]
             if drawn and row["control_sd"] > 0
             else float("nan")
         )
         cells = [
             feature_set_cell(facts, row["feature_set"]),
             feature_set_cell(facts, row["control"]),
-            Cell(number(row["value"]), css="num strong"),
+            Cell(
+                number(row["value"]),
+                sub=f"{number(row['compared_value'])} as the draws" if drawn else "",
+                css="num strong",
+            ),
             Cell(
                 number(row["control_mean"]),
                 sub=f"sd {number(row['control_sd'])}" if drawn else "",
                 css="num",
             ),
             Cell(
-                number(row["value"] - row["control_mean"], sign=True),
+                number(row["compared_value"] - row["control_mean"], sign=True),
                 sub=interval(row.get("difference_low"), row.get("difference_high"), sign=True),
                 css="num",
             ),
