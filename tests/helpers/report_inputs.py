@@ -260,7 +260,7 @@ def _manifest(made: Made, rng: Any) -> None:
                     **{"group": f"g{i}", "path": name, "sha256": f"{i:064}"},
                     **{"bytes": path.stat().st_size, "format": "PNG", "width": size[0]},
                     **{"height": size[1], "mode": "RGB", "jpeg_quality": np.nan},
-                    **{"perceptual_hash": f"{i:016}", "problem": None},
+                    **{"perceptual_hash": f"{i:016}", "is_constant": False, "problem": None},
                     "split": "test" if i < 6 else "val" if i < 8 else "train",
                 }
             )
