@@ -128,9 +128,9 @@ def input_options(wildcards, input):
 
 def pair_option(wildcards):
     """The search pair that a figure shows: the first of the config, of those that take one."""
-    if not registry.FIGURES[wildcards.figure].takes_pair or not config["pairs"]:
+    if not registry.FIGURES[wildcards.figure].takes_pair or not STUDY.pairs:
         return []
-    return ["--pair", families.pair_id(*config["pairs"][0])]
+    return ["--pair", families.pair_id(*STUDY.pairs[0])]
 
 
 def table_category(wildcards):
