@@ -56,26 +56,26 @@ def planned_in_seconds(project, *arguments):
 ONE_SEED = "seeds: [0]\nrobustness: {perturbations: []}\ntraining: {all_but_one: false}\n"
 
 
-def test_the_papers_run_is_planned_within_ten_seconds_and_five_thousand_jobs(bare):
+def test_the_papers_run_is_planned_within_twenty_seconds_and_five_thousand_jobs(bare):
     (bare.root / "one_seed.yaml").write_text(ONE_SEED)
     # the first planning compiles the package; the second is what a user waits for
     for _ in range(2):
         jobs, seconds = planned_in_seconds(
             bare, "--configfile", "config/paper.yaml", "one_seed.yaml", "--profile", "slurm"
         )
-    assert seconds < 10
+    assert seconds < 20
     assert sum(jobs.values()) < 5000
     assert jobs["search"] == 2 * 6 * 2
     # 14 generators and 8 sources, each embedded once by each encoder; the edits of concepts besides
     assert jobs["embed"] == 2 * (22 + 8 * 5)
 
 
-def test_the_papers_images_are_planned_within_ten_seconds_one_job_a_shard(bare):
+def test_the_papers_images_are_planned_within_twenty_seconds_one_job_a_shard(bare):
     for _ in range(2):
         jobs, seconds = planned_in_seconds(
             bare, "--configfile", "config/paper-data.yaml", "--profile", "slurm", "--", "generated"
         )
-    assert seconds < 10
+    assert seconds < 20
     # 499 prompts in shards of 50, seven generators
     assert jobs == {"prompts": 1, "generate": 70, "gather": 7, "generated": 1}
 
