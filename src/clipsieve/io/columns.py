@@ -143,7 +143,7 @@ PAIRS = table(
     (INT, "pairs"),
     (FLOAT, "value against_value difference difference_low difference_high p p_holm"),
     (FLOAT, f"sd_between_pairs better {_OVER_GENERATORS} generators_p_holm"),
-    (FLOAT, "generators_se generators_freedom rank draws"),
+    (FLOAT, "generators_se generators_freedom rank draws confidence test_share"),
     needed="family against cells metric pairs value against_value difference difference_low"
     " difference_high p p_holm sd_between_pairs better generators_low generators_high"
     " generators_p generators_p_holm rank draws",

@@ -32,7 +32,7 @@ def test_the_image_table_has_the_columns_and_types_of_its_record():
     [
         (evaluate.CONTROL_COLUMNS, columns.CONTROLS),
         (evaluate.OPTIMISM_COLUMNS, columns.OPTIMISM),
-        (pairs.COLUMNS, columns.PAIRS),
+        ((*pairs.COLUMNS, "confidence", "test_share"), columns.PAIRS),
         (ranking.COLUMNS, columns.RANKING),
         (explain.EDIT_COLUMNS, columns.CONCEPTS),
     ],
