@@ -226,7 +226,7 @@ INTERPRETABILITY = table(
     (FLOAT, "transfer max_cosine C cos_residual"),
     (TEXT, "text"),
     (BOOL, "above_null"),
-    (INT, "n_cells"),
+    (FLOAT, "n_cells"),
     (FLOAT, "half_cosine half_cosine_pattern"),
     needed="generator transfer max_cosine",
 )
