@@ -102,7 +102,7 @@ def source_folder_of(name, of_source=False):
 
 
 def made_folder(image_set):
-    """What a rule makes of an image set's files: its folder, or the record of the set that they were fetched with.
+    """What the workflow makes of an image set's files, which is its folder or the record of the fetched set.
 
     Images that a user brings are not input files.
     """
@@ -133,7 +133,7 @@ def fetch_options(wildcards):
 
 
 def image_files(image_set):
-    """The folder that an image table's files lie in, where a rule makes it and names it as its output."""
+    """The folder that an image table's files lie in, where the workflow makes it and names it as its output."""
     if "__" in image_set:
         return [data_root(image_set)]
     return [] if config["align"] else made_folder(image_set)
