@@ -52,4 +52,5 @@ def generate(folder: Path, recipe: dict[str, Any], name: str = "0", **more: Any)
 
 
 def pictures(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    # a leading dot marks a picture that is still being written
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*.png"))}

@@ -51,6 +51,6 @@ def test_a_command_has_the_default_of_the_config(command, option):
 
 def test_defaults_of_the_schema_are_read_by_key():
     assert default("seeds") == [0]
-    assert default("controls.grid") is None
+    assert default("controls.grid") == "fast"
     with pytest.raises(KeyError):
         default("evaluation.nothing")
