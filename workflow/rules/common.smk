@@ -35,7 +35,10 @@ TEXTS = config["use"]["texts"]
 FAMILIES = list(
     dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
 )
-# logits of probes on test images as they are (in `scores`) or under an edit (in `perturbed/<edit>`)
+# probes of every training set, or (in `own_pair`) of the generators that a feature set was selected on
+PROBES = "results/{run}/seed{seed}/{encoder}/{probes}/{family}/{train_set}.npz"
+# logits of probes on test images as they are (in `scores`), of those in `own_pair`, or under an edit
+# (in `perturbed/<edit>`)
 SCORES = "results/{run}/seed{seed}/{encoder}/{images}/{family}.h5"
 # an aligned run keeps the tables of the files as they were beside those of the aligned ones
 SCANNED = "scanned" if config["align"] else "images"
@@ -70,7 +73,8 @@ wildcard_constraints:
     table="|".join(registry.TABLES),
     figure="|".join(registry.FIGURES),
     edit="[a-z0-9_]+",
-    images="scores|perturbed/[a-z0-9_]+",
+    images="scores|own_pair|perturbed/[a-z0-9_]+",
+    probes="probes|own_pair",
     purpose="train|test",
 
 

@@ -69,11 +69,10 @@ def all_splits(wildcards):
 def tested_embeddings(wildcards):
     """Every image set as it is or under an edit, in the order of `all_splits`."""
     paths = all_embeddings(wildcards)
+    if not wildcards.images.startswith("perturbed/"):
+        return paths
     edit = wildcards.images.removeprefix("perturbed/")
-    return [
-        path if edit == "scores" else f"{path.removesuffix('.h5')}__test__{edit}.h5"
-        for path in paths
-    ]
+    return [f"{path.removesuffix('.h5')}__test__{edit}.h5" for path in paths]
 
 
 def partners(train):
@@ -207,25 +206,35 @@ def grid_of_family(wildcards):
 
 def twin_option(wildcards):
     """The grid of twins, where the family has controls that are drawn many times."""
-    if wildcards.train_set in STUDY.training_sets:
-        return []  # ranks are those of probes of one generator
+    if wildcards.train_set in STUDY.training_sets or wildcards.probes == "own_pair":
+        return []  # ranks are those of probes of one generator, on other generators
     grid = STUDY.twin_grid(wildcards.family, wildcards.encoder, int(wildcards.seed))
     return [] if grid is None else ["--twin", grid]
 
 
 def family_probes(wildcards):
-    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/probes/{wildcards.family}"
-    # images under an edit are tested by probes of one generator alone
-    clean = wildcards.images == "scores"
-    trained = STUDY.train_sets(wildcards.family) if clean else STUDY.generators
-    return [f"{stem}/{train_set}.npz" for train_set in trained]
+    """Probes of a family that are applied to the test images, in one of the ways of `SCORES`."""
+    if wildcards.images == "own_pair":
+        # of the generators alone that the feature sets were selected on
+        trained = dict.fromkeys(
+            g for pair in STUDY.pairs_of(wildcards.family) for g in pair
+        )
+    elif wildcards.images == "scores":
+        trained = STUDY.train_sets(wildcards.family)
+    else:
+        # images under an edit are tested by probes of one generator alone
+        trained = STUDY.generators
+    probes = "own_pair" if wildcards.images == "own_pair" else "probes"
+    return [
+        PROBES.format(probes=probes, train_set=train_set, **dict(wildcards.items()))
+        for train_set in trained
+    ]
 
 
-def own_pair_probes(wildcards):
-    """Probes of the generators that the feature sets of a family were selected on."""
-    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/own_pair/{wildcards.family}"
-    paired = dict.fromkeys(g for p in STUDY.pairs_of(wildcards.family) for g in p)
-    return [f"{stem}/{generator}.npz" for generator in paired]
+def own_pair_option(wildcards):
+    """Whether probes are fitted on, or applied to, the pairs of their own feature sets alone."""
+    own = "own_pair" in (wildcards.get("probes"), wildcards.get("images"))
+    return ["--own-pair"] if own else []
 
 
 def of_families(kind, suffix):

@@ -5,7 +5,10 @@ Required: feature sets, embeddings, splits. Provides: probes, scores, cells, mea
 
 
 rule fit:
-    """Probes of one training generator, or of a training set, on every feature set of a family."""
+    """Probes of one training generator, or of a training set, on every feature set of a family.
+
+    Those in `own_pair` are of the two generators that a set was selected on, for its optimism alone.
+    """
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
         embeddings=of_train_set(embeddings_of),
@@ -13,11 +16,11 @@ rule fit:
         tune_embeddings=tune_embeddings,
         tune_splits=tune_splits,
     output:
-        "results/{run}/seed{seed}/{encoder}/probes/{family}/{train_set}.npz",
+        PROBES,
     log:
-        "results/{run}/logs/fit/seed{seed}/{encoder}/{family}/{train_set}.log",
+        "results/{run}/logs/fit/seed{seed}/{encoder}/{probes}/{family}/{train_set}.log",
     benchmark:
-        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{family}/{train_set}.tsv"
+        "results/{run}/benchmarks/fit/seed{seed}/{encoder}/{probes}/{family}/{train_set}.tsv"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -29,7 +32,7 @@ rule fit:
         residual=lookup("residual/kind", within=config),
         tune=tune_options,
         twin=twin_option,
-        own_pair=[],
+        own_pair=own_pair_option,
         training=train_set_options,
         version=versions.PROBE,
     shell:
@@ -50,27 +53,11 @@ rule fit:
         " 2> {log:q}"
 
 
-use rule fit as fit_own_pair with:
-    # probes of the two generators that a feature set was selected on, for the optimism alone
-    output:
-        "results/{run}/seed{seed}/{encoder}/own_pair/{family}/{train_set}.npz",
-    log:
-        "results/{run}/logs/fit_own_pair/seed{seed}/{encoder}/{family}/{train_set}.log",
-    benchmark:
-        "results/{run}/benchmarks/fit_own_pair/seed{seed}/{encoder}/{family}/{train_set}.tsv"
-    params:
-        grid=grid_of_family,
-        score=lookup("probe/score", within=config),
-        residual=lookup("residual/kind", within=config),
-        tune=tune_options,
-        twin=[],
-        own_pair=["--own-pair"],
-        training=[],
-        version=versions.PROBE,
-
-
 rule transfer:
-    """Logit of every probe of a family on every test image, as it is or under one edit."""
+    """Logit of every probe of a family on every test image, as it is or under one edit.
+
+    Probes in `own_pair` see the test images of their pair.
+    """
     input:
         features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
         probes=family_probes,
@@ -91,7 +78,7 @@ rule transfer:
         code=code_of("transfer"),
         families=FAMILY_OF,
         sources=SOURCE_OF,
-        own_pair=[],
+        own_pair=own_pair_option,
     shell:
         "clipsieve transfer"
         " --features {input.features:q}"
@@ -106,26 +93,6 @@ rule transfer:
         " --seed {wildcards.seed}"
         " --output {output:q}"
         " 2> {log:q}"
-
-
-use rule transfer as transfer_own_pair with:
-    # the same of the probes of a pair, on the pair's own test images
-    input:
-        features="results/{run}/seed{seed}/{encoder}/features/{family}.json",
-        probes=own_pair_probes,
-        embeddings=all_embeddings,
-        splits=all_splits,
-    output:
-        "results/{run}/seed{seed}/{encoder}/own_pair/{family}.h5",
-    log:
-        "results/{run}/logs/transfer_own_pair/seed{seed}/{encoder}/{family}.log",
-    benchmark:
-        "results/{run}/benchmarks/transfer_own_pair/seed{seed}/{encoder}/{family}.tsv"
-    params:
-        code=code_of("transfer"),
-        families=FAMILY_OF,
-        sources=SOURCE_OF,
-        own_pair=["--own-pair"],
 
 
 rule evaluate:
