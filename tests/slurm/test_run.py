@@ -70,7 +70,7 @@ def test_gpu_partition_is_named_in_one_place():
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
     assert "slurm_partition" not in str(profile)
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    assert "partition" not in rules
+    assert "slurm_partition" not in rules
 
 
 def test_logs_are_where_the_profile_says(slurm_run):

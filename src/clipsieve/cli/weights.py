@@ -52,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from safetensors.numpy import save_file
 
-    from clipsieve.demo.convert import dequantised_parameters, open_clip_image_tower
-    from clipsieve.demo.onnx_reader import read_onnx
+    from clipsieve.demo.convert import dequantised_parameters, open_clip_image_tower, read_onnx
 
     if args.output.suffix != ".safetensors":
         raise UserError(f"--output {args.output}: must end in .safetensors")

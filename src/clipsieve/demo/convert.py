@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipsieve.demo.onnx_reader import OnnxGraph
 from clipsieve.errors import UserError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.(.+)")
 _OUTSIDE = {
@@ -42,7 +46,38 @@ _INSIDE = {
 _QKV = ("q_proj", "k_proj", "v_proj")
 
 
-def dequantised_parameters(graph: OnnxGraph) -> dict[str, np.ndarray]:
+def read_onnx(path: str | Path) -> ModelProto:
+    """Read an ONNX file, without what it may keep in other files.
+
+    Raises
+    ------
+    UserError
+        If `onnx` is missing, or the file is not a readable ONNX model.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise UserError("the demo's encoder needs onnx: pip install 'clipsieve[demo]'") from None
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import uses_external_data
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise UserError(f"{path}: not a readable ONNX file ({error})") from error
+    if not model.graph.initializer or any(map(uses_external_data, model.graph.initializer)):
+        raise UserError(f"{path}: not a readable ONNX file (no weights in it, or in other files)")
+    return model
+
+
+def weights_of(model: ModelProto) -> dict[str, np.ndarray]:
+    """Return the initialisers of a model by name, in the file's types."""
+    from onnx import numpy_helper
+
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def dequantised_parameters(model: ModelProto) -> dict[str, np.ndarray]:
     """Return all parameters of an export as float32, under the names of the exported modules.
 
     Matrix products are named after their node (`/vision_model/.../q_proj/MatMul_quant` reads
@@ -53,15 +88,16 @@ def dequantised_parameters(graph: OnnxGraph) -> dict[str, np.ndarray]:
     UserError
         If a zero point is not 0, or a scale does not fit its weight.
     """
+    tensors = weights_of(model)
     result: dict[str, np.ndarray] = {}
-    for node in graph.nodes:
+    for node in model.graph.node:
         if node.op_type != "MatMulInteger":
             continue
         name = node.name.strip("/").rsplit("/", 1)[0].replace("/", ".") + ".weight"
-        quantised = graph.tensors.get(node.inputs[1])
-        base = node.inputs[1].removesuffix("_quantized")
-        scale = graph.tensors.get(base + "_scale")
-        zero = graph.tensors.get(node.inputs[3]) if len(node.inputs) > 3 else None
+        quantised = tensors.get(node.input[1])
+        base = node.input[1].removesuffix("_quantized")
+        scale = tensors.get(base + "_scale")
+        zero = tensors.get(node.input[3]) if len(node.input) > 3 else None
         if quantised is None:
             continue  # a product of two activations has no weight
         if scale is None or scale.shape not in ((quantised.shape[1],), (1,), ()):
@@ -69,7 +105,7 @@ def dequantised_parameters(graph: OnnxGraph) -> dict[str, np.ndarray]:
         if zero is not None and np.any(zero):
             raise UserError(f"ONNX weight {name}: zero points other than 0 are not handled")
         result[name] = quantised.astype(np.float32) * scale.astype(np.float32)
-    for name, tensor in graph.tensors.items():
+    for name, tensor in tensors.items():
         if name.startswith("vision_model.") and tensor.dtype == np.float32:
             result[name] = tensor
     return result

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from PIL import Image  # noqa: E402
 
 from clipsieve.cli import weights as weights_verb  # noqa: E402
-from clipsieve.demo.onnx_reader import read_onnx  # noqa: E402
+from clipsieve.demo.convert import read_onnx, weights_of  # noqa: E402
 from clipsieve.demo.wheels import wheel_member  # noqa: E402
 from clipsieve.encoders import load_encoder  # noqa: E402
 from clipsieve.errors import UserError  # noqa: E402
@@ -62,11 +62,11 @@ def photographs() -> list[Image.Image]:
 
 def by_the_exports_names(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Embedding and head outputs straight from the export's arrays: no renaming, no open_clip."""
-    graph = read_onnx(wheel_member(*WHEEL, CACHE))
-    p = graph.tensors
+    model = read_onnx(wheel_member(*WHEEL, CACHE))
+    p = weights_of(model)
     node_weight = {
-        node.name: (node.inputs[1], node.inputs[1].replace("_quantized", "_scale"))
-        for node in graph.nodes
+        node.name: (node.input[1], node.input[1].replace("_quantized", "_scale"))
+        for node in model.graph.node
         if node.op_type == "MatMulInteger"
     }
 
