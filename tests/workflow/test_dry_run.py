@@ -104,12 +104,16 @@ def test_mistakes_in_prompts_and_recipes_stop_before_anything_runs(bare, change,
     assert said in done.stdout + done.stderr
 
 
-def test_weights_files_of_a_generator_are_inputs(bare):
-    plan = ("-n", "--configfile", "config/autoencoders.yaml", "--", "generated")
-    done = bare.snakemake(*plan, check=False)
+def test_weights_that_the_run_fetches_are_waited_for_and_others_must_be_there(bare):
+    plan = ("--configfile", "config/autoencoders.yaml")
+    jobs = bare.planned(*plan, "--", "generated")
+    # 84 crops in shards of 50, four autoencoders; all their weights are one set
+    assert (jobs["fetch"], jobs["generate"]) == (1, 8)
+    mine = "generators={taesd: {generate: {model: data/mine/encoder.safetensors}}}"
+    done = bare.snakemake("-n", *plan, "--config", mine, "--", "generated", check=False)
     assert done.returncode != 0
-    assert "data/weights/taesd/" in done.stdout + done.stderr
     assert "MissingInput" in done.stdout + done.stderr
+    assert "data/mine/encoder.safetensors" in done.stdout + done.stderr
 
 
 def test_all_pairs_of_the_paper_under_five_seeds_are_planned_within_a_minute(bare):

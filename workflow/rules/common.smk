@@ -113,10 +113,17 @@ def made_folder(image_set):
     entry = STUDY.entry(image_set)
     if entry["make"] or entry.get("generate"):
         return [source_folder(image_set)]
-    parts = Path(entry["folder"]).parts
-    if parts[0] == "fetched" and len(parts) > 1 and parts[1] in config["fetch"]:
-        return [f"{DATA}/fetched/{parts[1]}.json"]
-    return []
+    return record_of_fetched(source_folder(image_set))
+
+
+def record_of_fetched(path):
+    """The record of the fetched set that a path lies in, where the run fetches it."""
+    if not Path(path).is_relative_to(f"{DATA}/fetched"):
+        return []
+    dataset = Path(path).relative_to(f"{DATA}/fetched").parts[:1]
+    return [
+        f"{DATA}/fetched/{name}.json" for name in dataset if name in config["fetch"]
+    ]
 
 
 def fetch_options(wildcards):

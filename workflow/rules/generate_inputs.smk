@@ -93,10 +93,15 @@ def image_option(wildcards):
 
 
 def generator_weights(wildcards):
-    """Files of weights that the recipe names; a rule may make them. A folder or a hub id is no input file."""
+    """Files of weights that the recipe names, or the record of the set that they are fetched with.
+
+    A rule may make them. A folder or a hub id is no input file.
+    """
     recipe = recipe_of_generator(wildcards.generator)
     named = [recipe[key] or "" for key in ("model", "decoder")]
-    return [n for n in named if Path(n).suffix in clipsieve_config.WEIGHT_FILES]
+    files = [n for n in named if Path(n).suffix in clipsieve_config.WEIGHT_FILES]
+    found = [path for file in files for path in record_of_fetched(file) or [file]]
+    return list(dict.fromkeys(found))
 
 
 def generator_recipe(wildcards):
