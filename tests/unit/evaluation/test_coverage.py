@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 from scipy import stats
 
+from bench import coverage as study
 from clipsieve.evaluation.metrics import METRICS, cell_metrics
 
 SMOOTH = [k for k, name in enumerate(METRICS) if not name.startswith("tpr") and name != "ece"]
 
 
-@pytest.fixture(scope="module")
-def study() -> ModuleType:
-    path = Path(__file__).parents[3] / "bench/coverage.py"
-    spec = importlib.util.spec_from_file_location("clipsieve_bench_coverage", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_truth_is_what_very_many_images_give(study) -> None:
+def test_the_truth_is_what_very_many_images_give() -> None:
     chosen = study.design(10)
     rng = np.random.default_rng(0)
     n = 400_000
@@ -41,7 +25,7 @@ def test_the_truth_is_what_very_many_images_give(study) -> None:
         assert found[name][0] == pytest.approx(true[k], abs=0.005), name
 
 
-def test_intervals_cover_and_are_not_wider_than_they_need_to_be(study) -> None:
+def test_intervals_cover_and_are_not_wider_than_they_need_to_be() -> None:
     share = study.cover(study.design(50), 60, 200, 5, 0.1, ("studentized",))
     # 60 data sets of nine cells that depend on each other: within 3 % of 95 %
     cells = share["cell/studentized"]
@@ -52,7 +36,7 @@ def test_intervals_cover_and_are_not_wider_than_they_need_to_be(study) -> None:
     assert cells[METRICS.index("ece")] > 0.9
 
 
-def test_p_values_are_uniform_where_neither_set_is_better(study) -> None:
+def test_p_values_are_uniform_where_neither_set_is_better() -> None:
     p, above = study.null_p_values(study.design(80), 100, 2)
     for name in ("accuracy", "accuracy_real", "auc", "average_precision"):
         at = METRICS.index(name)
@@ -79,7 +63,7 @@ def test_p_values_are_uniform_where_neither_set_is_better(study) -> None:
     assert row["difference_low"] > 0
 
 
-def test_ranks_of_searched_columns_are_uniform_where_all_are_worth_the_same(study) -> None:
+def test_ranks_of_searched_columns_are_uniform_where_all_are_worth_the_same() -> None:
     p = study.selection_p_values(30, 3)
     assert len(p["auc"]) > 20
     assert study.uniformity(p["auc"], p["auc"] - 1 / (study.DRAWS + 1)) > 0.01

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench import generators as study
 from clipsieve.evaluation.generators import deletions, generator_spread, t_interval
-
-
-@pytest.fixture(scope="module")
-def study() -> ModuleType:
-    path = Path(__file__).parents[3] / "bench/generators.py"
-    spec = importlib.util.spec_from_file_location("clipsieve_bench_generators", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 SHAPES = (
     *("8 generators", "10 generators", "14 generators", "two families of 6, within", "7 to 7"),
@@ -31,9 +16,7 @@ SHAPES = (
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_equally_good_over_all_generators_is_called_different_in_3_to_7_percent(
-    study, shape: str
-) -> None:
+def test_equally_good_over_all_generators_is_called_different_in_3_to_7_percent(shape: str) -> None:
     cells = study.SHAPES[shape]
     for k, (name, mix) in enumerate(study.MIXES.items()):
         drawn = study.differences(cells, mix, 4000, k)
@@ -43,7 +26,7 @@ def test_equally_good_over_all_generators_is_called_different_in_3_to_7_percent(
             assert (study.naive_p(drawn) <= 0.05).mean() > 0.15
 
 
-def test_a_true_difference_is_found_and_the_interval_holds_it(study) -> None:
+def test_a_true_difference_is_found_and_the_interval_holds_it() -> None:
     cells = study.square(10)
     values = 1.5 + study.differences(cells, study.MIXES["both"], 3000, 5)
     maps = deletions(study.names(cells))
@@ -54,7 +37,7 @@ def test_a_true_difference_is_found_and_the_interval_holds_it(study) -> None:
     assert 0.93 < ((low <= 1.5) & (high >= 1.5)).mean() < 0.97
 
 
-def test_the_variance_is_that_of_the_classical_analysis_of_two_crossed_factors(study) -> None:
+def test_the_variance_is_that_of_the_classical_analysis_of_two_crossed_factors() -> None:
     cells = [(i, j + 5) for i in range(5) for j in range(7)]
     values = study.differences(cells, (1, 2, 0, 0.5), 50, 1)
     table = values.reshape(50, 5, 7)
@@ -71,7 +54,7 @@ def test_the_variance_is_that_of_the_classical_analysis_of_two_crossed_factors(s
     np.testing.assert_allclose(found.freedom, freedom)
 
 
-def test_the_jackknife_is_the_plain_loop_that_leaves_out_one_generator(study) -> None:
+def test_the_jackknife_is_the_plain_loop_that_leaves_out_one_generator() -> None:
     cells = study.square(6)
     values = study.differences(cells, study.MIXES["both"], 1, 3)[0]
     maps = deletions(study.names(cells))
@@ -89,7 +72,7 @@ def test_the_jackknife_is_the_plain_loop_that_leaves_out_one_generator(study) ->
 
 
 @pytest.mark.parametrize("effect", [0.0, 1.0])
-def test_photographs_that_all_cells_share_are_in_the_interval(study, effect: float) -> None:
+def test_photographs_that_all_cells_share_are_in_the_interval(effect: float) -> None:
     """Noise of shared photographs moves all cells alike, so cells alone can't show it."""
     cells, repeats = study.square(8), 1500
     rng = np.random.default_rng(0)
@@ -114,7 +97,7 @@ def test_photographs_that_all_cells_share_are_in_the_interval(study, effect: flo
     assert (p <= 0.05).mean() > 0.1
 
 
-def test_too_few_generators_say_nothing(study) -> None:
+def test_too_few_generators_say_nothing() -> None:
     assert deletions(study.names(study.square(3))) is None
     assert deletions(study.names([(i, j + 3) for i in range(3) for j in range(9)])) is None
     assert deletions((("a", "b"),)) is None
