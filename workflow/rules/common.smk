@@ -143,6 +143,29 @@ def fetch_options(wildcards):
     return options + (["--keep-archives"] if entry["keep_archives"] else [])
 
 
+def table_of_generated(wildcards):
+    """The table of a generator's images, where the workflow makes them from prompts."""
+    made = STUDY.entry(wildcards.image_set).get("generate")
+    return [f"{DATA}/{wildcards.image_set}.parquet"] if made else []
+
+
+def fetched_record(wildcards):
+    """The record of the fetched set that an image set belongs to."""
+    return record_of_fetched(source_folder(wildcards.image_set))
+
+
+def about_image_set(wildcards):
+    """What the config says of an image set, for its card."""
+    entry = STUDY.entry(wildcards.image_set)
+    about = {
+        "title": entry["title"] or wildcards.image_set,
+        "licence": entry["licence"],
+        "folder": entry["folder"],
+        "recipe": entry["make"],
+    }
+    return json.dumps({k: v for k, v in about.items() if v}, sort_keys=True)
+
+
 def image_files(image_set):
     """The folder that an image table's files lie in, where the workflow makes it and names it as its output."""
     if "__" in image_set:

@@ -114,6 +114,55 @@ rule gallery:
         " 2> {log:q}"
 
 
+rule card:
+    """What one image set consists of, where it comes from, and a few of its images."""
+    input:
+        images="results/{run}/images/{image_set}.parquet",
+        image_files=lambda wildcards: image_files(wildcards.image_set),
+        made=table_of_generated,
+        fetched=fetched_record,
+    output:
+        html=report(
+            "results/{run}/cards/{image_set}.html",
+            caption="../report/card.rst",
+            category=registry.AUDITS,
+            labels={"result": "card of {image_set}", "form": "page"},
+        ),
+        markdown="results/{run}/cards/{image_set}.md",
+        sheet="results/{run}/cards/{image_set}.jpg",
+    log:
+        "results/{run}/logs/card/{image_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/card/{image_set}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(15),
+    params:
+        data_root=lambda wildcards: data_root(wildcards.image_set),
+        about=about_image_set,
+        origin=lambda wildcards, input: [
+            part
+            for option, files in (("--made", input.made), ("--fetched", input.fetched))
+            for part in ([option, files] if files else [])
+        ],
+        generators=lambda wildcards: GENERATOR_FACTS,
+        code=code_of("card"),
+    shell:
+        "clipsieve card"
+        " --images {input.images:q}"
+        " --data-root {params.data_root:q}"
+        " --about {params.about:q}"
+        " {params.origin:q}"
+        " --run {wildcards.run}"
+        " --generators {params.generators:q}"
+        " --html {output.html:q}"
+        " --markdown {output.markdown:q}"
+        " --sheet {output.sheet:q}"
+        " 2> {log:q}"
+
+
 rule export_detector:
     """Pack one generator's probe on all columns into a file that judges single images."""
     input:

@@ -213,4 +213,5 @@ def tables_and_figures(wildcards):
 
 def final_results(wildcards):
     galleries = [f"results/{RUN}/gallery/{encoder}.html" for encoder in ENCODERS]
-    return [*tables_and_figures(wildcards), *galleries]
+    cards = [f"results/{RUN}/cards/{s}.html" for s in STUDY.image_sets]
+    return [*tables_and_figures(wildcards), *galleries, *cards]

@@ -21,6 +21,7 @@ from clipsieve.report.registry import GALLERY
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
 # (heading, label, whether the probe is right, whose images)
 _GROUPS = (
@@ -57,21 +58,31 @@ class Thumbnails:
             Where the image is not there any more or does not decode.
         """
         if path not in self.made:
-            self.made[path] = self._make(self.root / path)
+            self.made[path] = self._make(path)
         return self.made[path]
 
-    def _make(self, path: Path) -> str:
+    def picture(self, path: str) -> Image.Image:
+        """Return an image, decoded and reduced to the side.
+
+        Raises
+        ------
+        UserError
+            Where the image is not there any more or does not decode.
+        """
         from PIL import Image
 
         from clipsieve.images.decode import ImageProblem, decode
 
         try:
-            image = decode(path)
+            image = decode(self.root / path)
         except ImageProblem as problem:
-            raise UserError(f"{path}: {problem.reason}; the gallery needs it") from problem
+            raise UserError(f"{self.root / path}: {problem.reason}; the page needs it") from problem
         image.thumbnail((self.side, self.side), Image.Resampling.LANCZOS)
+        return image
+
+    def _make(self, path: str) -> str:
         buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=82, optimize=True)
+        self.picture(path).save(buffer, "JPEG", quality=82, optimize=True)
         return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -86,8 +86,8 @@ def card_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("Width x height", _flat(found["sizes"])),
         ("Bytes", span(found["bytes"])),
         ("JPEG quality", span(found["quality"])),
-        ("Files that stand twice", integer(found["identical"])),
-        ("Of one colour", integer(found["blank"])),
+        ("Repeated files", integer(found["identical"])),
+        ("Images of a single colour", integer(found["blank"])),
     ]
     return [*lines, ("Problems", _flat(found["problems"]) or "none")]
 
