@@ -199,7 +199,7 @@ MUTATIONS = (
     ),
     Mutation(
         "random sets are evaluated on one generator of their own pair",
-        "families.py",
+        "families/__init__.py",
         "        return pair[1:]\n    return pair\n",
         "        return pair[1:]\n    return pair[:1]\n",
         ("cli/test_select.py",),
