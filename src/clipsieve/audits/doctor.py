@@ -55,7 +55,8 @@ def check_run(run: Run, results: Path, *, decode_sample: bool = True) -> list[Fi
         if entry["weights"] is not None or entry["licence"] is not None:
             said = entry["licence"] or f"not said (encoders.{encoder}.licence)"
             findings.append(Finding("ok", f"encoder {encoder}: licence of the weights: {said}"))
-    findings += _machine(results)
+    findings += _machine()
+    findings += _locks(run, results)
     findings += _cost(run, counts, results)
     return findings
 
@@ -229,27 +230,48 @@ def _is_timm(model: Any) -> bool:
     return "timm" in model if isinstance(model, dict) else str(model).startswith("timm/")
 
 
-def _machine(results: Path) -> Iterator[Finding]:
+def _machine() -> Iterator[Finding]:
     gpu = shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()
     yield Finding(
         "ok" if gpu else "note",
         "GPU: visible" if gpu else "GPU: none visible here; embedding runs on the CPU",
     )
-    import h5py
+
+
+def _locks(run: Run, results: Path) -> Iterator[Finding]:
+    """Take a lock as the commands do, in each folder where they do."""
+    from clipsieve.io.locks import LEASE, TIMES, locked
 
     results.mkdir(parents=True, exist_ok=True)
-    try:
-        with (
-            tempfile.TemporaryDirectory(dir=results) as folder,
-            h5py.File(Path(folder, "try.h5"), "w", locking=True) as file,
-        ):
-            file["x"] = [1]
-        yield Finding("ok", f"HDF5: file locking works in {results} (it is not relied on)")
-    except OSError as error:
-        yield Finding(
-            "note",
-            f"HDF5: no file locking in {results} ({error}); files are read with locking off, so runs work",
-        )
+    folders = {_nearest(results / run.config["run"]): "embed and search"}
+    root = Path(run.config["data_root"])
+    entries = [run.entry(image_set) for image_set in run.image_sets]
+    made = any(entry["make"] or entry.get("generate") for entry in entries)
+    if made or any(Path(entry["folder"]).parts[0] == "fetched" for entry in entries):
+        folders.setdefault(_nearest(root), "commands that make or fetch images")
+    for folder, users in folders.items():
+        try:
+            with (
+                tempfile.TemporaryDirectory(dir=folder) as inner,
+                locked(Path(inner, "lock"), f"{folder}: locked by another process") as lock,
+            ):
+                kind = lock.kind
+        except (OSError, UserError) as error:
+            yield Finding("WRONG", f"locks: {folder}: {users} cannot lock files there ({error})")
+            continue
+        if kind == LEASE:
+            yield Finding(
+                "note",
+                f"locks: the file system of {folder} has no flock, so {users} use lease files; after a job was"
+                f" killed on another node, the next attempt waits {TIMES.expiry:.0f} s for its lease to expire",
+            )
+        else:
+            yield Finding("ok", f"locks: flock works in {folder}, for {users}")
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder itself, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
 
 
 def _cost(run: Run, counts: dict[str, int], results: Path) -> Iterator[Finding]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,31 @@ def test_classes_and_columns_of_a_table_are_said(tmp_path):
     assert "not used: seed" in line
     found = findings(tmp_path, {"metadata": "m.csv", "real_values": ["real"]})
     assert any("WRONG images gan: " in line and "is the class of no row" in line for line in found)
+
+
+def test_the_lock_that_is_used_is_tried_where_it_is_used(tmp_path, monkeypatch):
+    (tmp_path / "results/r").mkdir(parents=True)
+    (line,) = [line for line in findings(tmp_path) if " locks: " in line]
+    assert line.startswith(f"ok locks: flock works in {tmp_path / 'results/r'}")
+    refused = []
+
+    def refuse(handle: int, operation: int) -> None:
+        refused.append(os.readlink(f"/proc/self/fd/{handle}"))
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (line,) = [line for line in findings(tmp_path) if " locks: " in line]
+    assert line.startswith("note locks: the file system of")
+    assert "has no flock" in line
+    assert all(path.startswith(f"{tmp_path}/results/r/") for path in refused)
+
+    def break_down(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", break_down)
+    (line,) = [line for line in findings(tmp_path) if " locks: " in line]
+    assert line.startswith(f"WRONG locks: {tmp_path}/results/r: embed and search cannot lock")
+    assert not list((tmp_path / "results/r").iterdir())
 
 
 @pytest.mark.parametrize(
