@@ -71,7 +71,8 @@ def _summary(run: Run) -> str:
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
     from clipsieve.images.containers import located
     from clipsieve.images.decode import ImageProblem, decode
-    from clipsieve.images.layouts import list_files, read_set
+    from clipsieve.images.listing import list_files
+    from clipsieve.images.members import read_set
 
     root = Path(run.config["data_root"])
     for image_set in run.image_sets:
@@ -117,7 +118,7 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
 
 def _both_classes(run: Run) -> Iterator[Finding]:
     """Name the files that a source and a generator have byte for byte."""
-    from clipsieve.images.layouts import read_members
+    from clipsieve.images.members import read_members
 
     root = Path(run.config["data_root"])
     by_size: dict[int, dict[int, list[Path]]] = {}

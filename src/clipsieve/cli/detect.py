@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
 def image_paths(given: list[str]) -> Iterator[Path]:
     """Yield the files given, and in place of a folder or container its files, as the scan sees them."""
     from clipsieve.images.containers import is_container, located
-    from clipsieve.images.layouts import list_files
+    from clipsieve.images.listing import list_files
 
     for name in given:
         path = Path(name)

@@ -12,7 +12,7 @@ from clipsieve.errors import UserError
 from clipsieve.images.containers import as_folders
 from clipsieve.images.decode import ImageProblem, decode
 from clipsieve.images.facts import facts_of_bytes
-from clipsieve.images.layouts import without_ending
+from clipsieve.images.listing import without_ending
 from clipsieve.images.scan import COLUMNS, usable
 from clipsieve.io.files import replacing
 

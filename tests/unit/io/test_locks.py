@@ -263,7 +263,10 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path):
         os.chdir(tmp_path)
         if os.geteuid() == 0:  # root may write everywhere
             os.setuid(65534)
-        with pytest.raises(UserError, match="cannot be locked .Permission"), locked("lock", "busy"):
+        with (
+            pytest.raises(UserError, match=r"cannot be locked .Permission"),
+            locked("lock", "busy"),
+        ):
             pass
 
     assert os.waitstatus_to_exitcode(os.waitpid(in_a_child(work), 0)[1]) == 0
