@@ -69,8 +69,9 @@ def _summary(run: Run) -> str:
 
 
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
+    from clipsieve.images.colour import in_words
     from clipsieve.images.containers import located
-    from clipsieve.images.decode import ImageProblem, decode
+    from clipsieve.images.facts import file_facts
     from clipsieve.images.listing import list_files
     from clipsieve.images.members import read_set
 
@@ -101,12 +102,13 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         problems = [(member.path, member.problem) for member in found if member.problem]
         sample = good[:SAMPLE] if decode_sample else []
         undecoded = 0
+        profiles = []
         for member in sample:
-            try:
-                decode(located(folder, member.path))
-            except ImageProblem as problem:
+            facts = file_facts(located(folder, member.path))
+            profiles.append(facts.colour_profile)
+            if facts.problem is not None:
                 undecoded += 1
-                problems.append((member.path, problem.reason))
+                problems.append((member.path, facts.problem))
         text = f"images {image_set}: {len(good)} files in {len({m.group for m in good})} groups in {folder}"
         if problems:
             text += f"; {len(problems)} with a problem, first {problems[0][0]} ({problems[0][1]})"
@@ -114,6 +116,9 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         unusable = bool(sample) and undecoded == len(sample)
         yield Finding("WRONG" if unusable else "note" if problems else "ok", text)
         yield from (Finding("note", f"images {image_set}: {line}") for line in listing.warnings)
+        said = in_words(profiles)
+        if said and run.config["embed"]["colour_profiles"] == "ignore":
+            yield Finding("note", f"images {image_set}: of the first {len(sample)}, {said}")
 
 
 def _both_classes(run: Run) -> Iterator[Finding]:

@@ -185,7 +185,7 @@ def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
 
 def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:
     """Log what a user should know of the set: problems, blank pictures, near-duplicates."""
-    from clipsieve.images import hashes
+    from clipsieve.images import colour, hashes
     from clipsieve.images import scan as manifest
 
     good = manifest.usable(table)
@@ -199,6 +199,8 @@ def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:
     )
     for row in problems.head(10).itertuples():
         log.warning("%s: %s", row.path, row.problem)
+    if line := colour.in_words(list(good["colour_profile"].dropna())):
+        log.warning("%s: %s", image_set, line)
     blank = good[good["is_constant"]]
     if len(blank):
         log.warning(

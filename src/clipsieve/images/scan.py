@@ -33,6 +33,7 @@ COLUMNS = {
     "height": "Int64",
     "mode": "string",
     "jpeg_quality": "Int64",
+    "colour_profile": "string",
     "perceptual_hash": "string",
     "is_constant": "boolean",
     **dict.fromkeys(SPECTRUM, "float64"),

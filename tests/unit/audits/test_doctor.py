@@ -12,9 +12,12 @@ from PIL import Image
 
 from clipsieve import config
 from clipsieve.audits.doctor import check_run
+from tests.helpers.icc import P3, profile
 
 
-def findings(root: Path, generator: dict | None = None, encoder: dict | None = None) -> list[str]:
+def findings(
+    root: Path, generator: dict | None = None, encoder: dict | None = None, **sections: dict
+) -> list[str]:
     """Lines of the doctor on two photographs and two generators, of each two images."""
     for folder in ("photos", "gan"):
         (root / "data" / folder).mkdir(parents=True, exist_ok=True)
@@ -37,6 +40,7 @@ def findings(root: Path, generator: dict | None = None, encoder: dict | None = N
             "feature_sets": ["all"],
         },
         "pairs": [],
+        **sections,
     }
     run = config.Run.of(config.resolve(raw))
     return [f"{f.verdict} {f.text}" for f in check_run(run, root / "results")]
@@ -71,6 +75,16 @@ def test_a_file_that_does_not_decode_is_a_note(tmp_path):
     (tmp_path / "data/gan/p9_0.png").write_bytes(b"no picture")
     (note,) = [line for line in findings(tmp_path) if line.startswith("note images gan:")]
     assert "1 with a problem, first p9_0.png" in note
+
+
+def test_colour_profiles_are_said_unless_they_are_used(tmp_path):
+    findings(tmp_path)
+    picture = Image.new("RGB", (64, 64), (200, 9, 9))
+    picture.save(tmp_path / "data/gan/p7_0.png", icc_profile=profile("Display P3", P3, 1.8))
+    said = "of the first 3, 1 images have a colour profile other than sRGB: 1 Display P3"
+    assert any(f"note images gan: {said}" in line for line in findings(tmp_path))
+    used = findings(tmp_path, embed={"colour_profiles": "srgb"})
+    assert not any("colour profile" in line for line in used)
 
 
 def test_files_in_both_classes_are_wrong_and_named(tmp_path):
