@@ -135,6 +135,7 @@ def write_image_tables(study: config.Run, root: Path, images: int) -> None:
                 "bytes": np.random.default_rng(len(image_set)).integers(90_000, 110_000, images),
                 "format": "PNG", "width": 256, "height": 256, "mode": "RGB",
                 "jpeg_quality": pd.array([None] * images, dtype="Int64"),
+                "colour_profile": pd.array([None] * images, dtype="string"),
                 "perceptual_hash": [f"{hash_word(image_set, i):016x}" for i in range(images)],
                 "is_constant": False,
                 **dict(zip(SLOPES, spectra.normal(-2.5, 0.3, (len(SLOPES), images)), strict=True)),

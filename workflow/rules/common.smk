@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from clipsieve import config as clipsieve_config
 from clipsieve import families, versions
 from clipsieve.errors import UserError
-from clipsieve.images import layouts
+from clipsieve.images import containers, listing
 from clipsieve.io import imported
 from clipsieve.io.files import hash_of
 from clipsieve.provenance.closure import code_of
@@ -179,11 +179,11 @@ def fingerprint(wildcards):
         return "made by this workflow"
     folder = Path(source_folder(wildcards.image_set))
     # of a container the file itself is looked at, not its members
-    archive = (layouts.containers.split_member(folder) or [folder])[0]
+    archive = (containers.split_member(folder) or [folder])[0]
     if Path(archive).is_file():
         known = Path(archive).stat()
         return f"1 file, {hash_of([known.st_size, known.st_mtime_ns])}"
-    names = layouts.list_files(folder)
+    names = listing.list_files(folder)
     metadata = STUDY.entry(wildcards.image_set)["metadata"]
     facts = []
     for name in [*names, *([metadata] if metadata else [])]:

@@ -88,6 +88,7 @@ rule embed:
         data_root=lambda wildcards: data_root(wildcards.image_set),
         batch_size=lookup("embed/batch_size", within=config),
         on_problem=lookup("embed/on_problem", within=config),
+        colour_profiles=lookup("embed/colour_profiles", within=config),
         heads_dtype=lambda wildcards: (
             config["embed"]["heads_dtype"]
             if STUDY.has_heads(wildcards.encoder)
@@ -104,6 +105,7 @@ rule embed:
         " --spec {params.spec:q}"
         " --batch-size {params.batch_size}"
         " --on-problem {params.on_problem}"
+        " --colour-profiles {params.colour_profiles}"
         " --heads-dtype {params.heads_dtype}"
         " --shards {params.shards:q}/.shards/{wildcards.image_set}"
         " --threads {threads}"

@@ -35,7 +35,7 @@ def prompt_fingerprint(wildcards):
     source = config["prompts"][wildcards.prompts]["images"]
     if source is None or made_folder(source):
         return None
-    return hash_of(layouts.list_files(Path(source_folder(source))))
+    return hash_of(listing.list_files(Path(source_folder(source))))
 
 
 def prompt_options(wildcards):

@@ -120,6 +120,7 @@ if config["align"]:
             size=config["align"]["size"],
             format=config["align"]["format"],
             quality=config["align"]["quality"],
+            colour_profiles=config["embed"]["colour_profiles"],
             code=code_of("align"),
         shell:
             "clipsieve align"
@@ -130,6 +131,7 @@ if config["align"]:
             " --size {params.size}"
             " --format {params.format}"
             " --quality {params.quality}"
+            " --colour-profiles {params.colour_profiles}"
             " --output-dir {params.files:q}"
             " --output {output:q}"
             " --threads {threads}"

@@ -29,6 +29,7 @@ rule perturb:
     params:
         data_root=lambda wildcards: data_root(wildcards.base),
         limit=perturb_limit,
+        colour_profiles=lookup("embed/colour_profiles", within=config),
         code=code_of("perturb"),
     shell:
         "clipsieve perturb"
@@ -38,6 +39,7 @@ rule perturb:
         " --split-file {input.splits:q}"
         " --only {wildcards.purpose}"
         " --limit {params.limit}"
+        " --colour-profiles {params.colour_profiles}"
         " --output-dir {output.files:q}"
         " --output {output.images:q}"
         " --threads {threads}"

@@ -55,7 +55,8 @@ def check_run(run: Run, results: Path, *, decode_sample: bool = True) -> list[Fi
         if entry["weights"] is not None or entry["licence"] is not None:
             said = entry["licence"] or f"not said (encoders.{encoder}.licence)"
             findings.append(Finding("ok", f"encoder {encoder}: licence of the weights: {said}"))
-    findings += _machine(results)
+    findings += _machine()
+    findings += _locks(run, results)
     findings += _cost(run, counts, results)
     return findings
 
@@ -68,9 +69,11 @@ def _summary(run: Run) -> str:
 
 
 def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterator[Finding]:
+    from clipsieve.images.colour import in_words
     from clipsieve.images.containers import located
-    from clipsieve.images.decode import ImageProblem, decode
-    from clipsieve.images.layouts import list_files, read_set
+    from clipsieve.images.facts import file_facts
+    from clipsieve.images.listing import list_files
+    from clipsieve.images.members import read_set
 
     root = Path(run.config["data_root"])
     for image_set in run.image_sets:
@@ -99,12 +102,13 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         problems = [(member.path, member.problem) for member in found if member.problem]
         sample = good[:SAMPLE] if decode_sample else []
         undecoded = 0
+        profiles = []
         for member in sample:
-            try:
-                decode(located(folder, member.path))
-            except ImageProblem as problem:
+            facts = file_facts(located(folder, member.path))
+            profiles.append(facts.colour_profile)
+            if facts.problem is not None:
                 undecoded += 1
-                problems.append((member.path, problem.reason))
+                problems.append((member.path, facts.problem))
         text = f"images {image_set}: {len(good)} files in {len({m.group for m in good})} groups in {folder}"
         if problems:
             text += f"; {len(problems)} with a problem, first {problems[0][0]} ({problems[0][1]})"
@@ -112,11 +116,14 @@ def _image_sets(run: Run, counts: dict[str, int], decode_sample: bool) -> Iterat
         unusable = bool(sample) and undecoded == len(sample)
         yield Finding("WRONG" if unusable else "note" if problems else "ok", text)
         yield from (Finding("note", f"images {image_set}: {line}") for line in listing.warnings)
+        said = in_words(profiles)
+        if said and run.config["embed"]["colour_profiles"] == "ignore":
+            yield Finding("note", f"images {image_set}: of the first {len(sample)}, {said}")
 
 
 def _both_classes(run: Run) -> Iterator[Finding]:
     """Name the files that a source and a generator have byte for byte."""
-    from clipsieve.images.layouts import read_members
+    from clipsieve.images.members import read_members
 
     root = Path(run.config["data_root"])
     by_size: dict[int, dict[int, list[Path]]] = {}
@@ -229,27 +236,48 @@ def _is_timm(model: Any) -> bool:
     return "timm" in model if isinstance(model, dict) else str(model).startswith("timm/")
 
 
-def _machine(results: Path) -> Iterator[Finding]:
+def _machine() -> Iterator[Finding]:
     gpu = shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()
     yield Finding(
         "ok" if gpu else "note",
         "GPU: visible" if gpu else "GPU: none visible here; embedding runs on the CPU",
     )
-    import h5py
+
+
+def _locks(run: Run, results: Path) -> Iterator[Finding]:
+    """Take a lock as the commands do, in each folder where they do."""
+    from clipsieve.io.locks import LEASE, TIMES, locked
 
     results.mkdir(parents=True, exist_ok=True)
-    try:
-        with (
-            tempfile.TemporaryDirectory(dir=results) as folder,
-            h5py.File(Path(folder, "try.h5"), "w", locking=True) as file,
-        ):
-            file["x"] = [1]
-        yield Finding("ok", f"HDF5: file locking works in {results} (it is not relied on)")
-    except OSError as error:
-        yield Finding(
-            "note",
-            f"HDF5: no file locking in {results} ({error}); files are read with locking off, so runs work",
-        )
+    folders = {_nearest(results / run.config["run"]): "embed and search"}
+    root = Path(run.config["data_root"])
+    entries = [run.entry(image_set) for image_set in run.image_sets]
+    made = any(entry["make"] or entry.get("generate") for entry in entries)
+    if made or any(Path(entry["folder"]).parts[0] == "fetched" for entry in entries):
+        folders.setdefault(_nearest(root), "commands that make or fetch images")
+    for folder, users in folders.items():
+        try:
+            with (
+                tempfile.TemporaryDirectory(dir=folder) as inner,
+                locked(Path(inner, "lock"), f"{folder}: locked by another process") as lock,
+            ):
+                kind = lock.kind
+        except (OSError, UserError) as error:
+            yield Finding("WRONG", f"locks: {folder}: {users} cannot lock files there ({error})")
+            continue
+        if kind == LEASE:
+            yield Finding(
+                "note",
+                f"locks: the file system of {folder} has no flock, so {users} use lease files; after a job was"
+                f" killed on another node, the next attempt waits {TIMES.expiry:.0f} s for its lease to expire",
+            )
+        else:
+            yield Finding("ok", f"locks: flock works in {folder}, for {users}")
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder itself, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
 
 
 def _cost(run: Run, counts: dict[str, int], results: Path) -> Iterator[Finding]:

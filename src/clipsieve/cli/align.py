@@ -23,7 +23,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from clipsieve.cli.options import add_threads
+from clipsieve.cli.options import add_profiles, add_threads
 from clipsieve.cli.progress import counter
 from clipsieve.config import default
 from clipsieve.errors import UserError
@@ -92,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PARQUET",
         help="image table of the copies to write",
     )
+    add_profiles(parser)
     add_threads(parser, "images at once")
 
 
@@ -126,6 +127,7 @@ def run(args: argparse.Namespace) -> None:
         data_root=args.data_root,
         output_root=args.output_dir,
         threads=args.threads,
+        profiles=args.colour_profiles,
         progress=counter(args.images.stem, len(images)),
     )
     made = table["problem"].isna()

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make what isn't there yet, then write the record."""
     from clipsieve.demo import recipes
-    from clipsieve.images.layouts import list_files
+    from clipsieve.images.listing import list_files
     from clipsieve.io.files import hash_of, replacing, sha256_of
 
     recipe = recipes.checked(json_object(args.recipe, "--recipe"))

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
 def image_paths(given: list[str]) -> Iterator[Path]:
     """Yield the files given, and in place of a folder or container its files, as the scan sees them."""
     from clipsieve.images.containers import is_container, located
-    from clipsieve.images.layouts import list_files
+    from clipsieve.images.listing import list_files
 
     for name in given:
         path = Path(name)
@@ -169,6 +169,7 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
     # Behind transparent pixels, as at training.
     colour = detector.facts["encoder"]["background"] or (255, 255, 255)
     background = (int(colour[0]), int(colour[1]), int(colour[2]))
+    profiles = detector.facts["encoder"].get("colour_profiles", "ignore")
     align = detector.facts.get("align")
     results: list[dict[str, Any]] = []
     pixels, kept, facts_of = [], [], []
@@ -180,7 +181,7 @@ def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dic
         problem = facts.problem
         if problem is None:
             try:
-                image = decode(path, background=background)
+                image = decode(path, background=background, profiles=profiles)
                 if align:
                     image = decode(
                         aligned(

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipsieve.cli.options import add_spec, json_object
+from clipsieve.cli.options import add_profiles, add_spec, json_object
 from clipsieve.cli.progress import Pace
 from clipsieve.config import default
 from clipsieve.errors import UserError
@@ -85,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="R,G,B",
         help="colour behind transparent pixels, 0 to 255 each (default: white)",
     )
+    add_profiles(parser)
     parser.add_argument("--shards", type=Path, required=True, help="folder of finished parts")
     parser.add_argument(
         "--shard-size",
@@ -152,6 +153,8 @@ def run(args: argparse.Namespace) -> None:
         "heads_dtype": heads_dtype,
         "encoder": encoder.identity,
     }
+    if args.colour_profiles != "ignore":  # absent otherwise: then nothing is other than it was
+        parameters["colour_profiles"] = args.colour_profiles
     keys = [str(key) for key in usable["sha256"]]
     jobs = {key: Job(key, args.data_root / path) for key, path in _pairs(usable)}
     basis = encoder.head_basis() if heads_dtype != "none" else None
@@ -212,6 +215,7 @@ def _embed(
             batch_size=args.batch_size,
             workers=args.workers or threads,
             background=background,
+            profiles=args.colour_profiles,
         ):
             for job, reason in batch.problems:
                 if args.on_problem == "error":

@@ -207,5 +207,6 @@ def encoder_facts(
         "spec": spec,
         # How files become pictures; absent where embeddings were not made by `clipsieve embed`.
         "background": attributes.get("background"),
+        "colour_profiles": attributes.get("colour_profiles", "ignore"),
         "decode_version": attributes.get("decode_version"),
     }

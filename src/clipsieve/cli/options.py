@@ -127,6 +127,19 @@ def add_threads(
     parser.add_argument("--threads", type=count, default=1, help=f"{what} (default %(default)s)")
 
 
+def add_profiles(parser: argparse.ArgumentParser) -> None:
+    """Add --colour-profiles."""
+    from clipsieve.images.colour import TREATMENTS
+
+    parser.add_argument(
+        "--colour-profiles",
+        choices=TREATMENTS,
+        default=default("embed.colour_profiles"),
+        help="take the numbers of a file with a colour profile (ICC) as they are, or convert its colours to"
+        " sRGB (default %(default)s)",
+    )
+
+
 def add_own_pair(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --own-pair."""
     parser.add_argument(

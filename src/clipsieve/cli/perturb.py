@@ -14,7 +14,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipsieve.cli.options import add_threads
+from clipsieve.cli.options import add_profiles, add_threads
 from clipsieve.cli.progress import counter
 from clipsieve.errors import UserError
 
@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
     add("--output-dir", type=Path, help="folder for the copies: their data root")
     add("--output", type=Path, metavar="PARQUET", help="image table of the copies to write")
+    add_profiles(parser)
     add_threads(parser, "images at once")
 
 
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
         data_root=args.data_root,
         output_root=args.output_dir,
         threads=args.threads,
+        profiles=args.colour_profiles,
         progress=counter(args.images.stem, len(table)),
     )
     _check_failures(written, len(usable(table)), args.perturbation)

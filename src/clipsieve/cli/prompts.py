@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Choose the prompts and write their table."""
     from clipsieve.generation.prompts import Choice, prompts_of_images, prompts_of_tables
-    from clipsieve.images.layouts import list_files
+    from clipsieve.images.listing import list_files
     from clipsieve.io.tables import write_table
 
     choice = Choice(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clipsieve.images.facts import FileFacts
-    from clipsieve.images.layouts import Member
+    from clipsieve.images.members import Member
 
 log = logging.getLogger("clipsieve")
 
@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Scan the set and write its table."""
-    from clipsieve.images import layouts, sample
+    from clipsieve.images import members, sample
     from clipsieve.images import scan as manifest
     from clipsieve.io.files import replacing
 
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
             " generated images (0) have a generator, real images (1) must not have one"
         )
     prefix = _prefix(args.folder, args.data_root, args.image_set)
-    found = layouts.read_set(
+    found = members.read_set(
         args.folder,
         metadata=args.metadata or None,
         label=args.label,
@@ -185,7 +185,7 @@ def _prefix(folder: Path, data_root: Path, image_set: str) -> str:
 
 def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:
     """Log what a user should know of the set: problems, blank pictures, near-duplicates."""
-    from clipsieve.images import hashes
+    from clipsieve.images import colour, hashes
     from clipsieve.images import scan as manifest
 
     good = manifest.usable(table)
@@ -199,6 +199,8 @@ def _report(table: pd.DataFrame, image_set: str, threshold: int) -> None:
     )
     for row in problems.head(10).itertuples():
         log.warning("%s: %s", row.path, row.problem)
+    if line := colour.in_words(list(good["colour_profile"].dropna())):
+        log.warning("%s: %s", image_set, line)
     blank = good[good["is_constant"]]
     if len(blank):
         log.warning(

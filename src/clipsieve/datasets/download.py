@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from clipsieve.errors import UserError
 from clipsieve.io.files import sha256_of
+from clipsieve.io.locks import locked
 
 log = logging.getLogger("clipsieve")
 
@@ -115,7 +114,9 @@ def download(
     """
     target = Path(path)
     _make_folder(target.parent)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    with locked(
+        target.with_name(f".{target.name}.lock"), f"{target}: another process fetches it", wait=True
+    ):
         if target.is_file():
             found = _kept(target, sha256, size)
             if found is not None:

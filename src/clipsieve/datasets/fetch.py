@@ -263,7 +263,7 @@ def _record(
     entry: Entry, folder: Path, state: Mapping[str, Any], consent: str | None
 ) -> dict[str, Any]:
     """What a reader must know of a fetched set; counts outside their range are warned of."""
-    from clipsieve.images.layouts import list_files
+    from clipsieve.images.listing import list_files
 
     counts, warnings = {}, []
     for name, (low, high) in entry.expected.items():

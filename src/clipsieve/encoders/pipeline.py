@@ -42,6 +42,7 @@ def batches(
     workers: int,
     background: tuple[int, int, int] = (255, 255, 255),
     ahead: int = 2,
+    profiles: str = "ignore",
 ) -> Iterator[Batch]:
     """Decode and preprocess in threads, in order, at most `ahead` batches before they are asked for.
 
@@ -59,6 +60,8 @@ def batches(
         Shows through transparent pixels.
     ahead : int, default 2
         Batches decoded in advance.
+    profiles : str
+        What is done with colour profiles (`clipsieve.images.decode.decode`).
 
     Raises
     ------
@@ -68,7 +71,7 @@ def batches(
 
     def load(job: Job) -> torch.Tensor | str:
         try:
-            return preprocess(decode(_checked_bytes(job), background=background))
+            return preprocess(decode(_checked_bytes(job), background=background, profiles=profiles))
         except ImageProblem as problem:
             return problem.reason
 

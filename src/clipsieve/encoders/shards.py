@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from clipsieve.errors import UserError
 from clipsieve.io import store
 from clipsieve.io.files import hash_of
+from clipsieve.io.locks import Lock, locked
 
 log = logging.getLogger("clipsieve")
 
@@ -36,6 +36,8 @@ class ShardCache:
     Attributes
     ----------
     folder : Path
+    lock : Lock
+        Held while the folder is open.
     finished : dict of str to (Path, int)
         Rows of finished outputs, by image sha256.
     fresh : dict of str to (Path, int)
@@ -45,6 +47,7 @@ class ShardCache:
     """
 
     folder: Path
+    lock: Lock
     finished: dict[str, tuple[Path, int]] = field(default_factory=dict)
     fresh: dict[str, tuple[Path, int]] = field(default_factory=dict)
     problems: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class ShardCache:
         problems: dict[str, str],
     ) -> None:
         """Write one shard; it appears whole, by rename."""
+        self.lock.check()
         path = self.folder / f"{name}.h5"
         store.write_embeddings(
             path,
@@ -107,6 +111,7 @@ class ShardCache:
 
     def keep_finished(self, output: Path) -> None:
         """Link a finished output into the folder and drop the files whose every image it holds."""
+        self.lock.check()
         keys = store.read_image_sha256(output)
         link = self.folder / f"finished-{hash_of(list(keys))[:24]}.h5"
         temporary = link.with_suffix(f".{os.getpid()}.tmp")
@@ -134,22 +139,13 @@ def opened(root: Path, parameters: dict[str, Any], wait: bool = True) -> Iterato
     """
     folder = root / hash_of(parameters)[:24]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not wait:
-            raise UserError(f"{folder}: another process is writing these shards") from None
-        log.info("%s: another process is writing these shards; waiting for it", folder)
-        lock.acquire()
-    try:
-        yield _scan(folder)
-    finally:
-        lock.release()
+    busy = f"{folder}: another process is writing these shards"
+    with locked(folder / "lock", busy, wait=wait) as lock:
+        yield _scan(folder, lock)
 
 
-def _scan(folder: Path) -> ShardCache:
-    cache = ShardCache(folder)
+def _scan(folder: Path, lock: Lock) -> ShardCache:
+    cache = ShardCache(folder, lock)
     for leftover in [*folder.glob(".*.h5"), *folder.glob("*.tmp")]:
         leftover.unlink()
     for path in sorted(folder.glob("*.h5")):

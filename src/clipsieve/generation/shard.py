@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipsieve.errors import UserError
 from clipsieve.generation import records
 from clipsieve.generation.making import (
     Made,
@@ -27,6 +26,7 @@ from clipsieve.generation.making import (
 )
 from clipsieve.images.encode import png_bytes
 from clipsieve.io.files import hash_of, remove_leftovers, replacing, sha256_of
+from clipsieve.io.locks import Lock, locked
 from clipsieve.versions import GENERATION
 
 if TYPE_CHECKING:
@@ -112,22 +112,14 @@ def make_shard(
     UserError
         Another process works on this shard, or the generator fails.
     """
-    from filelock import FileLock, Timeout
-
     shard.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(shard.folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{shard.folder}: another process is making these images") from None
-    try:
-        return _make(shard, load, progress)
-    finally:
-        lock.release()
+    busy = f"{shard.folder}: another process is making these images"
+    with locked(shard.folder / ".lock", busy) as lock:
+        return _make(shard, load, progress, lock)
 
 
 def _make(
-    shard: Shard, load: Callable[[], Maker], progress: Callable[[int, int], None]
+    shard: Shard, load: Callable[[], Maker], progress: Callable[[int, int], None], lock: Lock
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     requests = shard.requests()
     weights = local_hashes(shard.settings)
@@ -143,6 +135,7 @@ def _make(
         maker = load()
         made_by = ledger.machine(maker.facts)
         for batch in todo:
+            lock.check()
             for request, rows in zip(batch, _attempts(shard, maker, batch), strict=True):
                 ledger.add(_name(request), identities[_name(request)], rows, {"made_by": made_by})
             done += len(batch)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipsieve.images.colour import ProfileError, to_srgb
+from clipsieve.images.file_formats import readable, why_not_read
+
 if TYPE_CHECKING:
     from PIL import Image
 
-#: File formats that are decoded; anything else is a problem. (Pillow opens MPO as JPEG: the name
-#: MPO in this list would make its opener fail on every file that is not an image.)
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: More pixels than this is taken for a decompression bomb (the limit at which Pillow warns).
 MAX_PIXELS = 89_478_485
 #: A larger file is not read: no picture within the limit of pixels needs as much.
@@ -50,6 +50,7 @@ def decode(
     *,
     background: tuple[int, int, int] = (255, 255, 255),
     max_pixels: int = MAX_PIXELS,
+    profiles: str = "ignore",
 ) -> Image.Image:
     """Return the (first) picture of a file as an 8-bit RGB image, turned as its EXIF tag says.
 
@@ -61,19 +62,22 @@ def decode(
         The colour that shows through where the picture is transparent.
     max_pixels : int, default 89,478,485
         Larger pictures are refused before they are decompressed.
+    profiles : str, default "ignore"
+        What is done with a colour profile (`clipsieve.images.colour.TREATMENTS`).
 
     Returns
     -------
     PIL.Image.Image
         Mode RGB. Grey samples of 16 bits are scaled to 8 and rounded; 16-bit colour keeps its upper
-        8 bits; CMYK is converted by Pillow's formula without colour profiles; floating-point
+        8 bits; CMYK is converted by Pillow's formula where its profile is not used; floating-point
         pictures are taken to lie in [0, 1].
 
     Raises
     ------
     ImageProblem
         For an empty, truncated, damaged, oversized, very thin, missing or non-image file, and for one
-        whose first picture is a preview (camera raw).
+        whose first picture is a preview (camera raw), whose format needs a reader that is not
+        installed, or whose colour profile can't be used.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -81,7 +85,7 @@ def decode(
     if not data:
         raise ImageProblem("empty file")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=readable()) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageProblem(f"{width} x {height} pixels: more than {max_pixels}")
@@ -93,11 +97,15 @@ def decode(
                 _refuse_preview(image, data)
             image.load()
             turned = ImageOps.exif_transpose(image)
+            if profiles == "srgb":
+                turned = to_srgb(turned)
             return _to_rgb(turned, background)
     except ImageProblem:
         raise
+    except ProfileError as error:
+        raise ImageProblem(str(error)) from None
     except UnidentifiedImageError:
-        raise ImageProblem("not an image in " + ", ".join(FORMATS[:6])) from None
+        raise ImageProblem(why_not_read(data)) from None
     except Image.DecompressionBombError:
         raise ImageProblem(f"decompression bomb: more than {max_pixels} pixels") from None
     except MemoryError:

@@ -8,14 +8,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsieve.images.colour import profile_name
 from clipsieve.images.decode import (
-    FORMATS,
     MAX_BYTES,
     ImageProblem,
     UnreadableFile,
     decode,
     read_image_bytes,
 )
+from clipsieve.images.file_formats import readable
 from clipsieve.images.hashes import perceptual_hash, to_hex
 from clipsieve.images.jpeg import estimate_quality
 from clipsieve.images.spectrum import COLUMNS as SPECTRUM
@@ -33,7 +34,8 @@ class FileFacts:
     """Facts of one file; what could not be found is None.
 
     `width`, `height` and `mode` are the file's own, before any turning or conversion.
-    `jpeg_quality` is None for other formats. `problem` is None exactly when the file decodes, and
+    `jpeg_quality` is None for other formats, `colour_profile` (what an ICC profile calls itself)
+    where there is none. `problem` is None exactly when the file decodes, and
     then `perceptual_hash` and `is_constant` are known. `spectrum` holds the slopes of the power
     spectrum (`clipsieve.images.spectrum`), None for a picture too small for them.
     """
@@ -45,6 +47,7 @@ class FileFacts:
     height: int | None = None
     mode: str | None = None
     jpeg_quality: int | None = None
+    colour_profile: str | None = None
     perceptual_hash: str | None = None
     is_constant: bool | None = None
     spectrum: tuple[float, ...] | None = None
@@ -104,14 +107,16 @@ def _header(data: bytes) -> dict[str, object]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=readable()) as image:
                 tables = getattr(image, "quantization", None) or {}
                 return {
-                    "format": image.format,
+                    # cameras and phones put several JPEG pictures into one file (MPO)
+                    "format": "JPEG" if image.format == "MPO" else image.format,
                     "width": image.width,
                     "height": image.height,
                     "mode": image.mode,
                     "jpeg_quality": estimate_quality(tables),
+                    "colour_profile": profile_name(image),
                 }
     # Whatever is wrong with the header, `decode` says it in its own words.
     except Exception:

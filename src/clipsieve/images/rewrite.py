@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,9 @@ from clipsieve.errors import UserError
 from clipsieve.images.containers import as_folders
 from clipsieve.images.decode import ImageProblem, decode
 from clipsieve.images.facts import facts_of_bytes
-from clipsieve.images.layouts import without_ending
+from clipsieve.images.listing import without_ending
 from clipsieve.images.scan import COLUMNS, usable
-from clipsieve.io.files import replacing
+from clipsieve.io.files import hash_of, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,7 @@ def rewrite(
     data_root: Path,
     output_root: Path,
     threads: int = 1,
+    profiles: str = "ignore",
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Write a changed copy of every usable image and return the copies' image table.
@@ -52,6 +54,8 @@ def rewrite(
         Folder that the new table's paths start from; not the data root.
     threads
         Images at once.
+    profiles
+        What is done with colour profiles; a copy has none.
     progress
         Called with the number of images done.
 
@@ -70,14 +74,14 @@ def rewrite(
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
         try:
-            picture = decode(data_root / row["path"])
+            picture = decode(data_root / row["path"], profiles=profiles)
         except ImageProblem as damage:
             raise UserError(f"{data_root / row['path']}: {damage.reason}") from None
         try:
             data, suffix, problem = change(picture, row)
         except ImageProblem as refused:
             return {**row, "problem": refused.reason}
-        path = stems[row["path"]] + suffix
+        path = _fitting(stems[row["path"]], suffix)
         with replacing(output_root / path) as temporary:
             temporary.write_bytes(data)
         facts = facts_of_bytes(data)
@@ -93,6 +97,15 @@ def rewrite(
     left = table[table["problem"].notna()].reindex(columns=list(COLUMNS)).astype(COLUMNS)
     both = pd.concat([written, left]) if len(left) else written
     return both.sort_values("path").reset_index(drop=True)
+
+
+def _fitting(stem: str, suffix: str) -> str:
+    """Join both; a name that would be longer than file systems allow is cut, and gets a hash."""
+    folder, name = os.path.split(stem)
+    if len(os.fsencode(name + suffix)) > 255:
+        short = os.fsencode(name)[: 255 - 17 - len(suffix)].decode(errors="ignore")
+        name = f"{short}-{hash_of(name)[:16]}"
+    return os.path.join(folder, name) + suffix
 
 
 def _stems(paths: pd.Series) -> dict[str, str]:

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from clipsieve.images.containers import as_folders
 from clipsieve.images.facts import FileFacts
-from clipsieve.images.layouts import LAYOUTS, Member
+from clipsieve.images.layouts import LAYOUTS
+from clipsieve.images.members import Member
 
 
 def sample_order(

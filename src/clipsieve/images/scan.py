@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from clipsieve.errors import UserError
 from clipsieve.images.containers import MARK, located
 from clipsieve.images.facts import FileFacts, file_facts
-from clipsieve.images.layouts import Member
+from clipsieve.images.members import Member
 from clipsieve.images.spectrum import COLUMNS as SPECTRUM
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ COLUMNS = {
     "height": "Int64",
     "mode": "string",
     "jpeg_quality": "Int64",
+    "colour_profile": "string",
     "perceptual_hash": "string",
     "is_constant": "boolean",
     **dict.fromkeys(SPECTRUM, "float64"),

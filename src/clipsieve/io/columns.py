@@ -64,7 +64,7 @@ IMAGES = table(
     (INT, "width height"),
     (TEXT, "mode"),
     (INT, "jpeg_quality"),
-    (TEXT, "perceptual_hash"),
+    (TEXT, "colour_profile perceptual_hash"),
     (BOOL, "is_constant"),
     (FLOAT, "spectrum_10 spectrum_15 spectrum_20 spectrum_25"),
     (FLOAT, "spectrum_30 spectrum_35 spectrum_40 spectrum_45 align_scale"),

@@ -15,7 +15,7 @@ from clipsieve.families import TWIN
 from clipsieve.io import hdf5
 from clipsieve.io.files import replacing
 from clipsieve.io.hdf5 import PathLike
-from clipsieve.io.roles import EVALUATION, require_splits
+from clipsieve.io.score_checks import families_of, require_finite, require_same_images
 from clipsieve.io.training import KINDS, ONE
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def read_scores(paths: Iterable[PathLike]) -> AllScores:
             mine, wanted = getattr(part, name), getattr(first, name)
             if mine != wanted:
                 raise UserError(f"{path}: {name} {mine!r}, but {first_path} is of {wanted!r}")
-        _require_same_images(path, part.images, first_path, first.images)
+        require_same_images(path, part.images.columns(), first_path, first.images.columns())
         for one in (*part.scores, *part.several):
             key = _key(one)
             if key in found:
@@ -305,8 +305,10 @@ def _read(path: PathLike) -> AllScores:
                 f" once; {after[0]}, draw {after[1]}, trained on {after[2]} follows {before[0]},"
                 f" draw {before[1]}, trained on {before[2]}"
             )
-    images = _checked_images(path, columns, label)
-    _require_finite(path, images, probes, logits)
+    family = families_of(path, columns, label)
+    texts = {name: columns[name] for name in ("image_id", "image_set", "source", "group")}
+    images = Images(**texts, label=label, family=family, split=columns["split"])
+    require_finite(path, images.image_id, images.image_set, probes, logits)
     if not np.isfinite(threshold).all():
         raise UserError(f"{path}: a threshold is not a finite number")
     unknown = sorted(set(kinds) - set(KINDS))
@@ -343,80 +345,3 @@ def _read_probes(
     threshold = np.asarray(file["threshold"][...], dtype=np.float64)
     probes = list(zip(names, draws, trains, strict=False))
     return probes, threshold, grids, kinds
-
-
-def _checked_images(
-    path: PathLike, columns: dict[str, NDArray[np.str_]], label: NDArray[np.int64]
-) -> Images:
-    """Return the images after the checks that `read_scores` names."""
-    ids, sets = columns["image_id"], columns["image_set"]
-    require_splits(columns["split"], EVALUATION, f"evaluation of {path}", ids=ids)
-    names, counts = np.unique(ids, return_counts=True)
-    if (counts > 1).any():
-        raise UserError(f"{path}: image {names[counts > 1][0]} is there twice")
-    if not np.isin(label, (0, 1)).all():
-        raise UserError(f"{path}: a label is neither 0 (generated) nor 1 (real)")
-    real_sets = np.unique(sets[label == 1]).tolist()
-    family = {}
-    for name in np.unique(sets).tolist():
-        mine = sets == name
-        for column, values in (("label", label), *columns.items()):
-            known = np.unique(values[mine]).tolist()
-            if column not in ("image_id", "group") and len(known) > 1:
-                raise UserError(f"{path}: image set {name} has more than one {column}: {known}")
-        source, generator, kind = (
-            str(columns[column][mine][0]) for column in ("source", "generator", "family")
-        )
-        real = name in real_sets
-        if source not in real_sets or (real and source != name):
-            raise UserError(
-                f"{path}: the source of {name} is {source or 'not given'}; the file holds real"
-                f" images of {', '.join(real_sets) or 'no source'}"
-            )
-        if generator != ("" if real else name):
-            raise UserError(f"{path}: image set {name} has the generator {generator!r}")
-        if bool(kind) == real:
-            said = f"the family {kind!r}, though it is real" if real else "no family"
-            raise UserError(f"{path}: image set {name} has {said}")
-        if not real:
-            family[name] = kind
-    return Images(ids, sets, columns["source"], columns["group"], label, family, columns["split"])
-
-
-def _require_finite(
-    path: PathLike, images: Images, probes: list[tuple[str, int, str]], logits: NDArray[Any]
-) -> None:
-    """Refuse infinite logits, and NaN in an image set to which the probe was applied."""
-    finite = np.isfinite(logits)
-    if finite.all():
-        return
-    wrong = np.isinf(logits)
-    for name in np.unique(images.image_set).tolist():
-        mine = images.image_set == name
-        applied = finite[:, mine].any(axis=1)
-        wrong[:, mine] |= applied[:, None] & ~finite[:, mine]
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        feature_set, draw, train = probes[row]
-        raise UserError(
-            f"{path}: the logit of {images.image_id[column]} is not a finite number"
-            f" ({feature_set}, draw {draw}, trained on {train})"
-        )
-
-
-def _require_same_images(path: str, mine: Images, first_path: str, first: Images) -> None:
-    """Refuse a file whose image columns are not those of the first."""
-    ours, theirs = mine.columns(), first.columns()
-    if len(mine.label) != len(first.label):
-        raise UserError(
-            f"{path}: {len(mine.label)} images, but {first_path} has {len(first.label)}; the"
-            " families of an encoder and seed are scored on the same images"
-        )
-    for name, column in ours.items():
-        differs = column != theirs[name]
-        if differs.any():
-            at = int(np.flatnonzero(differs)[0])
-            raise UserError(
-                f"{path}: the {name} of image {mine.image_id[at]} is {column[at]}, in {first_path}"
-                f" it is {theirs[name][at]}"
-            )

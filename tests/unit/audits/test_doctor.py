@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,12 @@ from PIL import Image
 
 from clipsieve import config
 from clipsieve.audits.doctor import check_run
+from tests.helpers.icc import P3, profile
 
 
-def findings(root: Path, generator: dict | None = None, encoder: dict | None = None) -> list[str]:
+def findings(
+    root: Path, generator: dict | None = None, encoder: dict | None = None, **sections: dict
+) -> list[str]:
     """Lines of the doctor on two photographs and two generators, of each two images."""
     for folder in ("photos", "gan"):
         (root / "data" / folder).mkdir(parents=True, exist_ok=True)
@@ -34,6 +40,7 @@ def findings(root: Path, generator: dict | None = None, encoder: dict | None = N
             "feature_sets": ["all"],
         },
         "pairs": [],
+        **sections,
     }
     run = config.Run.of(config.resolve(raw))
     return [f"{f.verdict} {f.text}" for f in check_run(run, root / "results")]
@@ -70,6 +77,16 @@ def test_a_file_that_does_not_decode_is_a_note(tmp_path):
     assert "1 with a problem, first p9_0.png" in note
 
 
+def test_colour_profiles_are_said_unless_they_are_used(tmp_path):
+    findings(tmp_path)
+    picture = Image.new("RGB", (64, 64), (200, 9, 9))
+    picture.save(tmp_path / "data/gan/p7_0.png", icc_profile=profile("Display P3", P3, 1.8))
+    said = "of the first 3, 1 images have a colour profile other than sRGB: 1 Display P3"
+    assert any(f"note images gan: {said}" in line for line in findings(tmp_path))
+    used = findings(tmp_path, embed={"colour_profiles": "srgb"})
+    assert not any("colour profile" in line for line in used)
+
+
 def test_files_in_both_classes_are_wrong_and_named(tmp_path):
     findings(tmp_path)
     data = (tmp_path / "data/photos/p1_0.png").read_bytes()
@@ -101,6 +118,31 @@ def test_classes_and_columns_of_a_table_are_said(tmp_path):
     assert "not used: seed" in line
     found = findings(tmp_path, {"metadata": "m.csv", "real_values": ["real"]})
     assert any("WRONG images gan: " in line and "is the class of no row" in line for line in found)
+
+
+def test_the_lock_that_is_used_is_tried_where_it_is_used(tmp_path, monkeypatch):
+    (tmp_path / "results/r").mkdir(parents=True)
+    (line,) = [line for line in findings(tmp_path) if " locks: " in line]
+    assert line.startswith(f"ok locks: flock works in {tmp_path / 'results/r'}")
+    refused = []
+
+    def refuse(handle: int, operation: int) -> None:
+        refused.append(os.readlink(f"/proc/self/fd/{handle}"))
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (line,) = [line for line in findings(tmp_path) if " locks: " in line]
+    assert line.startswith("note locks: the file system of")
+    assert "has no flock" in line
+    assert all(path.startswith(f"{tmp_path}/results/r/") for path in refused)
+
+    def break_down(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", break_down)
+    (line,) = [line for line in findings(tmp_path) if " locks: " in line]
+    assert line.startswith(f"WRONG locks: {tmp_path}/results/r: embed and search cannot lock")
+    assert not list((tmp_path / "results/r").iterdir())
 
 
 @pytest.mark.parametrize(

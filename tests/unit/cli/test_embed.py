@@ -120,11 +120,15 @@ def test_another_encoder_or_background_shares_nothing(tmp_path: Path, monkeypatc
     for changes in (
         {"spec": SPEC[:-1] + ', "seed": 1}'},
         {"background": "0,0,0"},
+        {"colour_profiles": "srgb"},
         {"heads_dtype": "float16"},
     ):
         counted.clear()
         embed.run(arguments(tmp_path, table, **changes))
         assert sum(counted) == 6
+        if "colour_profiles" in changes:  # an exported detector takes it from there
+            facts = store.read_attributes(tmp_path / "x.h5")
+            assert facts["colour_profiles"] == "srgb"
 
 
 def bad_files(root: Path) -> list[dict]:

@@ -186,10 +186,10 @@ def test_seeds_are_positive_and_differ_by_every_name():
 
 
 def test_two_processes_do_not_make_one_shard(folder, capsys):
-    from filelock import FileLock
+    from clipsieve.io.locks import locked
 
     (folder / "0").mkdir()
-    with FileLock(folder / "0/.lock"):
+    with locked(folder / "0/.lock", "busy"):
         assert cli.main(options(folder, recipe(folder))) == 2
     assert "another process is making these images" in capsys.readouterr().err
 

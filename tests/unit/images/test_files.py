@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from clipsieve.errors import UserError
-from clipsieve.images import facts, hashes, jpeg, layouts
+from clipsieve.images import facts, hashes, jpeg, listing, members
+from clipsieve.images.metadata import class_key, read_metadata
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (96, 64)) -> Image.Image:
@@ -177,17 +178,17 @@ def test_list_files_sees_every_name_but_hidden_ones(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "sub/loop").symlink_to(tmp_path)
-    assert layouts.list_files(tmp_path) == ["a.b.c.PNG", "r.txt", "sub/deep/y.JpEg", "sub/x.webp"]
+    assert listing.list_files(tmp_path) == ["a.b.c.PNG", "r.txt", "sub/deep/y.JpEg", "sub/x.webp"]
 
 
-def by_path(found: list[layouts.Member]) -> dict[str, tuple[str | None, str | None]]:
+def by_path(found: list[members.Member]) -> dict[str, tuple[str | None, str | None]]:
     return {m.path: (m.group, m.problem) for m in found}
 
 
 def test_wang2020_with_and_without_class_folders() -> None:
     paths = ["cat/0_real/1.png", "cat/1_fake/1.png", "0_real/2.png", "1_fake/3.png", "note.png"]
-    real = by_path(layouts.members(paths, label=1, layout="wang2020"))
-    fake = by_path(layouts.members(paths, label=0, layout="wang2020"))
+    real = by_path(members.members(paths, label=1, layout="wang2020"))
+    fake = by_path(members.members(paths, label=0, layout="wang2020"))
     lost = (None, "in no folder named 0_real or 1_fake")
     assert real == {
         "cat/0_real/1.png": ("cat/1", None),
@@ -203,34 +204,34 @@ def test_wang2020_with_and_without_class_folders() -> None:
 
 def test_other_layouts() -> None:
     paths = ["train/ai/a.png", "train/nature/b.JPEG", "val/AI/c.png"]
-    assert [m.path for m in layouts.members(paths, label=0, layout="ai_nature")] == [
+    assert [m.path for m in members.members(paths, label=0, layout="ai_nature")] == [
         "train/ai/a.png",
         "val/AI/c.png",
     ]
-    assert [m.group for m in layouts.members(["x/real/p.png"], label=1, layout="real_fake")] == [
+    assert [m.group for m in members.members(["x/real/p.png"], label=1, layout="real_fake")] == [
         "x/p"
     ]
     with pytest.raises(UserError, match="layout 'nope' is unknown; allowed: plain"):
-        layouts.members([], label=0, layout="nope")
+        members.members([], label=0, layout="nope")
 
 
 def test_group_pattern() -> None:
-    found = layouts.members(
+    found = members.members(
         ["s/cat_1.png", "s/cat_12.png", "odd.png"], label=0, group_pattern=r"^(?P<group>.+)_\d+$"
     )
     assert [m.group for m in found] == ["cat", "cat", None]
     assert found[2].problem is not None
     for pattern, said in (("(", "not a regular expression"), (".*", r"\(\?P<group>")):
         with pytest.raises(UserError, match=said):
-            layouts.members([], label=0, group_pattern=pattern)
+            members.members([], label=0, group_pattern=pattern)
 
 
 def test_metadata(tmp_path: Path) -> None:
     table = tmp_path / "metadata.csv"
     table.write_text("image_path,target,group\na.png,0,g1\nb.png,6,g1\nc.png,0,\ngone.png,0,g2\n")
-    metadata = layouts.read_metadata(table)
+    metadata = read_metadata(table)
     found = by_path(
-        layouts.members(
+        members.members(
             ["a.png", "b.png", "c.png", "extra.png"], label=1, metadata=metadata, real_values=["0"]
         )
     )
@@ -241,26 +242,26 @@ def test_metadata(tmp_path: Path) -> None:
         "extra.png": (None, "not in the metadata table"),
     }
     with pytest.raises(UserError, match=r"a\.png has the class '0'; say which classes are real"):
-        layouts.members(["a.png"], label=1, metadata=metadata)
+        members.members(["a.png"], label=1, metadata=metadata)
 
 
 def test_a_file_without_a_class_is_in_neither_set() -> None:
     metadata = {"a.png": {"target": "0"}, "b.png": {"target": "1"}, "c.png": {"target": ""}}
     for label, own in ((1, "a.png"), (0, "b.png")):
-        found = by_path(layouts.members([], label=label, metadata=metadata, real_values=["0"]))
+        found = by_path(members.members([], label=label, metadata=metadata, real_values=["0"]))
         assert found == {
             own: (own[0], None),
             "c.png": (None, "no class in the metadata table"),
         }
     for table in (None, {"a.png": {"Target": "0"}}):
         with pytest.raises(UserError, match="no metadata table with a column target or label"):
-            layouts.members(["a.png"], label=1, metadata=table, real_values=["0"])
+            members.members(["a.png"], label=1, metadata=table, real_values=["0"])
 
 
 def test_a_name_that_is_not_utf8_has_a_row_and_a_problem(tmp_path: Path) -> None:
     (tmp_path / "good.png").write_bytes(b"x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(b"x")
-    found = by_path(layouts.read_members(tmp_path, label=0))
+    found = by_path(members.read_members(tmp_path, label=0))
     assert found["good.png"] == ("good", None)
     assert found["caf\\udce9.png"] == (None, "name is not UTF-8")
 
@@ -276,8 +277,8 @@ def test_a_folder_that_cannot_be_listed_stops_the_scan(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match=r"part2: cannot be listed \(Permission denied\)"):
-        layouts.list_files(tmp_path)
-    assert layouts.list_files(tmp_path / "none") == []
+        listing.list_files(tmp_path)
+    assert listing.list_files(tmp_path / "none") == []
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_metadata_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     table = tmp_path / "metadata.csv"
     table.write_text(text)
     with pytest.raises(UserError, match=said):
-        layouts.read_metadata(table)
+        read_metadata(table)
 
 
 @pytest.mark.parametrize(
@@ -309,23 +310,23 @@ def test_metadata_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
 def test_classes_are_compared_as_a_person_would(real: str, written: tuple[str, str]) -> None:
     metadata = {f"{k}.png": {"target": written[k % 2]} for k in range(6)}
     for label, own in ((1, [0, 2, 4]), (0, [1, 3, 5])):
-        found = layouts.members([], label=label, metadata=metadata, real_values=[real])
+        found = members.members([], label=label, metadata=metadata, real_values=[real])
         assert [m.path for m in found] == [f"{k}.png" for k in own]
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(-50, 50), st.sampled_from(["{}", "{}.0", " {} ", "{}.00", "{}e0"]))
 def test_one_number_written_in_two_ways_is_one_class(value: int, form: str) -> None:
-    assert layouts.class_key(form.format(value)) == layouts.class_key(str(value))
-    assert layouts.class_key(str(value)) != layouts.class_key(str(value + 1))
+    assert class_key(form.format(value)) == class_key(str(value))
+    assert class_key(str(value)) != class_key(str(value + 1))
 
 
 def test_a_real_value_that_no_row_has_lists_those_found() -> None:
     metadata = {"a.png": {"label": "nature"}, "b.png": {"label": "ai"}, "c.png": {"label": "ai"}}
     with pytest.raises(UserError, match=r"'real' is the class of no row; .* 'ai' \(2 rows\)"):
-        layouts.members([], label=1, metadata=metadata, real_values=["real"])
+        members.members([], label=1, metadata=metadata, real_values=["real"])
     with pytest.raises(UserError, match="'photo' is the class of no row"):
-        layouts.members([], label=1, metadata=metadata, real_values=["nature", "photo"])
+        members.members([], label=1, metadata=metadata, real_values=["nature", "photo"])
 
 
 @pytest.mark.parametrize("header", ["path,group", "path, group", "Path,GROUP ", "Image-Path;Group"])
@@ -335,38 +336,38 @@ def test_headers_are_read_without_case_and_blanks(header: str, tmp_path: Path) -
     (tmp_path / "m.csv").write_text("\n".join(rows))
     for k in range(6):
         (tmp_path / f"{k}.png").touch()
-    found = layouts.read_members(tmp_path, label=0, metadata="m.csv")
+    found = members.read_members(tmp_path, label=0, metadata="m.csv")
     assert [m.group for m in found] == ["g0", "g1", "g2"] * 2
 
 
 def test_columns_that_are_not_used_are_named_and_look_alikes_warned_of(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (tmp_path / "m.csv").write_text("path,seed,prompt_id,Class\na.png,3,p1,real\n")
-    found = layouts.read_set(tmp_path, label=0, metadata="m.csv")
+    found = members.read_set(tmp_path, label=0, metadata="m.csv")
     assert found.notes == ["metadata: columns used: path; not used: seed, prompt_id, class"]
     assert [line.split("'")[1] for line in found.warnings] == ["prompt_id", "class"]
     # where our own column is there, another with such a name is no cause for a warning
     (tmp_path / "m.csv").write_text("path,group,prompt_id\na.png,g,p1\n")
-    assert layouts.read_set(tmp_path, label=0, metadata="m.csv").warnings == []
+    assert members.read_set(tmp_path, label=0, metadata="m.csv").warnings == []
     (tmp_path / "m.csv").write_text("path,Group,group\na.png,g,p1\n")
     with pytest.raises(UserError, match="the column 'group' occurs twice"):
-        layouts.read_set(tmp_path, label=0, metadata="m.csv")
+        members.read_set(tmp_path, label=0, metadata="m.csv")
 
 
 def test_both_classes_are_counted(tmp_path: Path) -> None:
     rows = "".join(f"{k}.png,{int(k > 1)}.0\n" for k in range(5))
     (tmp_path / "m.csv").write_text("path,target\n" + rows)
     for label in (0, 1):
-        found = layouts.read_set(tmp_path, label=label, metadata="m.csv", real_values=["1"])
+        found = members.read_set(tmp_path, label=label, metadata="m.csv", real_values=["1"])
         assert found.notes[0] == "classes: 3 files are real, 2 generated"
 
 
 def test_only_endings_of_image_formats_are_endings() -> None:
     names = ["render.0001", "render.0002", "cat_cfg7.5", "a.b.PNG", "dog.jpeg"]
-    groups = [m.group for m in layouts.members(names, label=0)]
+    groups = [m.group for m in members.members(names, label=0)]
     assert groups == ["render.0001", "render.0002", "cat_cfg7.5", "a.b", "dog"]
     pattern = r"^(?P<group>.+)$"
-    assert [m.group for m in layouts.members(names, label=0, group_pattern=pattern)] == groups
+    assert [m.group for m in members.members(names, label=0, group_pattern=pattern)] == groups
 
 
 def test_clusters_are_those_of_a_plain_loop() -> None:
@@ -406,7 +407,7 @@ def test_detect_and_the_scan_see_the_same_files_of_a_folder(tmp_path: Path) -> N
         (tmp_path / "set" / name).touch()
     (tmp_path / "set/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set/gone.png").symlink_to(tmp_path / "nowhere.png")
-    scanned = [member.path for member in layouts.read_members(tmp_path / "set", label=0)]
+    scanned = [member.path for member in members.read_members(tmp_path / "set", label=0)]
     judged = [
         str(path.relative_to(tmp_path / "set")) for path in image_paths([str(tmp_path / "set")])
     ]

@@ -20,7 +20,9 @@ from clipsieve.cli.detect import image_paths
 from clipsieve.errors import UserError
 from clipsieve.images import containers
 from clipsieve.images.decode import ImageProblem, decode, read_image_bytes
-from clipsieve.images.layouts import LAYOUTS, list_files, read_set
+from clipsieve.images.layouts import LAYOUTS
+from clipsieve.images.listing import list_files
+from clipsieve.images.members import read_set
 
 
 def picture(i: int, kind: str = "PNG", size: int = 40) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clipsieve.cli import main
-from clipsieve.images.layouts import Member
+from clipsieve.images.members import Member
 from clipsieve.images.sample import sample_order
 
 

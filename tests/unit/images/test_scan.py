@@ -13,7 +13,7 @@ from clipsieve.cli import main
 from clipsieve.errors import UserError
 from clipsieve.images import scan as manifest
 from clipsieve.images.facts import FileFacts
-from clipsieve.images.layouts import Member
+from clipsieve.images.members import Member
 
 
 def write_images(folder: Path, names: list[str], seed: int = 0) -> None:

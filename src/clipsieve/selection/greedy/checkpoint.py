@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from clipsieve.errors import UserError
+from clipsieve.io.locks import Lock, locked
 from clipsieve.selection.greedy.problem import Floats
 
 FORMAT = "clipsieve-search-2"
@@ -52,12 +53,14 @@ def decode(line: bytes) -> dict[str, Any] | None:
 class Checkpoint:
     """An open side file: `steps` holds what was there, `add` appends one step."""
 
-    def __init__(self, handle: BinaryIO, steps: list[dict[str, Any]]) -> None:
+    def __init__(self, handle: BinaryIO, steps: list[dict[str, Any]], lock: Lock) -> None:
         self.handle = handle
+        self.lock = lock
         self.steps = steps
 
     def add(self, record: dict[str, Any]) -> None:
         """Append one step; once this returns, killing the process does not lose it."""
+        self.lock.check()
         self.handle.write(encode(record))
         self.handle.flush()
 
@@ -71,18 +74,10 @@ def opened(path: str | os.PathLike[str], key: str) -> Iterator[Checkpoint]:
     UserError
         The file belongs to other data or parameters, is not a side file, or another process holds it.
     """
-    from filelock import FileLock, Timeout
-
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{file}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"checkpoint {file}: another process is running this search; wait for it or name another file"
-        ) from error
-    try:
+    busy = f"checkpoint {file}: another process is running this search; wait for it or name another file"
+    with locked(f"{file}.lock", busy) as lock:
         steps, whole = read(file, key)
         with open(file, "r+b" if file.exists() else "w+b") as handle:
             handle.truncate(whole)
@@ -90,10 +85,8 @@ def opened(path: str | os.PathLike[str], key: str) -> Iterator[Checkpoint]:
             if whole == 0:
                 handle.write(encode({"format": FORMAT, "key": key}))
                 handle.flush()
-            yield Checkpoint(handle, steps)
+            yield Checkpoint(handle, steps, lock)
             os.fsync(handle.fileno())
-    finally:
-        lock.release()
 
 
 def read(file: Path, key: str) -> tuple[list[dict[str, Any]], int]:
