@@ -171,14 +171,14 @@ MUTATIONS = (
     ),
     Mutation(
         "evaluation accepts generators that the selection was given",
-        "evaluation/evaluate.py",
+        "evaluation/feature_set_tables.py",
         "require_excluded([*one.train, *applied], entry.excluded,",
         "require_excluded([*one.train, *applied], (),",
         ("evaluation/test_evaluate.py",),
     ),
     Mutation(
         "evaluation reads scores of val rows",
-        "io/scores.py",
+        "io/score_checks.py",
         'require_splits(columns["split"], EVALUATION,',
         'require_splits(columns["split"], ("train", "val", "test"),',
         ("io/test_scores.py",),
