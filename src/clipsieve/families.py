@@ -84,6 +84,9 @@ class Family:
     pooled
         Whether its probes are fitted on training sets of several generators too, where the config
         asks for such sets.
+    tuned_on_partner
+        Whether hyperparameters are tuned on the validation generator of the pair whatever the config
+        says of heads; it tells what that way of tuning gives by itself.
     figure
         The figure of the paper that shows it after selection, beside its counterpart before.
     """
@@ -105,6 +108,7 @@ class Family:
     explained: bool = False
     robustness: bool = False
     pooled: bool = False
+    tuned_on_partner: bool = False
     figure: str | None = None
 
     def __post_init__(self) -> None:
@@ -130,6 +134,10 @@ class Family:
             (
                 self.pooled and (self.space == "residual" or self.classifier or self.shuffle),
                 "only logistic regressions of columns or heads are fitted on several generators",
+            ),
+            (
+                self.tuned_on_partner and self.pairs != "ordered",
+                "only an ordered pair has a validation generator to tune on",
             ),
             (self.figure and self.pairs == "none", "a figure shows it after a selection on pairs"),
         ):
@@ -325,6 +333,11 @@ FAMILIES = catalogue((
         control_of=("heads",), pooled=True,
     ),
     Family(
+        "all_tuned", "all columns, tuned on the validation generator", "control",
+        f"{_CHOOSE}:every_column", pairs="ordered", reads=("rankings",), control_of=("heads",),
+        tuned_on_partner=True,
+    ),
+    Family(
         "random_directions", "less random directions, as many as sources differ in", "control",
         f"{_PROJECTIONS}:less_random_directions",
         reads=("reals",), sources=2, settings={"draws": "controls.draws"},
@@ -481,7 +494,7 @@ def controls_of(feature_set: str) -> list[str]:
     """Return the ids of the controls that a feature set is compared with: those of its own pair.
 
     >>> controls_of("heads/a--b")
-    ['random_heads/a--b']
+    ['random_heads/a--b', 'all_tuned/a--b']
     """
     family, pair = family_of(feature_set), pair_of(feature_set)
     return [feature_set_id(c, pair) for c in CONTROLS if family in FAMILIES[c].control_of]

@@ -260,7 +260,9 @@ class Comparisons:
         whole = {
             (one.feature_set, one.training): one
             for one in (*self.scores.scores, *self.scores.several)
+            # its thresholds come from the fit on train alone, as those of draws do
             if self.draws[one.feature_set, one.training] == 1
+            and not feature_families.of(one.feature_set).tuned_on_partner
         }
 
         def baseline(one: Scores) -> Scores | None:
