@@ -72,7 +72,8 @@ def grid(quick: bool) -> list[dict[str, Any]]:
     from sklearn.linear_model import LogisticRegression
 
     from clipsieve.probes import fit_probe, log_loss
-    from clipsieve.probes.grid import CS, MAX_ITERS, SOLVERS
+    from clipsieve.probes.contest import SOLVERS
+    from clipsieve.probes.grid import CS, MAX_ITERS
 
     n, n_val, D = (200, 100, 48) if quick else (1396, 600, 768)
     rows = []

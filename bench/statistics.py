@@ -103,7 +103,7 @@ def paper_shape(
         rows = write_families(folder, images, names, draws, sources)
         outputs = [
             part
-            for table in ("cells", "means", "controls", "optimism", "pairs", "ranking")
+            for table in ("cells", "means", "controls", "optimism", "pairs", "ranking", "operating")
             for part in (f"--{table}", str(folder / f"{table}.parquet"))
         ]
         command = [

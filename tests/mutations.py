@@ -108,7 +108,7 @@ MUTATIONS = (
     ),
     Mutation(
         "fit tunes heads on groups that it trained on",
-        "cli/fit.py",
+        "selection/set_probes.py",
         "TuneRows(X, self.tune.label, group, self.tune.apart_from(self.train))",
         "TuneRows(X, self.tune.label, group, self.tune.label >= 0)",
         ("cli/test_fit.py",),
@@ -122,14 +122,14 @@ MUTATIONS = (
     ),
     Mutation(
         "fit shuffles labels without their groups",
-        "cli/fit.py",
+        "selection/set_probes.py",
         "seed=own, groups=rows.group)[0]",
         "seed=own)[0]",
         ("cli/test_fit.py",),
     ),
     Mutation(
         "fit gives every draw the same permutation of labels",
-        "cli/fit.py",
+        "selection/set_probes.py",
         "own = seed_of(seed, draw, data.generator)",
         "own = seed_of(seed, data.generator)",
         ("cli/test_fit.py",),
@@ -171,7 +171,7 @@ MUTATIONS = (
     ),
     Mutation(
         "evaluation accepts generators that the selection was given",
-        "evaluation/evaluate.py",
+        "evaluation/feature_set_tables.py",
         "require_excluded([*one.train, *applied], entry.excluded,",
         "require_excluded([*one.train, *applied], (),",
         ("evaluation/test_evaluate.py",),

@@ -6,5 +6,5 @@ They are parameters of the expensive rules, whose code is not compared by conten
 EMBED = 1
 SEARCH = 3
 HEADS = 2
-PROBE = 3
+PROBE = 4
 GENERATION = 1

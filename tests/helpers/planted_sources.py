@@ -111,7 +111,7 @@ class Planted:
         return output
 
     def evaluate(self, features: list[Path], scores: list[Path]) -> dict[str, pd.DataFrame]:
-        tables = ("cells", "means", "controls", "optimism", "pairs", "ranking")
+        tables = ("cells", "means", "controls", "optimism", "pairs", "ranking", "operating")
         outputs = [x for t in tables for x in (f"--{t}", str(self.folder / f"{t}.parquet"))]
         command = [
             "evaluate", "--scores", *map(str, scores), "--features", *map(str, features),

@@ -125,6 +125,8 @@ def make_run(
             pairs.to_parquet(made.add("pairs", base / "pairs.parquet"))
             ranking = report_numbers.ranking(made, cells)
             ranking.to_parquet(made.add("ranking", base / "ranking.parquet"))
+            operating = report_numbers.operating(means)
+            operating.to_parquet(made.add("operating", base / "operating.parquet"))
             report_numbers.controls(made, base, means, rng)
             report_numbers.searches(made, base, rng, components)
             report_numbers.interpretation(made, run, encoder, seed, base, rng)

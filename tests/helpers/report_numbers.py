@@ -188,6 +188,34 @@ def ranking(made: Made, cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**names)
 
 
+def operating(means: pd.DataFrame) -> pd.DataFrame:
+    """True and false alarms made from the AUC; two probes have no threshold for 1 %."""
+    auc = means[(means["metric"] == "auc") & (means["cells"] != "all_with_diagonal")]
+    auc = auc[~auc["feature_set"].str.startswith(("random", "shuffled"))]
+    parts = []
+    for share, asked, value in (
+        ("tpr", 0.01, auc["value"] - 0.5),
+        ("fpr", 0.01, 0.02 + 0.05 * (1 - auc["value"])),
+        ("tpr", 0.05, auc["value"] - 0.2),
+        ("fpr", 0.05, 0.07 + 0.05 * (1 - auc["value"])),
+    ):
+        part = auc[["run", "encoder", "seed", "feature_set", "cells", "n_cells", "n"]].copy()
+        part["metric"] = f"{share}_at_val_fpr_{asked * 100:.0f}"
+        part["asked"], part["value"] = asked, value.clip(0, 1)
+        gap = auc["difference"] if share == "tpr" else 0.1 * auc["difference"]
+        part["baseline"], part["difference"] = part["value"] - gap, gap
+        for ends, reach in (("", 0.02), ("value_generators_", 0.06)):
+            part[f"{ends}low"] = (part["value"] - reach).clip(0, 1)
+            part[f"{ends}high"] = (part["value"] + reach).clip(0, 1)
+        for ends, reach in (("difference_", 0.01), ("generators_", 0.03)):
+            part[f"{ends}low"], part[f"{ends}high"] = gap - reach, gap + reach
+        part["generators_p"], part["generators_se"], part["generators_freedom"] = 0.3, 0.014, 9.0
+        part["groups"], part["training"] = 60, "one"
+        part["probes_without"] = 2 if asked == 0.01 else 0
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True).assign(confidence=0.95, test_share=0.3)
+
+
 def searches(made: Made, base: Path, rng: Any, components: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

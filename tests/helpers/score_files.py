@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clipsieve.families import TWIN
-from clipsieve.io.scores import AllScores, Images, Scores, Twin, write_scores
+from clipsieve.io.scores import OPERATING, AllScores, Images, Scores, Twin, write_scores
 
 PROBE_COLUMNS = ("feature_set", "draw", "train", "threshold", "grid")
 IMAGE_COLUMNS = (
@@ -50,7 +50,14 @@ def write_score_table(
         wide = part.pivot(index="train", columns="image_id", values="logit")
         logits = wide.reindex(columns=every["image_id"]).to_numpy(dtype=np.float64)
         threshold = part.groupby("train")["threshold"].first().loc[wide.index].to_numpy()
-        one = Scores(str(feature_set), int(draw), wide.index.tolist(), logits, threshold)
+        operating = {
+            name: part.groupby("train")[name].first().loc[wide.index].to_numpy(dtype=np.float64)
+            for name in OPERATING
+            if name in part
+        }
+        one = Scores(
+            str(feature_set), int(draw), wide.index.tolist(), logits, threshold, operating=operating
+        )
         if draw == TWIN:
             twins[str(feature_set)] = Twin(one, twin_grid)
         else:

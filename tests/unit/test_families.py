@@ -52,6 +52,7 @@ def changed(name, /, **changes):
         ("all", {"space": "pixels"}, "space must be one of"),
         ("all", {"settings": {"draws": "controls.draws"}}, "drawn many times is a control"),
         ("all", {"shuffle": True}, "on shuffled labels is a control"),
+        ("fisher", {"tuned_on_partner": True}, "an ordered pair has a validation generator"),
         ("all", {"figure": "figure2"}, "after a selection on pairs"),
         ("heads", {"settings": {"most": "heads.best"}}, "is not a setting"),
         ("heads", {"settings": {"best": "best"}}, "is not a setting"),
@@ -90,7 +91,7 @@ def test_every_control_is_compared_with_a_method_and_every_comparison_is_as_docu
         "components": ["random", "fisher", "variance", "l1"],
         "components_intercept": [],
         "residual_components": [],
-        "heads": ["random_heads"],
+        "heads": ["random_heads", "all_tuned"],
         "nuisance": ["random_directions"],
         "nuisance_components": ["random_components"],
     }

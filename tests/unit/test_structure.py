@@ -35,8 +35,8 @@ REPEATED = {
 
 #: Files of more than 400 lines, with room for a few more. Divide one rather than raise its number.
 LONG = {
-    "cli/fit.py": 465, "config.py": 625, "encoders/encoder.py": 430, "encoders/hooked.py": 450,
-    "evaluation/evaluate.py": 475, "selection/greedy/search.py": 410,
+    "config.py": 625, "encoders/encoder.py": 430, "encoders/hooked.py": 450,
+    "selection/greedy/search.py": 410,
 }  # fmt: skip
 
 

@@ -105,9 +105,10 @@ def partner_options(wildcards):
 
 def tuned_on(wildcards):
     """Generators on whose rows probes of this family are tuned: the validation ones of ordered pairs."""
-    if families.get(wildcards.family).pairs != "ordered":
+    family = families.get(wildcards.family)
+    if family.pairs != "ordered":
         return []
-    if config["heads"]["tune"] != "validation_generator":
+    if config["heads"]["tune"] == "own" and not family.tuned_on_partner:
         return []
     if wildcards.train_set in STUDY.training_sets:
         return []

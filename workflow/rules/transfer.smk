@@ -109,6 +109,7 @@ rule evaluate:
         optimism="results/{run}/seed{seed}/{encoder}/optimism.parquet",
         pairs="results/{run}/seed{seed}/{encoder}/pairs.parquet",
         ranking="results/{run}/seed{seed}/{encoder}/ranking.parquet",
+        operating="results/{run}/seed{seed}/{encoder}/operating.parquet",
     log:
         "results/{run}/logs/evaluate/seed{seed}/{encoder}.log",
     benchmark:
@@ -144,6 +145,7 @@ rule evaluate:
         " --optimism {output.optimism:q}"
         " --pairs {output.pairs:q}"
         " --ranking {output.ranking:q}"
+        " --operating {output.operating:q}"
         " 2> {log:q}"
 
 

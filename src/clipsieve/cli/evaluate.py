@@ -3,7 +3,8 @@
 Metrics of every cell of every transfer matrix with intervals; means over all cells, by families,
 sources and time, with the paired difference to the baseline over the same cells, its p value and
 Holm's correction; ranks of the selected sets among their controls; the optimism of the search;
-each family over all search pairs; ranks of feature sets over test generators.
+each family over all search pairs; ranks of feature sets over test generators; true and false alarms
+at thresholds that were fixed on val.
 
 Intervals over photographs come from resamples of groups (photographs, prompts), the same for every
 cell and feature set. They describe the variation with other test images, for these probes and
@@ -37,7 +38,7 @@ HELP = "metrics, intervals, comparisons and controls from scores"
 
 log = logging.getLogger("clipsieve")
 
-_TABLES = ("cells", "means", "controls", "optimism", "pairs", "ranking")
+_TABLES = ("cells", "means", "controls", "optimism", "pairs", "ranking", "operating")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
@@ -48,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --features features/*.json --searches searches/*.parquet \\\n"
         "    --cells cells.parquet --means means.parquet \\\n"
         "    --controls controls.parquet --optimism optimism.parquet \\\n"
-        "    --pairs pairs.parquet --ranking ranking.parquet"
+        "    --pairs pairs.parquet --ranking ranking.parquet \\\n"
+        "    --operating operating.parquet"
     )
     add = parser.add_argument
     add("--scores", nargs="+", required=True, metavar="H5", help="every family's scores")
@@ -92,7 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, evaluate, write."""
-    from clipsieve.evaluation.evaluate import Options, evaluate
+    from clipsieve.evaluation.evaluate import evaluate
+    from clipsieve.evaluation.feature_set_tables import Options
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.scores import read_scores
     from clipsieve.io.tables import write_table

@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from clipsieve import families
 from clipsieve.cli.options import (
     add_image_sets,
     add_own_pair,
@@ -32,16 +29,11 @@ from clipsieve.cli.options import (
 )
 from clipsieve.config import default
 from clipsieve.errors import UserError
-from clipsieve.families import TWIN
 from clipsieve.io.training import FEWEST, KINDS, ONE
 
 if TYPE_CHECKING:
-    from clipsieve.io.dataset import Rows
     from clipsieve.io.feature_sets import FeatureSet
     from clipsieve.io.probes import StoredProbe
-    from clipsieve.probes import Probe, TuneRows
-
-    Fitted = tuple[Probe, Any]
 
 HELP = "fit the probes of one generator on one family of feature sets"
 
@@ -126,6 +118,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.probes import write_probes
     from clipsieve.io.roles import FITTING
+    from clipsieve.selection.set_probes import Data, Fitting, Shared, fit_draws
     from clipsieve.threads import limited
 
     if args.train_set is not None:
@@ -149,7 +142,9 @@ def run(args: argparse.Namespace) -> None:
         Path(embeddings[0]).stem: read_rows(embeddings, splits, FITTING, f"{what}: rows to tune on")
         for embeddings, splits in zip(args.tune_embeddings, args.tune_splits, strict=True)
     }
-    probes = []
+    how = Fitting(args.grid, args.score, args.residual_kind, args.twin, args.seed)
+    probes: list[StoredProbe] = []
+    shared: Shared = {}
     with limited(args.threads):
         for feature_set in read_feature_sets(args.features):
             if not takes_part(feature_set, generator, own_pair=args.own_pair):
@@ -167,7 +162,7 @@ def run(args: argparse.Namespace) -> None:
                     data.tune.take(data.tune.apart_from(train)),
                     f"{what}: rows of {second} whose group was not trained on",
                 )
-            probes += fit_draws(feature_set, data, args)
+            probes += fit_draws(feature_set, data, how, shared)
             log.info(
                 "%s: %s, accuracy %.3f on the rows tuned on",
                 what, feature_set.feature_set, probes[-1].facts["val_accuracy"],
@@ -193,6 +188,7 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
     from clipsieve.io.dataset import read_rows, require_both_classes
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.roles import FITTING
+    from clipsieve.selection.training_set_probes import fit_training_set_probe
 
     what = f"fit {args.train_set}"
     if args.kind is None or not args.sources:
@@ -226,235 +222,14 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
         for split in FITTING:
             require_both_classes(mine.of(split), f"{what}: {split} rows")
         for draw in range(min(len(feature_set.draws), args.draws)):
-            probes.append(_fit_pooled(feature_set, draw, mine, left, sources, args))
+            probes.append(
+                fit_training_set_probe(
+                    feature_set, draw, mine, left, sources,
+                    train_set=args.train_set, kind=args.kind, score=args.score,
+                )
+            )  # fmt: skip
         log.info(
             "%s: %s, %d generators, accuracy %.3f on val",
             what, feature_set.feature_set, len(left), probes[-1].facts["val_accuracy"],
         )  # fmt: skip
     return probes
-
-
-def _fit_pooled(
-    feature_set: FeatureSet,
-    draw: int,
-    rows: Rows,
-    members: list[str],
-    sources: dict[str, str],
-    args: argparse.Namespace,
-) -> StoredProbe:
-    """Fit one draw of a feature set on the rows of several generators and of their sources."""
-    from clipsieve.io.probes import StoredProbe
-    from clipsieve.probes.pooled import Weights, fit_pooled_probe
-    from clipsieve.selection.training_sets import balanced_weights
-
-    train, val = rows.of("train"), rows.of("val")
-    both = train.label.tolist() + val.label.tolist()
-    domains = train.image_set.tolist() + val.image_set.tolist()
-    weights = Weights(
-        balanced_weights(train.label, train.image_set),
-        balanced_weights(val.label, val.image_set),
-        balanced_weights(both, domains),
-    )
-
-    def groups(part: Rows) -> list[str]:  # equal names of two sources are two groups
-        origin = (sources.get(name, name) for name in part.image_set.tolist())
-        return [f"{s}/{name}" for s, name in zip(origin, part.group.tolist(), strict=True)]
-
-    probe = fit_pooled_probe(
-        _features(feature_set, draw, train), train.label,
-        _features(feature_set, draw, val), val.label,
-        weights, fit_intercept=feature_set.fit_intercept, score=args.score,
-        groups=(groups(train), groups(val)),
-    )  # fmt: skip
-    return StoredProbe(
-        feature_set=feature_set.feature_set,
-        draw=draw,
-        train=args.train_set,
-        space=feature_set.space,
-        columns=feature_set.draws[draw],
-        coef=_coefficients(feature_set, draw, probe),
-        intercept=probe.intercept,
-        threshold=probe.threshold,
-        params=probe.params,
-        facts={
-            "n_train": len(train), "n_val": len(val), "n_tune": len(val),
-            "tuned_on": args.train_set, "val_accuracy": probe.val_accuracy,
-            "thresholds": probe.threshold_facts, "residual_kind": None,
-        },
-        operating_points=probe.operating_points,
-        training=args.kind,
-        members=members,
-    )  # fmt: skip
-
-
-def _features(feature_set: FeatureSet, draw: int, rows: Rows, **options: Any) -> Any:
-    """Return what a probe sees of these rows, less the directions that are projected out."""
-    from clipsieve.probes.features import features_of
-    from clipsieve.selection.nuisance import project_out
-
-    X = features_of(rows, feature_set.space, feature_set.draws[draw], **options)
-    return project_out(X, feature_set.directions[draw]) if feature_set.directions else X
-
-
-def _coefficients(feature_set: FeatureSet, draw: int, probe: Probe) -> Any:
-    """Return the coefficients on the embedding itself.
-
-    Those of a penalised fit on projected rows lie across the directions but for rounding; without
-    that, w . x is w . (projected x), and whoever applies the probe need not project.
-    """
-    from clipsieve.selection.nuisance import project_out
-
-    if not feature_set.directions:
-        return probe.coef
-    return project_out(probe.coef[None], feature_set.directions[draw])[0]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Rows that the probes of one generator are fitted and tuned on; `tune` is None for its own val."""
-
-    generator: str
-    train: Rows
-    val: Rows
-    tuned_on: str | None = None
-    tune: Rows | None = None
-
-    def groups(self) -> tuple[Any, Any]:
-        """Return the groups of train and val rows."""
-        return self.train.group, self.val.group
-
-    def tune_rows(self, X: Any) -> TuneRows | None:
-        """Return the rows to tune on with their features; groups of another source get other names."""
-        from clipsieve.probes import TuneRows
-
-        if self.tune is None:
-            return None
-        group: Any = self.tune.group
-        if not self.tune.shares_groups_with(self.train):
-            group = [f"{self.tuned_on}/{name}" for name in group]
-        return TuneRows(X, self.tune.label, group, self.tune.apart_from(self.train))
-
-
-def fit_draws(feature_set: FeatureSet, data: Data, args: argparse.Namespace) -> list[StoredProbe]:
-    """Fit the probes of every draw of a feature set on one generator, and its twin where asked for.
-
-    The draws of a control have thresholds from the fit on train alone: they are there to be ranked
-    among, and folds would take five fits of six. The twin of a set is its probe made as those of its
-    control's draws are, on the grid `--twin`; ranks compare the draws with it.
-    """
-    drawn = families.get(feature_set.family).drawn
-    draws = range(len(feature_set.draws))
-    subsets = [columns for columns in feature_set.draws if columns is not None]
-    together = (
-        drawn
-        and args.grid == "fast"
-        and feature_set.space == "embedding"
-        and not feature_set.shuffle
-        and not feature_set.directions
-        and len(subsets) == len(draws)
-    )
-    if together:
-        from clipsieve.probes.batch import fit_probes
-
-        train, val = data.train, data.val
-        found: Iterator[Fitted] = (
-            (probe, None)
-            for probe in fit_probes(
-                train.embedding, train.label, val.embedding, val.label, subsets,
-                fit_intercept=feature_set.fit_intercept, score=args.score,
-            )
-        )  # fmt: skip
-    else:
-        found = (
-            _fit(feature_set, draw, data, args, args.grid, cross_fit=not drawn) for draw in draws
-        )
-    probes = [
-        _stored(feature_set, draw, data, args, fitted)
-        for draw, fitted in zip(draws, found, strict=True)
-    ]
-    if args.twin is not None:
-        fitted = _fit(feature_set, 0, data, args, args.twin, cross_fit=False)
-        probes.insert(0, _stored(feature_set, TWIN, data, args, fitted))
-    return probes
-
-
-def _fit(
-    feature_set: FeatureSet,
-    draw: int,
-    data: Data,
-    args: argparse.Namespace,
-    grid: str,
-    *,
-    cross_fit: bool,
-) -> Fitted:
-    """Fit one probe; returns the residual that its feature was made with, too."""
-    from clipsieve.probes import fit_probe, fit_residual_probe, residual
-
-    train, val = data.train, data.val
-    columns, direction = feature_set.draws[draw], None
-    if feature_set.space == "residual":
-        X = train.embedding if columns is None else train.embedding[:, columns]
-        direction = residual(X, train.label)
-    X_train, X_val = (
-        _features(feature_set, draw, rows, residual=direction, residual_kind=args.residual_kind)
-        for rows in (train, val)
-    )
-    y_train, y_val = _labels(feature_set, draw, data, args.seed)
-    fitted = (X_train, y_train, X_val, y_val)
-    options: dict[str, Any] = {"score": args.score, "groups": data.groups()}
-    own = families.get(feature_set.family).classifier
-    if own is not None:
-        return families.load(own)(*fitted, **options), direction
-    options |= {
-        "grid": grid, "fit_intercept": feature_set.fit_intercept, "cross_fit": cross_fit
-    }  # fmt: skip
-    if feature_set.space == "residual":
-        return fit_residual_probe(*fitted, **options), direction
-    if data.tune is not None:
-        options["tune"] = data.tune_rows(_features(feature_set, draw, data.tune))
-    return fit_probe(*fitted, **options), direction
-
-
-def _stored(
-    feature_set: FeatureSet, draw: int, data: Data, args: argparse.Namespace, fitted: Fitted
-) -> StoredProbe:
-    from clipsieve.io.probes import StoredProbe
-
-    probe, direction = fitted
-    tuned = data.val if data.tune is None else data.tune.take(data.tune.apart_from(data.train))
-    source = max(draw, 0)  # a twin is made of the set itself
-    return StoredProbe(
-        feature_set=feature_set.feature_set,
-        draw=draw,
-        train=data.generator,
-        space=feature_set.space,
-        columns=feature_set.draws[source],
-        coef=_coefficients(feature_set, source, probe),
-        intercept=probe.intercept,
-        threshold=probe.threshold,
-        params=probe.params,
-        facts={
-            "n_train": len(data.train), "n_val": len(data.val), "n_tune": len(tuned),
-            "tuned_on": data.tuned_on or data.generator,
-            "val_accuracy": probe.val_accuracy, "thresholds": probe.threshold_facts,
-            "residual_kind": args.residual_kind if feature_set.space == "residual" else None,
-        },
-        operating_points=probe.operating_points,
-        residual=direction,
-    )  # fmt: skip
-
-
-def _labels(feature_set: FeatureSet, draw: int, data: Data, seed: int) -> tuple[Any, Any]:
-    """Return the labels of train and val rows, permuted where the feature set asks for it."""
-    from clipsieve.io.files import seed_of
-    from clipsieve.selection.filters import shuffled_labels
-
-    if not feature_set.shuffle:
-        return data.train.label, data.val.label
-    # by name, so that generators of equal size do not share their permutations
-    own = seed_of(seed, draw, data.generator)
-    parts = (
-        shuffled_labels(rows.label, 1, seed=own, groups=rows.group)[0]
-        for rows in (data.train, data.val)
-    )
-    return next(parts), next(parts)

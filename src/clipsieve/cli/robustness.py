@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
 
-    from clipsieve.evaluation.evaluate import Options, evaluate
+    from clipsieve.evaluation.evaluate import evaluate
+    from clipsieve.evaluation.feature_set_tables import Options
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.scores import read_scores
     from clipsieve.io.tables import write_table

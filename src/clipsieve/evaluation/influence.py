@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsieve.evaluation.metric_records import RECORDS, Metric, PerImage, sigmoid
+from clipsieve.evaluation.metric_records import RECORDS, Metric, PerImage
 from clipsieve.evaluation.metrics import ECE_BINS
+from clipsieve.probes.scores import sigmoid
 
 Array = NDArray[np.float64]
 

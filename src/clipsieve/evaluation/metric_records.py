@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsieve.probes.scores import sigmoid
+
 Floats = NDArray[np.floating]
 #: Value of each image: logits [P, n], label of all of them, thresholds [P, 1] -> [P, n].
 PerImage = Callable[[Floats, int, Floats], NDArray[Any]]
@@ -102,13 +104,6 @@ class Metric:
         0.25
         """
         return float(self.chance(generated) if callable(self.chance) else self.chance)
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """Return P(real) of logits."""
-    # half the argument in tanh neither overflows nor warns
-    result: Floats = (1 + np.tanh(logits / 2)) / 2
-    return result
 
 
 def is_right(logits: Floats, label: int, thresholds: Floats) -> NDArray[np.bool_]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsieve.evaluation.metric_records import RECORDS, PerImage, sigmoid
+from clipsieve.evaluation.metric_records import RECORDS, PerImage
+from clipsieve.probes.scores import sigmoid
 
 Floats = NDArray[np.floating]
 

@@ -137,7 +137,7 @@ def controls_of(feature_set: str) -> list[str]:
     """Return the ids of the controls that a feature set is compared with: those of its own pair.
 
     >>> controls_of("heads/a--b")
-    ['random_heads/a--b']
+    ['random_heads/a--b', 'all_tuned/a--b']
     """
     family, pair = family_of(feature_set), pair_of(feature_set)
     return [feature_set_id(c, pair) for c in CONTROLS if family in FAMILIES[c].control_of]

@@ -87,6 +87,11 @@ FAMILIES = catalogue((
         control_of=("heads",), pooled=True,
     ),
     Family(
+        "all_tuned", "all columns, tuned on the validation generator", "control",
+        f"{_CHOOSE}:every_column", pairs="ordered", reads=("rankings",), control_of=("heads",),
+        tuned_on_partner=True,
+    ),
+    Family(
         "random_directions", "less random directions, as many as sources differ in", "control",
         f"{_PROJECTIONS}:less_random_directions",
         reads=("reals",), sources=2, settings={"draws": "controls.draws"},

@@ -73,6 +73,9 @@ class Family:
     pooled
         Whether its probes are fitted on training sets of several generators too, where the config
         asks for such sets.
+    tuned_on_partner
+        Whether hyperparameters are tuned on the validation generator of the pair whatever the config
+        says of heads; it tells what that way of tuning gives by itself.
     figure
         The figure of the paper that shows it after selection, beside its counterpart before.
     """
@@ -94,6 +97,7 @@ class Family:
     explained: bool = False
     robustness: bool = False
     pooled: bool = False
+    tuned_on_partner: bool = False
     figure: str | None = None
 
     def __post_init__(self) -> None:
@@ -119,6 +123,10 @@ class Family:
             (
                 self.pooled and (self.space == "residual" or self.classifier or self.shuffle),
                 "only logistic regressions of columns or heads are fitted on several generators",
+            ),
+            (
+                self.tuned_on_partner and self.pairs != "ordered",
+                "only an ordered pair has a validation generator to tune on",
             ),
             (self.figure and self.pairs == "none", "a figure shows it after a selection on pairs"),
         ):

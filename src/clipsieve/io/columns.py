@@ -158,6 +158,17 @@ RANKING = table(
     needed="comparison feature_set metric average_rank sets generators n_cells friedman_p"
     " critical_difference best_told_apart",
 )
+OPERATING = table(
+    *_WHOSE,
+    (TEXT, "feature_set cells metric"),
+    (FLOAT, "asked value low high value_generators_low value_generators_high"),
+    (FLOAT, f"baseline difference difference_low difference_high {_OVER_GENERATORS}"),
+    (FLOAT, "generators_se generators_freedom"),
+    (INT, "n_cells n groups probes_without"),
+    (TEXT, "training"),
+    (FLOAT, "confidence test_share"),
+    needed="feature_set cells metric asked value low high difference n_cells probes_without",
+)
 ROBUSTNESS = table(
     *_WHOSE,
     (TEXT, "feature_set perturbation family"),
@@ -266,6 +277,7 @@ TABLES: dict[str, Table] = {
     "optimism": OPTIMISM,
     "pairs": PAIRS,
     "ranking": RANKING,
+    "operating": OPERATING,
     "robustness": ROBUSTNESS,
     "leakage": LEAKAGE,
     "shortcuts": SHORTCUTS,

@@ -1,8 +1,8 @@
-"""What a score file must hold to be believed: images that agree with themselves and with other files."""
+"""What a score file must hold: its images, their sources and families, and finite logits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,25 @@ from clipsieve.errors import UserError
 from clipsieve.io.hdf5 import PathLike
 from clipsieve.io.roles import EVALUATION, require_splits
 
+Columns = Mapping[str, NDArray[Any]]
 
-def families_of(
-    path: PathLike, columns: dict[str, NDArray[np.str_]], label: NDArray[np.int64]
-) -> dict[str, str]:
-    """Return the family of each generator, after the checks of images that `read_scores` names.
+
+def checked_families(path: PathLike, columns: Columns, label: NDArray[np.int64]) -> dict[str, str]:
+    """Check the columns of a file's images, and return the family of each generator.
 
     Parameters
     ----------
     path
         The file, for messages.
     columns
-        The texts of each image, str [n].
+        Texts of the images, each [n].
     label
-        int64 [n].
+        0 = generated, 1 = real, [n].
 
     Raises
     ------
     UserError
-        An image is not of the test split or occurs twice, or an image set contradicts itself.
+        As `read_scores` names it, for what can be wrong with images.
     """
     ids, sets = columns["image_id"], columns["image_set"]
     require_splits(columns["split"], EVALUATION, f"evaluation of {path}", ids=ids)
@@ -67,48 +67,38 @@ def families_of(
 
 
 def require_finite(
-    path: PathLike,
-    image_id: NDArray[np.str_],
-    image_set: NDArray[np.str_],
-    probes: Sequence[tuple[str, int, str]],
-    logits: NDArray[Any],
+    path: PathLike, columns: Columns, probes: list[tuple[str, int, str]], logits: NDArray[Any]
 ) -> None:
     """Refuse infinite logits, and NaN in an image set to which the probe was applied."""
     finite = np.isfinite(logits)
     if finite.all():
         return
-    wrong: NDArray[np.bool_] = np.isinf(logits)
-    for name in np.unique(image_set).tolist():
-        mine = image_set == name
+    wrong = np.isinf(logits)
+    for name in np.unique(columns["image_set"]).tolist():
+        mine = columns["image_set"] == name
         applied = finite[:, mine].any(axis=1)
         wrong[:, mine] |= applied[:, None] & ~finite[:, mine]
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         feature_set, draw, train = probes[row]
         raise UserError(
-            f"{path}: the logit of {image_id[column]} is not a finite number"
+            f"{path}: the logit of {columns['image_id'][column]} is not a finite number"
             f" ({feature_set}, draw {draw}, trained on {train})"
         )
 
 
-def require_same_images(
-    path: str,
-    mine: dict[str, NDArray[Any]],
-    first_path: str,
-    first: dict[str, NDArray[Any]],
-) -> None:
-    """Refuse a file whose image columns, each [n], are not those of the first."""
-    n, wanted = len(mine["label"]), len(first["label"])
-    if n != wanted:
+def require_same_images(path: str, ours: Columns, first_path: str, theirs: Columns) -> None:
+    """Refuse a file whose image columns are not those of the first."""
+    if len(ours["label"]) != len(theirs["label"]):
         raise UserError(
-            f"{path}: {n} images, but {first_path} has {wanted}; the"
+            f"{path}: {len(ours['label'])} images, but {first_path} has {len(theirs['label'])}; the"
             " families of an encoder and seed are scored on the same images"
         )
-    for name, column in mine.items():
-        differs: NDArray[np.bool_] = np.not_equal(column, first[name])
+    for name, column in ours.items():
+        differs = column != theirs[name]
         if differs.any():
             at = int(np.flatnonzero(differs)[0])
             raise UserError(
-                f"{path}: the {name} of image {mine['image_id'][at]} is {column[at]}, in {first_path}"
-                f" it is {first[name][at]}"
+                f"{path}: the {name} of image {ours['image_id'][at]} is {column[at]}, in {first_path}"
+                f" it is {theirs[name][at]}"
             )

@@ -15,7 +15,7 @@ from clipsieve.families import TWIN
 from clipsieve.io import hdf5
 from clipsieve.io.files import replacing
 from clipsieve.io.hdf5 import PathLike
-from clipsieve.io.score_checks import families_of, require_finite, require_same_images
+from clipsieve.io.score_checks import checked_families, require_finite, require_same_images
 from clipsieve.io.training import KINDS, ONE
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _IMAGE_TEXTS = ("image_id", "image_set", "source", "generator", "family", "group", "split")
 # Numbers in an HDF5 chunk of the logits: about 1 MiB.
 _CHUNK = 1 << 17
+#: Thresholds for a rate of false alarms, as probes name them.
+OPERATING = ("fpr_1", "fpr_5")
 
 
 @dataclass
@@ -93,6 +95,9 @@ class Scores:
         `one`: each probe is trained on one generator. Otherwise the kind of the training sets
         (`clipsieve.io.training.KINDS`), whose names stand in `train`; such a probe is applied to the
         generators outside its set alone.
+    operating
+        float64 [P] for each of `OPERATING`: threshold fixed on val for that rate of false alarms, NaN
+        where there were too few real images. Where a name is missing, no probe has such a threshold.
     """
 
     feature_set: str
@@ -101,6 +106,11 @@ class Scores:
     logits: NDArray[np.float64]
     threshold: NDArray[np.float64]
     training: str = ONE
+    operating: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def operating_threshold(self, name: str) -> NDArray[np.float64]:
+        """Return the thresholds [P] for one rate of false alarms; NaN where there is none."""
+        return self.operating.get(name, np.full(len(self.train), np.nan))
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,10 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
         hdf5.strings(file, "training", kinds)
         hdf5.strings(file, "grid", [_grid_of(scores, *probe) for probe in probes])
         hdf5.numbers(file, "threshold", np.concatenate([one.threshold for one, _ in ordered]))
+        for name in OPERATING:
+            column = np.concatenate([one.operating_threshold(name) for one, _ in ordered])
+            hdf5.dataset(file, f"threshold_{name}", column.shape, np.float64, column.shape)
+            file[f"threshold_{name}"][...] = column
         for name, column in scores.images.columns().items():
             if name == "label":
                 hdf5.numbers(file, name, column.astype(np.int64))
@@ -231,6 +245,12 @@ def _by_draw(scores: list[Scores]) -> list[tuple[Scores, list[str]]]:
         threshold = np.concatenate([part.threshold for part in parts])[order]
         kinds = [part.training for part in parts for _ in part.train]
         whole = Scores(feature_set, draw, [train[k] for k in order], logits, threshold)
+        whole.operating.update(
+            {
+                name: np.concatenate([part.operating_threshold(name) for part in parts])[order]
+                for name in OPERATING
+            }
+        )
         joined.append((whole, [kinds[k] for k in order]))
     return joined
 
@@ -290,9 +310,13 @@ def _read(path: PathLike) -> AllScores:
         columns = {name: hdf5.read_strings(file, name).astype(str) for name in _IMAGE_TEXTS}
         label = np.asarray(file["label"][...], dtype=np.int64)
         probes, threshold, grids, kinds = _read_probes(file)
+        operating = {
+            name: np.asarray(file[f"threshold_{name}"][...], dtype=np.float64) for name in OPERATING
+        }
         logits = np.asarray(file["logits"][...], dtype=np.float64)
         run, encoder, seed = str(facts["run"]), str(facts["encoder"]), int(facts["seed"])
     per_probe = {len(probes), len(threshold), len(grids), len(kinds)}
+    per_probe |= {len(column) for column in operating.values()}
     lengths = per_probe, {len(label), *map(len, columns.values())}
     if logits.ndim != 2 or lengths != ({logits.shape[0]}, {logits.shape[1]}):
         raise UserError(f"{path}: logits of shape {logits.shape} do not fit the columns beside it")
@@ -305,10 +329,12 @@ def _read(path: PathLike) -> AllScores:
                 f" once; {after[0]}, draw {after[1]}, trained on {after[2]} follows {before[0]},"
                 f" draw {before[1]}, trained on {before[2]}"
             )
-    family = families_of(path, columns, label)
-    texts = {name: columns[name] for name in ("image_id", "image_set", "source", "group")}
-    images = Images(**texts, label=label, family=family, split=columns["split"])
-    require_finite(path, images.image_id, images.image_set, probes, logits)
+    family = checked_families(path, columns, label)
+    ids, sets, source, group = (
+        columns[name] for name in ("image_id", "image_set", "source", "group")
+    )
+    images = Images(ids, sets, source, group, label, family, columns["split"])
+    require_finite(path, columns, probes, logits)
     if not np.isfinite(threshold).all():
         raise UserError(f"{path}: a threshold is not a finite number")
     unknown = sorted(set(kinds) - set(KINDS))
@@ -322,7 +348,8 @@ def _read(path: PathLike) -> AllScores:
         # one range where it can be, which is not copied
         part = slice(mine[0], mine[-1] + 1) if mine[-1] - mine[0] + 1 == len(mine) else mine
         train = [probes[k][2] for k in mine]
-        one = Scores(feature_set, draw, train, logits[part], threshold[part], kind)
+        limits = {name: column[part] for name, column in operating.items()}
+        one = Scores(feature_set, draw, train, logits[part], threshold[part], kind, limits)
         if kind != ONE:
             found.several.append(one)
         elif draw == TWIN:

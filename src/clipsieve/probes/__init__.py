@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clipsieve.probes.contest import SharedFits
 from clipsieve.probes.grid import TuneRows, fit_probe
 from clipsieve.probes.newton import Fit, fit_path
 from clipsieve.probes.probe import Probe
@@ -23,6 +24,7 @@ from clipsieve.probes.scores import (
 __all__ = [
     "Fit",
     "Probe",
+    "SharedFits",
     "TuneRows",
     "accuracy",
     "auc",

@@ -13,7 +13,7 @@ from clipsieve.families import TWIN
 from clipsieve.io.dataset import Rows
 from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
-from clipsieve.io.scores import AllScores, Images, Scores, Twin
+from clipsieve.io.scores import OPERATING, AllScores, Images, Scores, Twin
 from clipsieve.io.training import ONE
 from clipsieve.probes.features import features_of
 
@@ -139,7 +139,7 @@ def score_images(
         mine = [ordered[k] for k in own]
         train = [probe.train for probe in mine]
         threshold = np.array([probe.threshold for probe in mine], dtype=np.float64)
-        scores = Scores(*key[:2], train, matrix[own], threshold, key[2])
+        scores = Scores(*key[:2], train, matrix[own], threshold, key[2], _operating(mine))
         made_on = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
         if scores.training != ONE:
             found.several.append(scores)
@@ -150,6 +150,20 @@ def score_images(
             grids.setdefault(scores.feature_set, set()).update(made_on)
     found.grid = {name: ", ".join(sorted(kinds)) for name, kinds in grids.items()}
     return found
+
+
+def _operating(probes: Sequence[StoredProbe]) -> dict[str, NDArray[np.float64]]:
+    """Return the thresholds for each rate of false alarms, NaN where a probe has none."""
+    return {
+        name: np.array(
+            [
+                np.nan if (limit := probe.operating_points.get(name)) is None else limit
+                for probe in probes
+            ],
+            dtype=np.float64,
+        )
+        for name in OPERATING
+    }
 
 
 def _matrix_of(probe: StoredProbe) -> tuple[str, int, str]:

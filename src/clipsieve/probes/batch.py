@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.probes.checks import check_labels, check_matrix
-from clipsieve.probes.grid import CS, Contest, check_score, fit_probe, probe_of
+from clipsieve.probes.contest import Contest
+from clipsieve.probes.grid import CS, check_score, fit_probe, probe_of
 from clipsieve.probes.newton import fit_path, minimise
 from clipsieve.probes.probe import Probe
 from clipsieve.probes.scores import losses, sigmoid

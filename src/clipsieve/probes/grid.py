@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
+from clipsieve.probes.contest import Contest, Grid, GridFit, Point, SharedFits
 from clipsieve.probes.newton import fit_path
 from clipsieve.probes.probe import Probe, judge
-from clipsieve.probes.scores import SCORES, log_loss, score_of
+from clipsieve.probes.scores import SCORES
 from clipsieve.probes.thresholds import (
     Thresholds,
     check_groups,
@@ -29,7 +30,6 @@ from clipsieve.probes.thresholds import (
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
 
-SOLVERS = ("lbfgs", "saga")
 CS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0)
 MAX_ITERS = (10, 50, 100, 500, 1000, 5000)
 
@@ -53,62 +53,6 @@ class TuneRows:
     scored: ArrayLike | None = None
 
 
-@dataclass(frozen=True)
-class Point:
-    """A grid point fitted on train: its scores on the rows tuned on and its logits there."""
-
-    solver: str
-    C: float
-    max_iter: int | None
-    score: float
-    loss: float
-    logits: Floats
-
-    def rank(self) -> tuple[float, float, float, int, int]:
-        """Sort key: best score, then lower log-loss, then smaller C, then earlier in the grid."""
-        order = SOLVERS.index(self.solver) if self.solver in SOLVERS else 0
-        return (-self.score, self.loss, self.C, order, self.max_iter or 0)
-
-
-class Contest:
-    """The best point so far, and how many points of the grid have its score."""
-
-    def __init__(self, y: Ints, score: str) -> None:
-        self._y, self._score = y, score
-        self.best: Point | None = None
-        self.ties = 0
-        self.fits = 0
-
-    def offer(
-        self, solver: str, C: float, max_iter: int | None, logits: Floats, points: int = 1
-    ) -> None:
-        """Enter a fit that represents so many `points` of the grid."""
-        score = score_of(self._score, logits, self._y)
-        point = Point(solver, C, max_iter, score, log_loss(logits, self._y), logits)
-        self.fits += 1
-        if self.best is None or score > self.best.score:
-            self.ties = 0
-        if self.best is None or score >= self.best.score:
-            self.ties += points
-        if self.best is None or point.rank() < self.best.rank():
-            self.best = point
-
-    def won(self) -> Point:
-        """Return the best point; there is one."""
-        assert self.best is not None
-        return self.best
-
-
-class Grid(Protocol):
-    """How a grid is searched, and how its chosen point is fitted on other rows."""
-
-    def choose(self, X: Floats, y: Ints, S: Floats, s: Ints, score: str) -> Contest:
-        """Fit every point on X, y and score it on S, s."""
-
-    def fit(self, X: Floats, y: Ints, point: Point, factor: float) -> tuple[Floats, float, int]:
-        """Return coefficients, intercept and iterations of `point` with C raised by `factor`."""
-
-
 def fit_probe(
     X_train: ArrayLike,
     y_train: ArrayLike,
@@ -122,6 +66,7 @@ def fit_probe(
     groups: tuple[ArrayLike, ArrayLike] | None = None,
     tune: TuneRows | None = None,
     cross_fit: bool = True,
+    shared: SharedFits | None = None,
 ) -> Probe:
     """Choose hyperparameters on val and fit the probe on train and val together.
 
@@ -146,6 +91,8 @@ def fit_probe(
     cross_fit : bool. Whether thresholds come from fits without each fold of the rows. Without,
         which saves five fits of six, they are those of the fit on train alone, on the rows that
         hyperparameters are scored on.
+    shared : SharedFits, optional. Fits that several calls share which differ in `tune` alone: the same
+        rows, grid, intercept and seed. The result is the same without.
 
     Returns
     -------
@@ -192,9 +139,11 @@ def fit_probe(
             row_groups = row_groups + len(both)  # no row shares a group with a fitted one
         scored = np.ones(len(T), bool) if tune.scored is None else np.asarray(tune.scored, bool)
         S, s = T[scored], check_labels(t[scored], "tune.y of the scored rows", rows=scored.sum())
-    contest = how.choose(X, y, S, s, score)
+    if shared is None:
+        shared = SharedFits()
+    contest = shared.contest(how, X, y, S, s, score)
     point = contest.won()
-    coef, intercept, n_iter = how.fit(both, labels, point, 1.0)
+    coef, intercept, n_iter = shared.final(how, both, labels, point)
 
     def refit(kept: NDArray[np.bool_], factor: float) -> tuple[Floats, float]:
         return how.fit(both[kept], labels[kept], point, factor)[:2]
@@ -275,23 +224,21 @@ class PaperGrid:
     fit_intercept: bool
     seed: int
 
-    def choose(self, X: Floats, y: Ints, S: Floats, s: Ints, score: str) -> Contest:
-        """Fit every point on X, y and score it on S, s."""
-        contest = Contest(s, score)
+    def fits(self, X: Floats, y: Ints) -> list[GridFit]:
+        """Fit every point on X, y."""
+        found: list[GridFit] = []
 
-        def offer(
+        def add(
             solver: str, C: float, i: int, coef: Floats, intercept: Any, converged: bool
         ) -> None:
-            # The same expression as scikit-learn's decision_function, so that even a logit of 0
-            # agrees. A converged fit is the fit of every larger limit too.
-            logits = np.asarray((S @ coef[None, :].T + intercept).ravel())
+            # a converged fit is the fit of every larger limit too
             points = len(MAX_ITERS) - i if converged else 1
-            contest.offer(solver, C, MAX_ITERS[i], logits, points)
+            found.append(GridFit(solver, C, MAX_ITERS[i], points, coef.copy(), intercept))
 
         for C in CS:
             for i, max_iter in enumerate(MAX_ITERS):
                 coef, intercept, n_iter = _fit_lbfgs(X, y, C, max_iter, self.fit_intercept)
-                offer("lbfgs", C, i, coef, intercept, n_iter < max_iter)
+                add("lbfgs", C, i, coef, intercept, n_iter < max_iter)
                 if n_iter < max_iter:
                     break
         # All values of C of saga side by side: the first k epochs of a run are the run limited to k.
@@ -303,10 +250,14 @@ class PaperGrid:
             _advance(lanes, max_iter)
             for lane in np.flatnonzero(moving):
                 stopped = not lanes.running[lane]
-                offer("saga", CS[lane], i, lanes.coef[lane], lanes.intercept[lane], stopped)
+                add("saga", CS[lane], i, lanes.coef[lane], lanes.intercept[lane], stopped)
             if not lanes.running.any():
                 break
-        return contest
+        return found
+
+    def logits(self, fit: GridFit, S: Floats) -> Floats:
+        """Return the logits by the expression of scikit-learn, so that even one of 0 agrees."""
+        return np.asarray((S @ fit.coef[None, :].T + fit.intercept).ravel())
 
     def fit(self, X: Floats, y: Ints, point: Point, factor: float) -> tuple[Floats, float, int]:
         """Return coefficients, intercept and iterations of `point` with C raised by `factor`."""
@@ -327,14 +278,17 @@ class FastGrid:
 
     fit_intercept: bool
 
-    def choose(self, X: Floats, y: Ints, S: Floats, s: Ints, score: str) -> Contest:
-        """Fit every point on X, y and score it on S, s."""
-        contest = Contest(s, score)
-        for C, fit in zip(
-            CS, fit_path(X, y, list(CS), fit_intercept=self.fit_intercept), strict=True
-        ):
-            contest.offer("newton", C, None, S @ fit.coef + fit.intercept)
-        return contest
+    def fits(self, X: Floats, y: Ints) -> list[GridFit]:
+        """Fit every point on X, y."""
+        path = fit_path(X, y, list(CS), fit_intercept=self.fit_intercept)
+        return [
+            GridFit("newton", C, None, 1, fit.coef, fit.intercept)
+            for C, fit in zip(CS, path, strict=True)
+        ]
+
+    def logits(self, fit: GridFit, S: Floats) -> Floats:
+        """Return the logits of a fit on rows S."""
+        return np.asarray(S @ fit.coef + fit.intercept)
 
     def fit(self, X: Floats, y: Ints, point: Point, factor: float) -> tuple[Floats, float, int]:
         """Return coefficients, intercept and iterations of `point` with C raised by `factor`."""

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.errors import UserError
 from clipsieve.probes.checks import check_labels, check_matrix
-from clipsieve.probes.grid import CS, Contest, Point, check_score, probe_of
+from clipsieve.probes.contest import Contest, Point
+from clipsieve.probes.grid import CS, check_score, probe_of
 from clipsieve.probes.newton import fit_path
 from clipsieve.probes.probe import Probe
 from clipsieve.probes.scores import losses

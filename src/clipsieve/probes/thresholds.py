@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsieve.errors import UserError
+from clipsieve.probes.ensemble import held_out_scale
 from clipsieve.probes.scores import best_threshold, false_alarm_threshold
 
 Floats = NDArray[Any]
@@ -37,7 +38,8 @@ class Thresholds:
     operating_points : dict. `fpr_1` and `fpr_5`: the threshold at which at most 1 % and 5 % of real
         images are called generated, None where there are too few; see `false_alarm_threshold`.
     facts : dict. `folds` (0: logits of one fit on train alone), `n`, `n_real` (rows behind the
-        thresholds), and `note` (what is missing, or None).
+        thresholds), `note` (what is missing, or None), and `scale` (spread of these logits,
+        `clipsieve.probes.ensemble.held_out_scale`).
     """
 
     threshold: float
@@ -201,5 +203,8 @@ def thresholds_of(
     if not folds:
         why = "too few groups to cross-fit; " if wanted else ""
         notes.insert(0, f"{why}found with the fit on train alone")
-    facts = {"folds": folds, "n": len(y), "n_real": len(real), "note": "; ".join(notes) or None}
+    facts = {
+        **{"folds": folds, "n": len(y), "n_real": len(real), "note": "; ".join(notes) or None},
+        "scale": held_out_scale(logits, y),
+    }
     return Thresholds(best_threshold(logits, y, balanced=balanced), points, facts)

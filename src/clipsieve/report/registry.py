@@ -23,6 +23,7 @@ INPUTS: dict[str, str] = {
     "optimism": "seed{seed}/{encoder}/optimism.parquet",
     "pairs": "seed{seed}/{encoder}/pairs.parquet",
     "ranking": "seed{seed}/{encoder}/ranking.parquet",
+    "operating": "seed{seed}/{encoder}/operating.parquet",
     "searches": "seed{seed}/{encoder}/searches/{train}--{val}.parquet",
     "head_rankings": "seed{seed}/{encoder}/head_rankings/{train}.parquet",
     "features": "seed{seed}/{encoder}/features/{family}.json",
@@ -231,6 +232,13 @@ TABLES = by_name(
             inputs=("ranking",),
             optional=("features",),
             families=SELECTING,
+        ),
+        Result(
+            "operating",
+            "Operating points: true and false alarms at thresholds fixed on val",
+            TRANSFER,
+            "tables.alarms:operating_page",
+            inputs=("operating",),
         ),
         Result(
             "controls",

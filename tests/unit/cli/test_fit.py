@@ -15,6 +15,7 @@ from clipsieve.io.files import seed_of
 from clipsieve.io.probes import StoredProbe, read_probes
 from clipsieve.probes import TuneRows, batch, fit_probe
 from clipsieve.probes.features import features_of
+from clipsieve.probes.grid import FastGrid, PaperGrid
 from clipsieve.selection.filters import shuffled_labels
 from tests.helpers.data_sets import write_image_set
 
@@ -270,3 +271,42 @@ def test_own_pair_fits_the_generators_that_the_selection_was_given_and_no_other(
     )
     np.testing.assert_array_equal(own.coef, free.coef)
     assert own.params == free.params
+
+
+@pytest.mark.parametrize("grid", ["paper", "fast"])
+def test_the_baseline_tuned_on_validation_generators_shares_one_grid_of_fits(
+    files, tmp_path, monkeypatch, grid
+):
+    """Each pair's probe is that of `fit_probe` by itself, though the grid is fitted once."""
+    calls = []
+    kind = {"paper": PaperGrid, "fast": FastGrid}[grid]
+    original = kind.fits
+
+    def counted(self, X, y):
+        calls.append(len(X))
+        return original(self, X, y)
+
+    monkeypatch.setattr(kind, "fits", counted)
+    sets = [
+        FeatureSet(f"all_tuned/x--{val}", "all_tuned", ("x", val), excluded=(val,))
+        for val in ("b", "c")
+    ]
+    options = ["--grid", grid, *tuned_on(files, "b", "c")]
+    probes = fit(files, tmp_path, sets, "a", *options)
+    assert calls == [40]
+    monkeypatch.undo()
+    train, own = read(files, "a", "train"), read(files, "a", "val")
+    for probe, val in zip(probes, ("b", "c"), strict=True):
+        other = read(files, val, "train", "val")
+        scored = other.apart_from(train)
+        tune = TuneRows(features_of(other, "embedding", None), other.label, None, scored)
+        expected = fit_probe(
+            features_of(train, "embedding", None), train.label,
+            features_of(own, "embedding", None), own.label,
+            grid=grid, tune=tune, cross_fit=False,
+        )  # fmt: skip
+        assert (probe.facts["tuned_on"], probe.facts["n_tune"]) == (val, int(scored.sum()))
+        assert probe.params == expected.params
+        np.testing.assert_array_equal(probe.coef, expected.coef)
+        assert probe.threshold == expected.threshold
+        assert probe.facts["thresholds"]["folds"] == 0

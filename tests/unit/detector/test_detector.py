@@ -79,7 +79,7 @@ def test_what_it_says_of_itself_is_counted_on_generators_that_are_new_to_it(run:
 def test_a_detector_of_one_generator_says_of_itself_what_the_cells_say(run: Run):
     features = run.root / "f/all.json"
     write_feature_sets(features, [FeatureSet("all", "all")])
-    names = ("means", "controls", "optimism", "pairs", "ranking")
+    names = ("means", "controls", "optimism", "pairs", "ranking", "operating")
     tables = [f"--{name}={run.root / name}.parquet" for name in names]
     status = main(
         ["evaluate", "--scores", str(run.root / "scores/all.h5"), "--features", str(features),

@@ -112,7 +112,7 @@ def evaluate(folder: Path, *more: str) -> int:
 
     outputs = [
         part
-        for name in ("cells", "means", "controls", "optimism", "pairs", "ranking")
+        for name in ("cells", "means", "controls", "optimism", "pairs", "ranking", "operating")
         for part in (f"--{name}", str(folder / f"{name}.parquet"))
     ]
     return main(
@@ -437,7 +437,7 @@ def test_optimism_divides_into_winners_curse_and_shift(run, tmp_path) -> None:
     gain = across(own) - across(scores["all"])
     assert row["winners_curse"] == pytest.approx(0.2 - gain)
     assert row["winners_curse"] + row["shift"] == pytest.approx(row["optimism"])
-    for name in ("cells", "means", "controls", "pairs", "ranking"):
+    for name in ("cells", "means", "controls", "pairs", "ranking", "operating"):
         before, after = (read_table(f / f"{name}.parquet")[0] for f in (folder, tmp_path))
         pd.testing.assert_frame_equal(before, after)
 

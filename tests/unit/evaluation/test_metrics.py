@@ -54,6 +54,13 @@ def reference(logits, labels, threshold, w) -> dict[str, float]:
     }
 
 
+def test_a_tiny_probability_of_the_other_class_is_not_rounded_to_zero() -> None:
+    """1 + tanh(x / 2) cancels below -37; the squared error of a sure answer is tiny, not 0."""
+    label = np.array([1, 0])
+    found = cell_metrics(np.array([45.0, -60.0]), label)["brier"][0]
+    assert found == pytest.approx((np.exp(-45.0) ** 2 + np.exp(-60.0) ** 2) / 2, rel=1e-9, abs=0)
+
+
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("n", [7, 200, 601])
 def test_plain_metrics_are_scikit_learns(n: int, ties: bool) -> None:

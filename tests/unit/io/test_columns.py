@@ -8,7 +8,15 @@ import pandas as pd
 import pytest
 
 from clipsieve.errors import UserError
-from clipsieve.evaluation import comparisons, evaluate, leaderboard, pairs, ranking
+from clipsieve.evaluation import (
+    comparisons,
+    feature_set_tables,
+    leaderboard,
+    operating,
+    pairs,
+    ranking,
+    winners_curse,
+)
 from clipsieve.images import scan
 from clipsieve.images.spectrum import COLUMNS as SPECTRUM
 from clipsieve.interpretation import explain
@@ -30,10 +38,11 @@ def test_the_image_table_has_the_columns_and_types_of_its_record():
 @pytest.mark.parametrize(
     ("written", "record"),
     [
-        (evaluate.CONTROL_COLUMNS, columns.CONTROLS),
-        (evaluate.OPTIMISM_COLUMNS, columns.OPTIMISM),
+        (feature_set_tables.CONTROL_COLUMNS, columns.CONTROLS),
+        (winners_curse.OPTIMISM_COLUMNS, columns.OPTIMISM),
         ((*pairs.COLUMNS, "confidence", "test_share"), columns.PAIRS),
         (ranking.COLUMNS, columns.RANKING),
+        ((*operating.OPERATING_COLUMNS, "confidence", "test_share"), columns.OPERATING),
         (explain.EDIT_COLUMNS, columns.CONCEPTS),
     ],
 )

@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from clipsieve.errors import UserError
 from clipsieve.probes import fit_path, fit_probe, saga
-from clipsieve.probes.grid import CS, MAX_ITERS, SOLVERS
+from clipsieve.probes.contest import SOLVERS
+from clipsieve.probes.grid import CS, MAX_ITERS
 from clipsieve.probes.scores import log_loss
 
 

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from clipsieve.errors import UserError
 from clipsieve.probes import TuneRows, accuracy, best_threshold, fit_nearest_mean, fit_probe
+from clipsieve.probes.ensemble import held_out_scale
 from clipsieve.probes.scores import balanced_accuracy, false_alarm_threshold
 from clipsieve.probes.thresholds import FOLDS, folds_of, plan_folds
 
@@ -88,6 +89,7 @@ def test_threshold_comes_from_fits_that_did_not_see_the_group():
     assert probe.threshold_facts == {
         "folds": 5, "n": 120, "n_real": 60,
         "note": "60 real images are too few for a false-alarm rate of 1%; 99 are needed",
+        "scale": pytest.approx(held_out_scale(logits, y), rel=1e-5),
     }  # fmt: skip
     assert probe.operating_points["fpr_1"] is None
     assert probe.operating_points["fpr_5"] == pytest.approx(np.sort(logits[y == 1])[2], abs=1e-5)
