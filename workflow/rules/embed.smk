@@ -93,6 +93,11 @@ rule embed:
             if STUDY.has_heads(wildcards.encoder)
             else "none"
         ),
+        layers=lambda wildcards: (
+            ["--layers-dtype", config["embed"]["heads_dtype"]]
+            if STUDY.has_layers(wildcards.encoder)
+            else []
+        ),
         shards=subpath(output[0], parent=True),
         version=versions.EMBED,
     shell:
@@ -105,6 +110,7 @@ rule embed:
         " --batch-size {params.batch_size}"
         " --on-problem {params.on_problem}"
         " --heads-dtype {params.heads_dtype}"
+        " {params.layers:q}"
         " --shards {params.shards:q}/.shards/{wildcards.image_set}"
         " --threads {threads}"
         " --output {output:q}"
@@ -133,6 +139,9 @@ rule import_embeddings:
         heads=lambda wildcards: (
             "--heads" if STUDY.has_heads(wildcards.encoder) else ""
         ),
+        layers=lambda wildcards: (
+            "--layers" if STUDY.has_layers(wildcards.encoder) else ""
+        ),
         code=code_of("import_embeddings"),
     shell:
         "clipsieve import-embeddings"
@@ -141,6 +150,7 @@ rule import_embeddings:
         " --encoder {wildcards.encoder}"
         " --source {input.source:q}"
         " {params.heads}"
+        " {params.layers}"
         " --output {output:q}"
         " 2> {log:q}"
 
