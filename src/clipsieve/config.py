@@ -470,6 +470,10 @@ class Run:
         """Whether head stages run for an encoder."""
         return bool(self.config["encoders"][encoder]["has_heads"])
 
+    def has_layers(self, encoder: str) -> bool:
+        """Whether the token after each block is cached for an encoder."""
+        return bool(self.config["encoders"][encoder]["has_layers"])
+
     def has_text(self, encoder: str) -> bool:
         """Whether an encoder has a text tower to encode texts with."""
         return _has_text(self.config["encoders"][encoder])
@@ -510,6 +514,7 @@ class Run:
             if (self.pairs or record.pairs == "none")
             and len(self.sources) >= record.sources
             and (self.has_heads(encoder) or not record.needs_heads)
+            and (self.has_layers(encoder) or not record.needs_layers)
             and not (no_draws and record.drawn)
         )
 

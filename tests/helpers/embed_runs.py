@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from clipsieve.cli import embed
-from clipsieve.encoders.encoder import Encoder
+from clipsieve.encoders.encoder import Encoded, Encoder
 
 SPEC = (
     '{"model": {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 2, "width": 24,'
@@ -68,11 +68,11 @@ def digest(path: Path) -> str:
 def count_passes(monkeypatch) -> list[int]:
     """How many images each forward pass saw."""
     passes: list[int] = []
-    honest = Encoder.encode_pixels
+    honest = Encoder.encode
 
-    def counting(self: Encoder, pixels: torch.Tensor, pad: bool = False) -> tuple:
+    def counting(self: Encoder, pixels: torch.Tensor, **options: bool) -> Encoded:
         passes.append(len(pixels))
-        return honest(self, pixels, pad)
+        return honest(self, pixels, **options)
 
-    monkeypatch.setattr(Encoder, "encode_pixels", counting)
+    monkeypatch.setattr(Encoder, "encode", counting)
     return passes

@@ -94,6 +94,11 @@ rule embed:
             if STUDY.has_heads(wildcards.encoder)
             else "none"
         ),
+        layers=lambda wildcards: (
+            ["--layers-dtype", config["embed"]["heads_dtype"]]
+            if STUDY.has_layers(wildcards.encoder)
+            else []
+        ),
         shards=subpath(output[0], parent=True),
         version=versions.EMBED,
     shell:
@@ -107,6 +112,7 @@ rule embed:
         " --on-problem {params.on_problem}"
         " --colour-profiles {params.colour_profiles}"
         " --heads-dtype {params.heads_dtype}"
+        " {params.layers:q}"
         " --shards {params.shards:q}/.shards/{wildcards.image_set}"
         " --threads {threads}"
         " --output {output:q}"
@@ -135,6 +141,9 @@ rule import_embeddings:
         heads=lambda wildcards: (
             "--heads" if STUDY.has_heads(wildcards.encoder) else ""
         ),
+        layers=lambda wildcards: (
+            "--layers" if STUDY.has_layers(wildcards.encoder) else ""
+        ),
         code=code_of("import_embeddings"),
     shell:
         "clipsieve import-embeddings"
@@ -143,6 +152,7 @@ rule import_embeddings:
         " --encoder {wildcards.encoder}"
         " --source {input.source:q}"
         " {params.heads}"
+        " {params.layers}"
         " --output {output:q}"
         " 2> {log:q}"
 

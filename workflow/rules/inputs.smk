@@ -103,6 +103,28 @@ def partner_options(wildcards):
     return options
 
 
+def others(wildcards):
+    """All generators but the one that a ranking of layers is trained on."""
+    return [g for g in STUDY.generators if g != wildcards.train]
+
+
+def other_embeddings(wildcards):
+    return [p for g in others(wildcards) for p in filled(embeddings_of(g), wildcards)]
+
+
+def other_splits(wildcards):
+    return [p for g in others(wildcards) for p in filled(splits_of(g), wildcards)]
+
+
+def other_options(wildcards):
+    """The same as command-line options, one group per generator."""
+    options = []
+    for generator in others(wildcards):
+        options += ["--val-embeddings", *filled(embeddings_of(generator), wildcards)]
+        options += ["--val-splits", *filled(splits_of(generator), wildcards)]
+    return options
+
+
 def tuned_on(wildcards):
     """Generators on whose rows probes of this family are tuned: the validation ones of ordered pairs."""
     family = families.get(wildcards.family)
@@ -157,6 +179,16 @@ def family_rankings(wildcards):
     if not reads(wildcards, "rankings"):
         return []
     stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/head_rankings"
+    return [
+        f"{stem}/{train}.parquet"
+        for train in dict.fromkeys(a for a, _ in STUDY.directions)
+    ]
+
+
+def family_layer_rankings(wildcards):
+    if not reads(wildcards, "layer_rankings"):
+        return []
+    stem = f"results/{RUN}/seed{wildcards.seed}/{wildcards.encoder}/layer_rankings"
     return [
         f"{stem}/{train}.parquet"
         for train in dict.fromkeys(a for a, _ in STUDY.directions)

@@ -1,6 +1,6 @@
 """Selection: which components and heads make a probe transfer. Reads train and val rows only.
 
-Required: embeddings, splits. Provides: searches, head rankings, feature sets.
+Required: embeddings, splits. Provides: searches, rankings of heads and layers, feature sets.
 """
 
 
@@ -82,11 +82,48 @@ rule rank_heads:
         " 2> {log:q}"
 
 
+rule rank_layers:
+    """Rank layers trained on one generator by transfer to all others."""
+    input:
+        train_embeddings=of_generator(embeddings_of, "train"),
+        train_splits=of_generator(splits_of, "train"),
+        val_embeddings=other_embeddings,
+        val_splits=other_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/layer_rankings/{train}.parquet",
+    log:
+        "results/{run}/logs/rank_layers/seed{seed}/{encoder}/{train}.log",
+    benchmark:
+        "results/{run}/benchmarks/rank_layers/seed{seed}/{encoder}/{train}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(60),
+    params:
+        C=lookup("layers/C", within=config),
+        others=other_options,
+        code=code_of("rank_layers"),
+    shell:
+        "clipsieve rank-layers"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " --train-embeddings {input.train_embeddings:q}"
+        " --train-splits {input.train_splits:q}"
+        " {params.others:q}"
+        " --C {params.C}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
 rule select:
     """Feature sets of one family: from searches, rankings, filters or a seed."""
     input:
         searches=family_searches,
         rankings=family_rankings,
+        layer_rankings=family_layer_rankings,
         embeddings=family_embeddings,
         splits=family_splits,
     output:
@@ -110,6 +147,7 @@ rule select:
         " --pairs {params.pairs:q}"
         " --searches {input.searches:q}"
         " --rankings {input.rankings:q}"
+        " --layer-rankings {input.layer_rankings:q}"
         " --embeddings {input.embeddings:q}"
         " --splits {input.splits:q}"
         " {params.options:q}"

@@ -49,6 +49,7 @@ def has_input(name, encoder):
         "robustness": bool(PERTURBATIONS) and edited,
         "searches": "searches" in made_from,
         "head_rankings": "rankings" in made_from,
+        "layer_rankings": "layer_rankings" in made_from,
     }.get(name, True)
 
 
@@ -95,6 +96,8 @@ def expand_pattern(pattern, seed, encoder, values):
         return [
             pattern.format(**names, train=a, val=b) for a, b in values["directions"]
         ]
+    if "{generator}" in pattern:
+        return [pattern.format(**names, generator=g) for g in STUDY.generators]
     if "{train}" in pattern:
         trains = dict.fromkeys(a for a, _ in values["directions"])
         return [pattern.format(**names, train=a) for a in trains]
@@ -189,7 +192,11 @@ def gpu_results(wildcards):
 
 
 def search_results(wildcards):
-    return files_of("searches") + files_of("head_rankings")
+    return [
+        *files_of("searches"),
+        *files_of("head_rankings"),
+        *files_of("layer_rankings"),
+    ]
 
 
 def tables_and_figures(wildcards):

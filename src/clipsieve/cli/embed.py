@@ -1,4 +1,4 @@
-"""Embed an image set: the embedding of every image and, where the encoder has them, head outputs.
+"""Embed an image set: the embedding of every image, head outputs where there are, layers if asked for.
 
 Images are decoded and preprocessed ahead of the forward pass, in memory that does not grow with
 the set. Finished parts are kept in --shards, found by the sha256 of each image: a run that was
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from clipsieve.encoders.encoder import Encoder
+    from clipsieve.encoders.encoder import Encoded, Encoder
     from clipsieve.encoders.pipeline import Job
     from clipsieve.encoders.shards import ShardCache
 
@@ -78,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "float16", "none"),
         help="type of the head outputs in the file, which the encoder must then have; none leaves them"
         " out (default: float32 where the encoder has them)",
+    )
+    parser.add_argument(
+        "--layers-dtype",
+        choices=("float32", "float16", "none"),
+        default="none",
+        help="type of the CLS token, or of the pooled tokens, after every block, for the family layers;"
+        " none leaves them out (default %(default)s)",
     )
     parser.add_argument(
         "--background",
@@ -146,11 +153,18 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f"{missing}; leave them out (has_heads: false, --heads-dtype none)")
         log.info("%s", missing)
         heads_dtype = "none"
+    if args.layers_dtype != "none" and encoder.layers_shape is None:
+        raise UserError(
+            f"encoder {args.encoder}: no layers, since {encoder.heads_missing}; leave them out"
+            " (has_layers: false, --layers-dtype none)"
+        )
     parameters = {
         "embed_version": EMBED,
         "decode_version": DECODE_VERSION,
         "background": background,
         "heads_dtype": heads_dtype,
+        # only where there are layers, so that shards of before are found again
+        **({} if args.layers_dtype == "none" else {"layers_dtype": args.layers_dtype}),
         "encoder": encoder.identity,
     }
     if args.colour_profiles != "ignore":  # absent otherwise: then nothing is other than it was
@@ -208,7 +222,7 @@ def _embed(
     for name, part in todo:
         if not part:
             continue
-        collected = Collected(heads_dtype)
+        collected = Collected(heads_dtype, args.layers_dtype)
         for batch in batches(
             [jobs[key] for key in part],
             encoder.preprocess,
@@ -223,11 +237,11 @@ def _embed(
                 log.warning("%s: %s", job.path, reason)
                 collected.problems[job.key] = reason
             if batch.pixels is not None:
-                collected.take(
-                    [job.key for job in batch.jobs], *encoder.encode_pixels(batch.pixels, pad=True)
-                )
+                encoded = encoder.encode(batch.pixels, pad=True, layers=args.layers_dtype != "none")
+                collected.take([job.key for job in batch.jobs], encoded)
             progress.step(len(batch.jobs) + len(batch.problems))
-        cache.add(name, *collected.arrays(encoder), basis, collected.problems)
+        embedding, heads, layers = collected.arrays(encoder)
+        cache.add(name, collected.keys, embedding, heads, basis, layers, collected.problems)
     known: dict[str, str] = {}
     for name, _ in plan:
         known.update(cache.problems.get(name, {}))
@@ -240,38 +254,44 @@ def _embed(
 class Collected:
     """The rows of one shard while it grows."""
 
-    def __init__(self, heads_dtype: str) -> None:
-        self.dtype = heads_dtype
+    def __init__(self, heads_dtype: str, layers_dtype: str = "none") -> None:
+        self.dtypes = {"heads": heads_dtype, "layers": layers_dtype}
         self.keys: list[str] = []
         self.embedding: list[np.ndarray] = []
-        self.heads: list[np.ndarray] = []
+        self.more: dict[str, list[np.ndarray]] = {"heads": [], "layers": []}
         self.problems: dict[str, str] = {}
 
-    def take(self, keys: list[str], embedding: np.ndarray, heads: np.ndarray | None) -> None:
+    def take(self, keys: list[str], encoded: Encoded) -> None:
         """Add one batch; numbers that are not finite stop the run."""
         import numpy as np
 
-        if not np.isfinite(embedding).all():
+        if not np.isfinite(encoded.embedding).all():
             raise UserError(
                 "the encoder gave NaN or infinity; a lower precision than float32 may be the cause"
             )
         self.keys += keys
-        self.embedding.append(embedding)
-        if heads is not None and self.dtype != "none":
-            narrow = heads.astype(self.dtype)
+        self.embedding.append(encoded.embedding)
+        for name, dtype in self.dtypes.items():
+            array = getattr(encoded, name)
+            if array is None or dtype == "none":
+                continue
+            narrow = array.astype(dtype)
             if not np.isfinite(narrow).all():
-                raise UserError("--heads-dtype float16: a head output is too large; use float32")
-            self.heads.append(narrow)
+                raise UserError(f"--{name}-dtype float16: a number is too large; use float32")
+            self.more[name].append(narrow)
 
-    def arrays(self, encoder: Encoder) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-        """All rows as arrays (none, if every image of the shard had a problem)."""
+    def arrays(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """All rows as arrays, of heads and layers where they are kept (none, if no image decoded)."""
         import numpy as np
 
-        embedding = [np.empty((0, encoder.embedding_size), np.float32), *self.embedding]
-        if self.dtype == "none" or encoder.heads_shape is None:
-            return self.keys, np.concatenate(embedding), None
-        heads = [np.empty((0, *encoder.heads_shape), self.dtype), *self.heads]
-        return self.keys, np.concatenate(embedding), np.concatenate(heads)
+        found: list[Any] = [
+            np.concatenate([np.empty((0, encoder.embedding_size), np.float32), *self.embedding])
+        ]
+        for name, shape in (("heads", encoder.heads_shape), ("layers", encoder.layers_shape)):
+            kept = self.dtypes[name] != "none" and shape is not None
+            empty = np.empty((0, *(shape or ())), self.dtypes[name] if kept else np.float32)
+            found.append(np.concatenate([empty, *self.more[name]]) if kept else None)
+        return found[0], found[1], found[2]
 
 
 class Progress:
@@ -326,16 +346,20 @@ def _write(
     from clipsieve.io import store
 
     keys = [str(key) for key in rows["sha256"]]
-    first, second = itertools.tee(cache.rows(keys))
+    first, second, third = itertools.tee(cache.rows(keys), 3)
     heads = None if basis is None else (block[1] for block in second if block[1] is not None)
+    layers = None
+    if "layers_dtype" in parameters:
+        layers = (block[2] for block in third if block[2] is not None)
     extra = {key: value for key, value in parameters.items() if key != "encoder"}
     store.write_embeddings(
         args.output,
         image_id=[str(i) for i in rows["image_id"]],
         image_sha256=keys,
-        embedding=(block[0] for block in first),
+        embedding=(block[0] for block in first if block[0] is not None),
         heads=heads,
         head_basis=basis,
+        layers=layers,
         attributes={
             "encoder": args.encoder,
             "image_set": args.image_set,

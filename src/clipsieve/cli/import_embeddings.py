@@ -2,8 +2,9 @@
 
 The file (npz, HDF5 or parquet) has an array `image_id` or `path`, an array `embedding` [n, D] and,
 in npz and HDF5, optionally head outputs `heads` [n, L, H, d_head] with their `head_basis`
-[L, H, d_out, d_head] (by default the identity). Its images are matched with the image table: every
-usable image needs one, and the file may hold no other. The sha256 of the file goes into the output.
+[L, H, d_out, d_head] (by default the identity) and the tokens after every block, `layers`
+[n, L, width]. Its images are matched with the image table: every usable image needs one, and the
+file may hold no other. The sha256 of the file goes into the output.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take the head outputs over too, which the file must then have (default: leave them)",
     )
+    add(
+        "--layers",
+        action="store_true",
+        help="take the layers over too, which the file must then have (default: leave them)",
+    )
     add("--output", type=Path, required=True, metavar="H5", help="the embeddings to write")
     parser.epilog = (
         "example:\n  clipsieve import-embeddings --images images/progan.parquet \\\n"
@@ -64,6 +70,10 @@ def run(args: argparse.Namespace) -> None:
     found = imported.read_images(args.source)
     if args.heads and found.heads is None:
         raise UserError(f"{args.source}: no heads in it (encoders.{args.encoder}.has_heads: false)")
+    if args.layers and found.layers is None:
+        raise UserError(
+            f"{args.source}: no layers in it (encoders.{args.encoder}.has_layers: false)"
+        )
     rows = imported.match_rows(found, table, str(args.source))
     with_heads = args.heads and found.heads is not None
     store.write_embeddings(
@@ -73,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
         embedding=found.embedding[rows],
         heads=found.heads[rows] if with_heads and found.heads is not None else None,
         head_basis=found.head_basis if with_heads else None,
+        layers=found.layers[rows] if args.layers and found.layers is not None else None,
         attributes={
             "encoder": args.encoder,
             "image_set": args.image_set,

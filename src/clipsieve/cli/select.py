@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    import pandas as pd
 
     from clipsieve.families import Family, Pair
     from clipsieve.selection.choose import Given, Head, Searched
@@ -66,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("families made from rankings", _names(reads="rankings"))
     group.add_argument("--rankings", nargs="*", default=[], metavar="PARQUET", help="head rankings")
+    group = parser.add_argument_group(
+        "families made from rankings of layers", _names(reads="layer_rankings")
+    )
+    group.add_argument(
+        "--layer-rankings", nargs="*", default=[], metavar="PARQUET", help="layer rankings"
+    )
     group = parser.add_argument_group("families made from images too", _names(reads="rows"))
     add_image_sets(
         group, "of the pairs' generators and sources", nargs="*", required=False, default=[]
@@ -81,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Each is for the families named, which need it where it has no default; others refuse it.",
     )
     group.add_argument(
-        "--best", type=count, help=f"how many heads make a set; for {_names(setting='best')}"
+        "--best",
+        type=count,
+        help=f"how many heads or layers make a set; for {_names(setting='best')}",
     )
     group.add_argument(
         "--exclude",
@@ -121,6 +130,9 @@ def run(args: argparse.Namespace) -> None:
     alpha = args.alpha or default("search.alpha")
     searched = _searched(args.searches, pairs, alpha) if "searches" in family.reads else {}
     ranked = _ranked(args.rankings, pairs) if "rankings" in family.reads else {}
+    layers = {}
+    if "layer_rankings" in family.reads:
+        layers = _ranked_layers(args.layer_rankings, pairs)
     rows = _pair_rows(args, pairs) if "rows" in family.reads else {}
     settings: dict[str, Any] = {
         name: getattr(args, name)
@@ -135,6 +147,8 @@ def run(args: argparse.Namespace) -> None:
             parts["searched"] = searched[pair]
         if pair in ranked:
             parts["ranked"] = ranked[pair]
+        if pair in layers:
+            parts["ranked_layers"] = layers[pair]
         if pair in rows:
             parts["X"], parts["y"] = rows[pair]
         given[pair] = choose.Given(**parts)
@@ -150,16 +164,22 @@ def _check_options(args: argparse.Namespace, family: Family) -> None:
     """Refuse a family without what it needs, and options that it would not read."""
     wanted = {
         "pairs": family.pairs != "none",
-        **{name: name in family.reads for name in ("searches", "rankings")},
+        **{name: name in family.reads for name in ("searches", "rankings", "layer_rankings")},
         **dict.fromkeys(("embeddings", "splits"), bool({"rows", "reals"} & {*family.reads})),
         **{name: name in families.settings_of(family) for name in families.SETTINGS},
     }
     for name, needed in wanted.items():
         value = getattr(args, name)
         if needed and value in (None, []) and name != "alpha":  # that has a default
-            raise UserError(f"--{name}: the family {family.name} needs it")
+            raise UserError(f"--{_option(name)}: the family {family.name} needs it")
         if not needed and value not in (None, []):
-            raise UserError(f"--{name}: the family {family.name} does not use it; leave it out")
+            raise UserError(
+                f"--{_option(name)}: the family {family.name} does not use it; leave it out"
+            )
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _pair(text: str) -> Pair:
@@ -203,11 +223,30 @@ def _ranked(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[Head
     tables = {str(table["train"].iloc[0]): table for table in read if len(table)}
     found = {}
     for train, val in pairs:
-        if train not in tables or not (tables[train]["val"] == val).any():
-            raise UserError(f"--rankings: no ranking of {train} on {val}")
-        table = tables[train][tables[train]["val"] == val].sort_values("rank")
+        table = _ranking(tables, train, val, "--rankings")
         found[train, val] = list(zip(table["layer"], table["head"], strict=True))
     return found
+
+
+def _ranked_layers(paths: Sequence[str], pairs: Sequence[Pair]) -> dict[Pair, list[int]]:
+    from clipsieve.io.tables import read_table
+
+    read = [read_table(path, ("train", "val", "layer", "rank"))[0] for path in paths]
+    # the final embedding, which is scored beside them, has no rank
+    tables = {
+        str(table["train"].iloc[0]): table[table["layer"] >= 0] for table in read if len(table)
+    }
+    return {
+        (train, val): _ranking(tables, train, val, "--layer-rankings")["layer"].tolist()
+        for train, val in pairs
+    }
+
+
+def _ranking(tables: dict[str, pd.DataFrame], train: str, val: str, option: str) -> pd.DataFrame:
+    """Return the rows of an ordered pair, the best first."""
+    if train not in tables or not (tables[train]["val"] == val).any():
+        raise UserError(f"{option}: no ranking of {train} on {val}")
+    return tables[train][tables[train]["val"] == val].sort_values("rank")
 
 
 def _real_rows(args: argparse.Namespace) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,23 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from open_clip.timm_model import TimmModel
 from PIL import Image
 from torch import nn
 
 from clipsieve.encoders import heads as head_maths
-from clipsieve.encoders import hooked, tower
+from clipsieve.encoders import readable, tower
 from clipsieve.encoders import texts as text_maths
 from clipsieve.encoders.parallel import side_by_side
 from clipsieve.encoders.spec import EncoderSpec
 from clipsieve.encoders.terms import DirectTerms
-from clipsieve.encoders.timm_towers import TimmImages
+from clipsieve.encoders.tower_rules import OWN
 from clipsieve.errors import UserError
 
-log = logging.getLogger("clipsieve")
-
-#: The rebuilt embedding may differ from the model's own by this much, relative to its length.
-SELF_CHECK_TOLERANCE = 1e-4
 #: Images that go through the tower together on one thread of a CPU.
 PART = 4
 _INPUT = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -85,36 +79,10 @@ class Encoder:
         self.device = device
         self.identity = identity
         self._make_tokenizer = make_tokenizer
-        self._hooked: hooked.HookedTower | None = None
         self.pool_mlp_share: float | None = None
-        self.heads_missing = self._find_heads()
+        self._hooked, self.heads_missing = readable.access(model, spec)
         self._width, self._size = self._sizes()
-        self.self_check_error = None if self.heads_missing else self._self_check()
-
-    def _find_heads(self) -> str | None:
-        """Set up the reading of head outputs; return why there are none, where there are none."""
-        visual, pooling = self.model.visual, self.spec.pooling
-        after = None
-        trunk = None
-        if isinstance(visual, TimmModel):
-            trunk, after = visual.trunk, visual.head
-        elif isinstance(self.model, TimmImages):
-            trunk = visual
-        if trunk is None:
-            reason = tower.why_no_heads(visual)
-            refused = reason if pooling != hooked.OWN else None
-        else:
-            reason = hooked.why_no_heads(trunk, after, pooling)
-            refused = hooked.why_not_pooled(trunk, pooling)
-            if pooling != hooked.OWN:
-                refused = refused or reason
-        if refused:
-            raise UserError(
-                f"encoder pooling {pooling!r}: not for {self.spec.model_name}, since {refused}"
-            )
-        if trunk is not None and reason is None:
-            self._hooked = hooked.HookedTower(trunk, after, pooling)
-        return reason
+        self.self_check_error = None if self.heads_missing else self._check()
 
     @property
     def has_heads(self) -> bool:
@@ -341,7 +309,7 @@ class Encoder:
     @cached_property
     def _projection(self) -> np.ndarray | None:
         own = getattr(self.model.visual, "proj", None)
-        projection = own if self._hooked is None else self._hooked.linear()[0]
+        projection = own if self._hooked is None else self._hooked.pool.linear()[0]
         return None if projection is None else _array(projection)
 
     def _require_heads(self, what: str = "head outputs") -> None:
@@ -375,47 +343,21 @@ class Encoder:
             ) from error
         return (size if self._hooked is None else self._hooked.width), size
 
-    @torch.inference_mode()
-    def _self_check(self) -> float:
-        """Rebuild the embedding of a noise image from its parts, in float32.
-
-        In low precision the parameters are widened for the check and narrowed again, which
-        changes no bit of them. A misfit refuses an open_clip ViT; a tower of timm is left without
-        head outputs.
-        """
-        visual = self.model.visual
-        kept = [*visual.parameters(), *visual.buffers()]
-        kinds = [tensor.dtype for tensor in kept]
-        visual.float()
-        height, width = self.image_size
-        generator = torch.Generator().manual_seed(20240621)
-        pixels = torch.randn(1, 3, height, width, generator=generator).to(self.device)
-        expected = self._own_embedding(pixels)
-        terms = self._direct_terms(pixels)
-        rebuilt = torch.from_numpy(terms.embedding())
-        for tensor, kind in zip([*visual.parameters(), *visual.buffers()], kinds, strict=True):
-            tensor.data = tensor.data.to(kind)
-        expected = expected.double().cpu()
-        error = float((rebuilt - expected).norm() / expected.norm().clamp_min(1e-30))
-        if error < SELF_CHECK_TOLERANCE:
-            if terms.pool_mlp is not None:
-                share = np.linalg.norm(terms.joint()["pool_mlp"]) / float(expected.norm())
-                self.pool_mlp_share = round(float(share), 3)
-                log.info(
-                    "encoder %s: the pool's MLP, a term of its own, is %.2f of the embedding's length",
-                    self.spec.model_name,
-                    share,
-                )
-            return error
-        misfit = (
-            f"heads, MLPs and the rest rebuild the embedding with relative error {error:.1e};"
-            f" allowed is {SELF_CHECK_TOLERANCE:.0e}"
+    def _check(self) -> float:
+        """Rebuild the embedding of a noise image; what does not add up has no head outputs."""
+        found = readable.check_parts(
+            self.model.visual,
+            self.spec,
+            self.image_size,
+            self.device,
+            self._own_embedding,
+            self._direct_terms,
+            must_fit=self._hooked is None or self.spec.pooling != OWN,
         )
-        if self._hooked is None or self.spec.pooling != hooked.OWN:
-            raise UserError(f"encoder {self.spec.model_name}: {misfit}")
-        log.warning("encoder %s: no head outputs: %s", self.spec.model_name, misfit)
-        self.heads_missing, self._hooked = misfit, None
-        return error
+        self.pool_mlp_share = found.pool_mlp_share
+        if found.misfit:
+            self.heads_missing, self._hooked = found.misfit, None
+        return found.error
 
     def _own_embedding(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the model's own embedding, or its own tokens pooled as the spec says."""

@@ -71,6 +71,7 @@ class ShardCache:
         embedding: np.ndarray,
         heads: np.ndarray | None,
         head_basis: np.ndarray | None,
+        layers: np.ndarray | None,
         problems: dict[str, str],
     ) -> None:
         """Write one shard; it appears whole, by rename."""
@@ -83,31 +84,28 @@ class ShardCache:
             embedding=embedding,
             heads=heads,
             head_basis=head_basis,
+            layers=layers,
             attributes={"problems": problems},
         )
         self.fresh.update({key: (path, row) for row, key in enumerate(keys)})
         self.problems[name] = problems
 
-    def rows(self, keys: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Yield (embedding, heads) for the keys in order, a few hundred rows at a time."""
+    def rows(self, keys: Sequence[str]) -> Iterator[tuple[np.ndarray | None, ...]]:
+        """Yield (embedding, heads, layers) for the keys in order, a few hundred rows at a time."""
         for start in range(0, len(keys), _ROWS):
             part = keys[start : start + _ROWS]
             places = [self.finished.get(key) or self.fresh[key] for key in part]
-            embedding: np.ndarray | None = None
-            heads: np.ndarray | None = None
+            arrays: list[np.ndarray | None] = [None, None, None]
             for path in dict.fromkeys(place[0] for place in places):
                 here = [i for i, place in enumerate(places) if place[0] == path]
-                rows = np.array([places[i][1] for i in here])
-                found, found_heads = store.read_rows(path, rows)
-                if embedding is None:
-                    embedding = np.empty((len(part), *found.shape[1:]), found.dtype)
-                    if found_heads is not None:
-                        heads = np.empty((len(part), *found_heads.shape[1:]), found_heads.dtype)
-                embedding[here] = found
-                if heads is not None and found_heads is not None:
-                    heads[here] = found_heads
-            assert embedding is not None
-            yield embedding, heads
+                found = store.read_rows(path, np.array([places[i][1] for i in here]))
+                for k, rows in enumerate(found):
+                    if rows is None:
+                        continue
+                    if arrays[k] is None:
+                        arrays[k] = np.empty((len(part), *rows.shape[1:]), rows.dtype)
+                    arrays[k][here] = rows  # type: ignore[index]
+            yield tuple(arrays)
 
     def keep_finished(self, output: Path) -> None:
         """Link a finished output into the folder and drop the files whose every image it holds."""

@@ -47,6 +47,11 @@ FAMILIES = catalogue((
         settings={"best": "heads.best", "exclude": "heads.exclude"},
     ),
     Family(
+        "layers", "layers", "method", f"{_CHOOSE}:best_layers",
+        pairs="ordered", reads=("layer_rankings",), space="layers", pooled=True,
+        settings={"best": "layers.best", "exclude": "heads.exclude"},
+    ),
+    Family(
         "nuisance", "less the sources' differences", "method", f"{_PROJECTIONS}:less_sources",
         reads=("reals",), sources=2, pooled=True,
     ),
@@ -90,6 +95,11 @@ FAMILIES = catalogue((
         "all_tuned", "all columns, tuned on the validation generator", "control",
         f"{_CHOOSE}:every_column", pairs="ordered", reads=("rankings",), control_of=("heads",),
         tuned_on_partner=True,
+    ),
+    Family(
+        "random_layers", "random layers", "control", f"{_FILTERS}:select_random_layers",
+        pairs="ordered", reads=("layer_rankings",), space="layers",
+        settings={"draws": "controls.draws"}, control_of=("layers",), pooled=True,
     ),
     Family(
         "random_directions", "less random directions, as many as sources differ in", "control",

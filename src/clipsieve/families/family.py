@@ -13,11 +13,14 @@ Role = Literal["method", "control"]
 Pairs = Literal["none", "unordered", "ordered"]
 
 PAIRS = ("none", "unordered", "ordered")
-SPACES = ("embedding", "residual", "heads")
+SPACES = ("embedding", "residual", "heads", "layers")
 #: Draw of a twin: the probe of a selected set made as those of its control's draws are.
 TWIN = -1
 #: What a selector can be made from, and the pairs that it needs for it.
-READS = {"searches": "unordered", "rankings": "ordered", "rows": "unordered", "reals": "none"}
+READS = {
+    "searches": "unordered", "rankings": "ordered", "layer_rankings": "ordered",
+    "rows": "unordered", "reals": "none",
+}  # fmt: skip
 #: Values of the config that a selector can be told; options of `clipsieve select` have these names.
 SETTINGS = ("best", "exclude", "draws", "alpha", "components")
 
@@ -43,13 +46,13 @@ class Family:
         Whether its sets are selected on pairs of generators: `none`, `unordered` or `ordered`
         (train, val).
     reads
-        What the selector is made from: `searches`, `rankings`, `rows` (train and val rows of the
-        pair's generators), any number of them; for families without pairs `reals` (train rows of
+        What the selector is made from: `searches`, `rankings` of heads, `layer_rankings`, `rows` (train
+        and val rows of the pair's generators), any number of them; for families without pairs `reals` (train rows of
         the real images of every source).
     sources
         The fewest sources of a run in which it exists.
     space
-        What its probes see: columns of the `embedding`, one `residual` feature, or `heads`.
+        What its probes see: columns of the `embedding`, one `residual` feature, `heads` or `layers`.
     fit_intercept
         Whether its probes have an intercept.
     shuffle
@@ -163,6 +166,11 @@ class Family:
     def needs_heads(self) -> bool:
         """Whether it exists only for encoders whose head outputs can be read."""
         return self.space == "heads" or "rankings" in self.reads
+
+    @property
+    def needs_layers(self) -> bool:
+        """Whether it exists only for encoders whose layers are cached (`has_layers`)."""
+        return self.space == "layers" or "layer_rankings" in self.reads
 
     @property
     def selects(self) -> bool:

@@ -90,6 +90,13 @@ HEAD_RANKING = table(
     (INT, "rank n"),
     needed="train val layer head accuracy rank n",
 )
+LAYER_RANKING = table(
+    (TEXT, "train val"),
+    (INT, "layer"),
+    (FLOAT, "accuracy log_loss auc"),
+    (INT, "rank n"),
+    needed="train val layer auc rank n",
+)
 CELLS = table(
     *_WHOSE,
     (TEXT, "feature_set"),
@@ -270,6 +277,7 @@ TABLES: dict[str, Table] = {
     "manifest": MANIFEST,
     "searches": SEARCH,
     "head_rankings": HEAD_RANKING,
+    "layer_rankings": LAYER_RANKING,
     "features": FEATURES,
     "cells": CELLS,
     "means": MEANS,

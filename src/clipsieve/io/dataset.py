@@ -15,6 +15,7 @@ import numpy as np
 from clipsieve.errors import UserError
 from clipsieve.io import store
 from clipsieve.io.columns import SPLITS
+from clipsieve.io.layers import read_layers
 from clipsieve.io.roles import require_splits
 from clipsieve.io.tables import read_table
 
@@ -81,6 +82,10 @@ class Rows:
     def heads(self, heads: Sequence[tuple[int, int]] | None = None) -> np.ndarray:
         """Read cached head outputs: float32 [N, len(heads), d_head], or [N, L, H, d_head] for all."""
         return np.concatenate([store.read_heads(path, heads, index) for path, index in self.files])
+
+    def layers(self, layers: Sequence[int] | None = None) -> np.ndarray:
+        """Read the cached token after each of these blocks, or of all: float32 [N, len(layers), width]."""
+        return np.concatenate([read_layers(path, layers, index) for path, index in self.files])
 
     def head_basis(self) -> np.ndarray:
         """Read the factor R of the heads' output projections, float32 [L, H, d_head, d_head]."""

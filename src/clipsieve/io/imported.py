@@ -26,7 +26,8 @@ class ImportedImages:
     """Embeddings of images as a file holds them, checked but not yet matched with an image table.
 
     `key` says what `names` [n] are, `image_id` or `path`; `embedding` float32 [n, D]; `heads`
-    float32 or float16 [n, L, H, k] and `head_basis` float32 [L, H, d_out, k], or None.
+    float32 or float16 [n, L, H, k] and `head_basis` float32 [L, H, d_out, k], or None; `layers`
+    float32 or float16 [n, L, width], or None.
     """
 
     key: str
@@ -34,6 +35,7 @@ class ImportedImages:
     embedding: np.ndarray
     heads: np.ndarray | None
     head_basis: np.ndarray | None
+    layers: np.ndarray | None = None
 
 
 def file_of(where: str | Mapping[str, str], image_set: str) -> Path:
@@ -65,24 +67,25 @@ def file_of(where: str | Mapping[str, str], image_set: str) -> Path:
 
 
 def read_images(path: str | Path) -> ImportedImages:
-    """Read embeddings of images: arrays `image_id` or `path`, `embedding`, and maybe `heads`.
+    """Read embeddings of images: `image_id` or `path`, `embedding`, and maybe `heads` and `layers`.
 
     Raises
     ------
     UserError
         An array is missing or has another shape, a name stands twice, or a number is not finite.
     """
-    arrays = _arrays(path, ("image_id", "path", "embedding", "heads", "head_basis"))
+    arrays = _arrays(path, ("image_id", "path", "embedding", "heads", "head_basis", "layers"))
     key = "image_id" if "image_id" in arrays else "path"
     if key not in arrays:
         raise UserError(f"{path}: neither image_id nor path in it, to tell the images apart")
     names = _names(arrays[key], key, path)
     embedding = _vectors(arrays, len(names), path)
     heads, basis = arrays.get("heads"), arrays.get("head_basis")
+    layers = _layers(arrays.get("layers"), len(names), path)
     if heads is None:
         if basis is not None:
             raise UserError(f"{path}: head_basis without heads")
-        return ImportedImages(key, names, embedding, None, None)
+        return ImportedImages(key, names, embedding, None, None, layers)
     if heads.ndim != 4 or len(heads) != len(names) or heads.dtype.kind != "f":
         raise UserError(
             f"{path}: heads has shape {list(heads.shape)} and type {heads.dtype}; [{len(names)}, L, H,"
@@ -90,16 +93,31 @@ def read_images(path: str | Path) -> ImportedImages:
         )
     heads = heads if heads.dtype == np.float16 else heads.astype(np.float32)
     _finite(heads, "heads", path)
-    layers, count, width = heads.shape[1:]
+    depth, count, width = heads.shape[1:]
     if basis is None:
-        basis = np.broadcast_to(np.eye(width, dtype=np.float32), (layers, count, width, width))
-    elif basis.ndim != 4 or (*basis.shape[:2], basis.shape[3]) != (layers, count, width):
+        basis = np.broadcast_to(np.eye(width, dtype=np.float32), (depth, count, width, width))
+    elif basis.ndim != 4 or (*basis.shape[:2], basis.shape[3]) != (depth, count, width):
         raise UserError(
-            f"{path}: head_basis has shape {list(basis.shape)}; [{layers}, {count}, d_out, {width}]"
+            f"{path}: head_basis has shape {list(basis.shape)}; [{depth}, {count}, d_out, {width}]"
             " is wanted"
         )
     _finite(basis, "head_basis", path)
-    return ImportedImages(key, names, embedding, heads, basis.astype(np.float32, copy=False))
+    basis = basis.astype(np.float32, copy=False)
+    return ImportedImages(key, names, embedding, heads, basis, layers)
+
+
+def _layers(layers: np.ndarray | None, rows: int, path: str | Path) -> np.ndarray | None:
+    """Return the token after each block, [rows, L, width], as float32 or float16."""
+    if layers is None:
+        return None
+    if layers.ndim != 3 or len(layers) != rows or layers.dtype.kind != "f":
+        raise UserError(
+            f"{path}: layers has shape {list(layers.shape)} and type {layers.dtype}; [{rows}, L, width]"
+            " of floating point is wanted"
+        )
+    layers = layers if layers.dtype == np.float16 else layers.astype(np.float32)
+    _finite(layers, "layers", path)
+    return layers
 
 
 def match_rows(found: ImportedImages, table: pd.DataFrame, what: str) -> np.ndarray:
@@ -191,8 +209,10 @@ def _arrays(path: str | Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
 def _columns(file: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
-    if "heads" in pq.read_schema(file).names:
-        raise UserError(f"{file}: a parquet table has no head outputs; use npz or HDF5 for them")
+    if {"heads", "layers"} & {*pq.read_schema(file).names}:
+        raise UserError(
+            f"{file}: a parquet table has no head outputs or layers; use npz or HDF5 for them"
+        )
     names = [name for name in wanted if name in pq.read_schema(file).names]
     table = pq.read_table(file, columns=names).to_pandas()
     found: dict[str, np.ndarray] = {

@@ -8,7 +8,8 @@ no timestamps are kept. Locking is off, since a file is never written after it h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ def write_embeddings(
     embedding: np.ndarray | Iterable[np.ndarray],
     heads: np.ndarray | Iterable[np.ndarray] | None = None,
     head_basis: np.ndarray | None = None,
+    layers: np.ndarray | Iterable[np.ndarray] | None = None,
     image_sha256: Sequence[str] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
@@ -80,12 +82,14 @@ def write_embeddings(
     image_id : sequence of str, length N
         Unique ids, one a row.
     embedding : float array [N, D], or an iterable of blocks [n_i, D]
-        Blocks are written as they come, so the whole array need not be in memory. When both
-        `embedding` and `heads` are iterables they are read in step, one block of each at a time.
+        Blocks are written as they come, so the whole array need not be in memory. `embedding`,
+        `heads` and `layers` as iterables are read in step, one block of each at a time.
     heads : float32 or float16 array [N, L, H, d_head], or an iterable of blocks, optional
         Stored in the type that is given.
     head_basis : float array [L, H, d_head, d_head], optional
         Required with `heads`.
+    layers : float32 or float16 array [N, L, width], or an iterable of blocks, optional
+        The token after each block, stored in the type that is given.
     image_sha256 : sequence of str, length N, optional
         The sha256 of each image file.
     attributes : mapping, optional
@@ -102,16 +106,15 @@ def write_embeddings(
     if (heads is None) != (head_basis is None):
         raise ValueError("heads and head_basis: pass both or neither")
     embeddings = [embedding] if isinstance(embedding, np.ndarray) else embedding
-    head_blocks: Iterable[np.ndarray | None] = _endless_none()
-    if heads is not None:
-        head_blocks = [heads] if isinstance(heads, np.ndarray) else heads
+    head_blocks, layer_blocks = map(_blocks, (heads, layers))
     with replacing(path) as temporary, hdf5.create(temporary) as file:
         hdf5.strings(file, "image_id", ids)
         if image_sha256 is not None:
             hdf5.strings(file, "image_sha256", [str(s) for s in image_sha256])
         row = 0
-        for block, head_block in zip(embeddings, head_blocks, strict=False):
-            row = _append(file, row, block, head_block, len(ids))
+        for block, *more in zip(embeddings, head_blocks, layer_blocks, strict=False):
+            parts = dict(zip(("heads", "layers"), more, strict=True))
+            row = _append(file, row, np.asarray(block, np.float32), parts, len(ids))
         if row != len(ids):
             raise ValueError(f"embedding: {row} rows for {len(ids)} ids")
         if head_basis is not None:
@@ -194,27 +197,30 @@ def read_heads(
         return result
 
 
-def read_rows(path: PathLike, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def read_rows(
+    path: PathLike, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Read a few rows, in the order wanted, without the rest of the file in memory.
 
     Returns
     -------
     embedding : float32 array [n, D]
     heads : array [n, L, H, d_head] in the file's own type, or None
+    layers : array [n, L, width] in the file's own type, or None
     """
     wanted, inverse = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
     # Runs of neighbouring rows are read as slices: HDF5 is slow at picking single rows.
     runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
     with hdf5.opened(path, "embeddings") as file:
         parts: list[Any] = []
-        for name in ("embedding", "heads"):
+        for name in ("embedding", "heads", "layers"):
             if name not in file:
                 parts.append(None)
                 continue
             pieces = [file[name][run[0] : run[-1] + 1] for run in runs if len(run)]
             hdf5.check_read(pieces, path, name)
             parts.append(np.concatenate(pieces)[inverse] if pieces else file[name][:0])
-    return parts[0], parts[1]
+    return parts[0], parts[1], parts[2]
 
 
 def read_head_basis(path: PathLike) -> np.ndarray:
@@ -320,9 +326,13 @@ def _write_by_head(file: h5py.File, name: str, array: np.ndarray) -> None:
     hdf5.numbers(file, name, np.asarray(array, dtype=np.float32))
 
 
-def _endless_none() -> Iterator[None]:
-    while True:
-        yield None
+def _blocks(
+    array: np.ndarray | Iterable[np.ndarray] | None,
+) -> Iterable[np.ndarray | None]:
+    """Return an array as its blocks; None for each block of what is not there."""
+    if array is None:
+        return itertools.repeat(None)
+    return [array] if isinstance(array, np.ndarray) else array
 
 
 def _chunk_rows(total: int, most: int) -> int:
@@ -331,28 +341,31 @@ def _chunk_rows(total: int, most: int) -> int:
 
 
 def _append(
-    file: h5py.File, row: int, block: np.ndarray, heads: np.ndarray | None, total: int
+    file: h5py.File,
+    row: int,
+    block: np.ndarray,
+    beside: Mapping[str, np.ndarray | None],
+    total: int,
 ) -> int:
     """Write one block of rows, making the datasets at the first; return the next row."""
-    block = np.asarray(block, dtype=np.float32)
     stop = row + len(block)
     if block.ndim != 2 or stop > total:
         raise ValueError(f"embedding: block of shape {block.shape} at row {row} of {total}")
-    hdf5.check_finite(block, "embedding")
-    if "embedding" not in file:
-        shape = (total, block.shape[1])
-        chunks = (_chunk_rows(total, CHUNK_ROWS), max(1, block.shape[1]))
-        hdf5.dataset(file, "embedding", shape, np.float32, chunks)
-        if heads is not None:
-            kind = np.float16 if heads.dtype == np.float16 else np.float32
-            chunks = (_chunk_rows(total, HEAD_CHUNK_ROWS), 1, *heads.shape[2:])
-            hdf5.dataset(file, "heads", (total, *heads.shape[1:]), kind, chunks)
-    file["embedding"][row:stop] = block
-    if heads is not None:
-        if len(heads) != len(block):
-            raise ValueError(f"heads: {len(heads)} rows beside {len(block)} of embedding")
-        hdf5.check_finite(heads, "heads")
-        file["heads"][row:stop] = heads
+    for name, part in {"embedding": block, **beside}.items():
+        if part is None:
+            continue
+        if len(part) != len(block):
+            raise ValueError(f"{name}: {len(part)} rows beside {len(block)} of embedding")
+        hdf5.check_finite(part, name)
+        if name not in file:
+            # one chunk holds a few hundred rows of one layer
+            rows, *shape = (HEAD_CHUNK_ROWS, 1, *part.shape[2:])
+            if part.ndim == 2:
+                rows, *shape = (CHUNK_ROWS, max(1, part.shape[1]))
+            kind = np.float16 if part.dtype == np.float16 else np.float32
+            chunks = (_chunk_rows(total, rows), *shape)
+            hdf5.dataset(file, name, (total, *part.shape[1:]), kind, chunks)
+        file[name][row:stop] = part
     return stop
 
 

@@ -23,6 +23,7 @@ def features(
     *,
     heads: NDArray[Any] | None = None,
     basis: NDArray[Any] | None = None,
+    layers: NDArray[Any] | None = None,
     residual: NDArray[Any] | None = None,
     residual_kind: Literal["cosine", "dot"] = "cosine",
 ) -> Floats:
@@ -33,13 +34,15 @@ def features(
     space
         One of `families.SPACES`.
     columns
-        Columns of the embedding, heads as [l, h], or None for all columns.
+        Columns of the embedding, heads as [l, h], layers, or None for all columns.
     embedding
         float [n, D].
     heads
         [n, L, H, d_head]; needed by the heads space.
     basis
         [L, H, d_out, d_head]; needed by the heads space.
+    layers
+        [n, L, width]; needed by the layers space.
     residual
         float64 [D or len(columns)]; needed by the residual space.
     residual_kind
@@ -48,7 +51,8 @@ def features(
     Returns
     -------
     float64 [n, k]
-        The columns; or one column of cosines; or R z of each head, side by side.
+        The columns; or one column of cosines; or R z of each head, or each normalised layer, side by
+        side.
 
     Raises
     ------
@@ -60,6 +64,10 @@ def features(
             raise ValueError("the heads space needs head outputs and their basis")
         chosen = [(int(layer), int(head)) for layer, head in columns or []]
         return head_features(heads, basis, chosen)
+    if space == "layers":
+        if layers is None:
+            raise ValueError("the layers space needs the tokens after the blocks")
+        return layer_features(layers[:, [int(layer) for layer in columns or []]])
     X = embedding if columns is None else embedding[:, np.asarray(columns, dtype=int)]
     X = np.ascontiguousarray(X, dtype=np.float64)
     if space == "residual":
@@ -77,12 +85,43 @@ def features_of(
     residual: NDArray[Any] | None = None,
     residual_kind: Literal["cosine", "dot"] = "cosine",
 ) -> Floats:
-    """Compute the feature matrix of stored rows; as `features`, reading only the heads that are needed."""
+    """Compute the feature matrix of stored rows; as `features`, reading only the heads or layers needed."""
     if space == "heads":
         chosen = [(int(layer), int(head)) for layer, head in columns or []]
         basis = rows.head_basis()
         return head_features(rows.heads(chosen), np.stack([basis[head] for head in chosen]))
+    if space == "layers":
+        return layer_features(rows.layers([int(layer) for layer in columns or []]))
     return features(space, columns, rows.embedding, residual=residual, residual_kind=residual_kind)
+
+
+def layer_features(layers: ArrayLike) -> Floats:
+    """Return each layer of each image with mean 0 and variance 1 over its numbers, side by side.
+
+    The next block reads the stream through a LayerNorm, so this is what it sees but for weights of
+    its own. Without it a probe's penalty would weigh differently at every depth, since the stream
+    grows from block to block; and no other image is needed for it.
+
+    Parameters
+    ----------
+    layers : [n, k, width], the tokens after k blocks.
+
+    Returns
+    -------
+    float64 [n, k * width]
+
+    Examples
+    --------
+    >>> layer_features([[[1.0, 3.0], [5.0, 5.0]]])
+    array([[-1.,  1.,  0.,  0.]])
+    """
+    tokens = np.asarray(layers, dtype=np.float64)
+    if tokens.ndim != 3:
+        raise UserError(f"layers have shape {list(tokens.shape)}; they must be [n, k, width]")
+    centred = tokens - tokens.mean(axis=-1, keepdims=True)
+    spread = centred.std(axis=-1, keepdims=True)
+    centred /= np.where(spread == 0, 1.0, spread)
+    return np.ascontiguousarray(centred.reshape(len(tokens), -1))
 
 
 def head_features(

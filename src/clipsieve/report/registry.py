@@ -26,6 +26,7 @@ INPUTS: dict[str, str] = {
     "operating": "seed{seed}/{encoder}/operating.parquet",
     "searches": "seed{seed}/{encoder}/searches/{train}--{val}.parquet",
     "head_rankings": "seed{seed}/{encoder}/head_rankings/{train}.parquet",
+    "layer_rankings": "seed{seed}/{encoder}/layer_rankings/{generator}.parquet",
     "features": "seed{seed}/{encoder}/features/{family}.json",
     "interpretation": "seed{seed}/{encoder}/interpretation/{texts}.parquet",
     "interpretability": "seed{seed}/{encoder}/interpretability.parquet",
@@ -340,6 +341,13 @@ FIGURES = by_name(
             SELECTION,
             "figures.points:geometry",
             inputs=("geometry",),
+        ),
+        Result(
+            "layers",
+            "Transfer by layer",
+            TRANSFER,
+            "figures.depth:transfer_by_layer",
+            inputs=("layer_rankings",),
         ),
         Result(
             "forest",

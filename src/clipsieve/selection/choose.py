@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsieve import families
+from clipsieve.errors import UserError
 from clipsieve.families import Family, Pair
 from clipsieve.io.feature_sets import FeatureSet
 
@@ -49,13 +50,15 @@ class Given:
         What the searches of the pair found.
     ranked
         Heads (layer, head) of the ordered pair, the best first.
+    ranked_layers
+        Layers of the ordered pair, the best first.
     X, y
         Embeddings [n, D] and labels [n] (0 = generated, 1 = real) of the train and val rows of the
         pair's generators and their sources.
     source
         Source of each row of X [n], where these are the real train rows of every source.
     best
-        How many heads make a set.
+        How many heads or layers make a set.
     components
         How many principal components are removed.
     draws
@@ -66,6 +69,7 @@ class Given:
 
     searched: Searched = Searched(((), ()), 0)
     ranked: Sequence[Head] = ()
+    ranked_layers: Sequence[int] = ()
     X: NDArray[Any] = field(default_factory=lambda: np.empty((0, 0)))
     y: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     source: NDArray[Any] = field(default_factory=lambda: np.empty(0))
@@ -158,3 +162,11 @@ def kept_columns(given: Given) -> Chosen:
 def best_heads(given: Given) -> Chosen:
     """Choose the best heads of the ordered pair, the best first."""
     return Chosen([given.ranked[: given.best]])
+
+
+def best_layers(given: Given) -> Chosen:
+    """Choose the best layers of the ordered pair, the best first."""
+    ranked = [int(layer) for layer in given.ranked_layers]
+    if given.best > len(ranked):
+        raise UserError(f"--best {given.best}: the encoder has {len(ranked)} layers")
+    return Chosen([ranked[: given.best]], {"columns": len(ranked)})

@@ -196,6 +196,12 @@ def select_random_heads(given: Given) -> Chosen:
     return Chosen(list(sets))
 
 
+def select_random_layers(given: Given) -> Chosen:
+    """Draw sets of as many layers as the best ones, out of all that were ranked."""
+    layers = len(given.ranked_layers)
+    return Chosen(list(random_subsets(layers, given.best, given.draws, seed=given.seed)))
+
+
 def select_fisher(given: Given) -> Chosen:
     """Choose as many columns as the searches did, by `fisher`."""
     return Chosen([fisher(given.X, given.y, given.size)])

@@ -34,6 +34,7 @@ SAME = {
     ("interpret", "draws"): "interpretation.draws",
     ("interpret", "top"): "interpretation.nearest",
     ("rank-heads", "C"): "heads.C",
+    ("rank-layers", "C"): "layers.C",
     ("robustness", "confidence"): "evaluation.confidence",
     ("robustness", "interval"): "evaluation.interval",
     ("robustness", "resamples"): "evaluation.resamples",

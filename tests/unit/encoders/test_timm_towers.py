@@ -17,7 +17,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from clipsieve.encoders import hub, load_encoder  # noqa: E402
 from clipsieve.encoders.encoder import Encoder  # noqa: E402
-from clipsieve.encoders.hooked import HookedTower  # noqa: E402
+from clipsieve.encoders.frozen_pool import FrozenPool  # noqa: E402
 from clipsieve.errors import UserError  # noqa: E402
 from tests.helpers.small_encoders import IMAGES, SMALL, TOWERS, config, relative  # noqa: E402
 
@@ -59,7 +59,7 @@ def pixels_of(encoder: Encoder, count: int = 2) -> torch.Tensor:
 def test_the_parts_rebuild_the_embedding(name: str, pooling: str) -> None:
     encoder = loaded(name, pooling)
     assert encoder.self_check_error < 1e-5
-    assert ("pool_mlp_share" in encoder.attributes()) == encoder._hooked.by_attention
+    assert ("pool_mlp_share" in encoder.attributes()) == encoder._hooked.pool.by_attention
     stirred(encoder.model)
     hooks = encoder._hooked
     found, heads = encoder.encode_images(IMAGES)
@@ -74,7 +74,7 @@ def test_the_parts_rebuild_the_embedding(name: str, pooling: str) -> None:
         if key != "constant"
     )
     assert relative(total + joint["constant"], found) < 1e-4
-    assert ("pool_mlp" in joint) == hooks.by_attention
+    assert ("pool_mlp" in joint) == hooks.pool.by_attention
     encoder.model.double()
     pixels = pixels_of(encoder).double()
     with torch.no_grad():
@@ -203,9 +203,9 @@ def test_head_outputs_equal_attention_written_out(name: str) -> None:
     pixels = pixels_of(encoder, 1).double()
     terms = hooks.direct_terms(encoder.model.encode_image, pixels)
     outputs, last = written_out(trunk, pixels[0])
-    if hooks.by_cls:
+    if hooks.pool.by_cls:
         expected = [layer[:, 0] for layer in outputs]
-    elif hooks.by_attention:
+    elif hooks.pool.by_attention:
         expected = [through_pool(trunk, layer, last) for layer in outputs]
     elif isinstance(trunk.norm, torch.nn.Identity):
         expected = [layer[:, trunk.num_prefix_tokens :].mean(1) for layer in outputs]
@@ -286,7 +286,7 @@ def test_layers_are_the_tokens_after_every_block(name: str) -> None:
         )
     for layer, item in enumerate(kept):
         patches, prefix = item if isinstance(item, tuple) else (item, None)
-        expected = prefix[:, 0] if encoder._hooked.by_cls else patches.mean(1)
+        expected = prefix[:, 0] if encoder._hooked.pool.by_cls else patches.mean(1)
         assert relative(found.layers[:, layer], expected.numpy()) < 1e-5
     np.testing.assert_array_equal(found.embedding, encoder.encode_pixels(pixels, pad=True)[0])
 
@@ -417,13 +417,13 @@ def test_towers_without_a_rule_give_embeddings_alone(model: dict, reason: str) -
 
 
 def test_a_tower_that_does_not_add_up_is_left_without_heads(monkeypatch, caplog) -> None:
-    honest = HookedTower.linear
-    monkeypatch.setattr(HookedTower, "linear", lambda self: (2 * torch.eye(48), None))
+    honest = FrozenPool.linear
+    monkeypatch.setattr(FrozenPool, "linear", lambda self: (2 * torch.eye(48), None))
     encoder = loaded("CLIP")
     assert "relative error" in encoder.heads_missing
     assert encoder.encode_images(IMAGES)[1] is None
     assert sum("no head outputs" in line for line in caplog.messages) == 1
-    monkeypatch.setattr(HookedTower, "linear", honest)
+    monkeypatch.setattr(FrozenPool, "linear", honest)
     assert loaded("CLIP").has_heads
 
 

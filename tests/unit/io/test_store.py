@@ -61,7 +61,8 @@ def test_some_heads_and_rows_in_the_order_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.read_heads(path, wanted, rows), expected)
     mask = np.arange(N) % 7 == 0
     np.testing.assert_array_equal(store.read_heads(path, rows=mask), HEADS[mask])
-    embedding, heads = store.read_rows(path, rows)
+    embedding, heads, layers = store.read_rows(path, rows)
+    assert layers is None
     np.testing.assert_array_equal(embedding, EMBEDDING[rows])
     np.testing.assert_array_equal(heads, HEADS[rows])
     with pytest.raises(UserError, match=r"no head \(3, 0\)"):

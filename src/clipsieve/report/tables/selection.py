@@ -225,6 +225,9 @@ def _universe(
     """Return how many columns or heads each method had to choose from."""
     seen: dict[str, list[tuple[int, ...]]] = {name: [] for name in families.SELECTING}
     for entry in entries:
+        known = (entry.get("facts") or {}).get("columns")
+        if known and families.of(entry["feature_set"]).needs_layers:
+            seen[families.family_of(entry["feature_set"])].append((int(known) - 1,))
         for column in entry["draws"][0]:
             place = tuple(column) if isinstance(column, list) else (int(column),)
             seen[families.family_of(entry["feature_set"])].append(place)
