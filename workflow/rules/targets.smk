@@ -126,6 +126,20 @@ def input_options(wildcards, input):
     return options
 
 
+def explorer_inputs(wildcards):
+    """Files of every input of the explorer; distributions of scores are of methods alone."""
+    found = {
+        name: files_of(name, families=families.METHODS) for name in registry.EXPLORED
+    }
+    return {name: files for name, files in found.items() if files}
+
+
+def explorer_options(wildcards, input):
+    """The same as options; folders of images are not among them."""
+    files = {k: v for k, v in input.items() if k != "image_files"}
+    return input_options(wildcards, files)
+
+
 def pair_option(wildcards):
     """The search pair that a figure shows: the first of the config, of those that take one."""
     if not registry.FIGURES[wildcards.figure].takes_pair or not STUDY.pairs:
@@ -213,4 +227,5 @@ def tables_and_figures(wildcards):
 
 def final_results(wildcards):
     galleries = [f"results/{RUN}/gallery/{encoder}.html" for encoder in ENCODERS]
-    return [*tables_and_figures(wildcards), *galleries]
+    explorer = f"results/{RUN}/explorer.html"
+    return [*tables_and_figures(wildcards), *galleries, explorer]

@@ -57,22 +57,24 @@ class Thumbnails:
             Where the image is not there any more or does not decode.
         """
         if path not in self.made:
-            self.made[path] = self._make(self.root / path)
+            self.made[path] = "data:image/jpeg;base64," + base64.b64encode(self.jpeg(path)).decode()
         return self.made[path]
 
-    def _make(self, path: Path) -> str:
+    def jpeg(self, path: str) -> bytes:
+        """Return an image's thumbnail as a JPEG file; raises as `uri`."""
         from PIL import Image
 
         from clipsieve.images.decode import ImageProblem, decode
 
         try:
-            image = decode(path)
+            image = decode(self.root / path)
         except ImageProblem as problem:
-            raise UserError(f"{path}: {problem.reason}; the gallery needs it") from problem
+            reason = f"{self.root / path}: {problem.reason}; the page shows it"
+            raise UserError(reason) from problem
         image.thumbnail((self.side, self.side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=82, optimize=True)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return buffer.getvalue()
 
 
 def gallery_page(
