@@ -297,7 +297,7 @@ def interpretation(made: Made, run: str, encoder: str, seed: int, base: Path, rn
                             **{"direction": direction, "feature_set": feature_set, "side": side},
                             **{"rank": rank, "text": words[i], "cosine": cosine, "z_random": z},
                             "z_shuffled": z - 0.4 if kind == "probe" else np.nan,
-                            **{"p": float(np.exp(-z)), "above_null": bool(z > 1.6)},
+                            **{"p": min(1.0, float(np.exp(-z))), "above_null": bool(z > 1.6)},
                         }
                     )
         path = made.add("interpretation", base / "interpretation" / f"{texts}.parquet")

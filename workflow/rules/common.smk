@@ -12,6 +12,7 @@ from clipsieve.errors import UserError
 from clipsieve.images import containers, listing
 from clipsieve.io import imported
 from clipsieve.io.files import hash_of
+from clipsieve.provenance import progress
 from clipsieve.provenance.closure import code_of
 from clipsieve.report import registry
 
@@ -27,6 +28,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 RUN = config["run"]
+PLAN = Path("results", RUN, progress.PLAN)
 DATA = config["data_root"]
 SEEDS = config["seeds"]
 FIRST_SEED = SEEDS[0]
@@ -49,6 +51,16 @@ IMAGE_ROOT = f"results/{RUN}/aligned" if config["align"] else DATA
 onstart:
     # for notebooks: a run says what it was asked for before it is finished
     clipsieve_config.write_resolved(config, f"results/{RUN}/config.json")
+    # and for `clipsieve status`, what it is about to do
+    progress.write_plan(PLAN, workflow.dag, workflow.resource_settings.cores)
+
+
+onsuccess:
+    progress.end_plan(PLAN, True)
+
+
+onerror:
+    progress.end_plan(PLAN, False)
 
 
 ORIGINALS = (

@@ -3,6 +3,7 @@
 
 localrules:
     all,
+    audited,
     generated,
     images,
     embeddings,

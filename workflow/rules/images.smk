@@ -230,8 +230,15 @@ rule audit_leakage:
         " 2> {log:q}"
 
 
+rule audited:
+    """Hold back the first embedding until no audit has stopped the run: a leak costs minutes, not hours."""
+    input:
+        expand("results/{{run}}/seed{seed}/leakage.parquet", seed=SEEDS),
+    output:
+        touch("results/{run}/audited"),
+
+
 rule audit_shortcuts:
-    """Measure how well file facts and spectra alone separate generated from real images, before and after align."""
     input:
         manifest="results/{run}/manifest.parquet",
         originals=ORIGINALS,
@@ -241,6 +248,10 @@ rule audit_shortcuts:
         "results/{run}/logs/audit_shortcuts/seed{seed}.log",
     benchmark:
         "results/{run}/benchmarks/audit_shortcuts/seed{seed}.tsv"
+    """Measure how well file facts and spectra alone separate generated from real images, before and after align."""
+
+    # before any embedding, which waits for the other audit
+    priority: 10
     conda:
         "../../envs/cpu.yaml"
     resources:

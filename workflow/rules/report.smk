@@ -163,6 +163,43 @@ rule card:
         " 2> {log:q}"
 
 
+rule explorer:
+    """One page in which a reader chooses what to see of the run; it opens from disk, without a server."""
+    input:
+        unpack(explorer_inputs),
+        image_files=[f for s in STUDY.image_sets for f in image_files(s)],
+    output:
+        report(
+            "results/{run}/explorer.html",
+            caption="../report/explorer.rst",
+            category=registry.OVERVIEW,
+            labels={"result": "explorer", "form": "page"},
+        ),
+    log:
+        "results/{run}/logs/explorer.log",
+    benchmark:
+        "results/{run}/benchmarks/explorer.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(20),
+    params:
+        options=explorer_options,
+        data_root=lambda wildcards: IMAGE_ROOT,
+        generators=lambda wildcards: GENERATOR_FACTS,
+        encoders=lambda wildcards: ENCODER_FACTS,
+        code=code_of("explorer"),
+    shell:
+        "clipsieve explorer"
+        " {params.options:q}"
+        " --data-root {params.data_root:q}"
+        " --generators {params.generators:q}"
+        " --encoders {params.encoders:q}"
+        " --html {output:q}"
+        " 2> {log:q}"
+
+
 rule export_detector:
     """Pack one generator's probe on all columns into a file that judges single images."""
     input:

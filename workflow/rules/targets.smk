@@ -129,6 +129,20 @@ def input_options(wildcards, input):
     return options
 
 
+def explorer_inputs(wildcards):
+    """Files of every input of the explorer; distributions of scores are of methods alone."""
+    found = {
+        name: files_of(name, families=families.METHODS) for name in registry.EXPLORED
+    }
+    return {name: files for name, files in found.items() if files}
+
+
+def explorer_options(wildcards, input):
+    """The same as options; folders of images are not among them."""
+    files = {k: v for k, v in input.items() if k != "image_files"}
+    return input_options(wildcards, files)
+
+
 def pair_option(wildcards):
     """The search pair that a figure shows: the first of the config, of those that take one."""
     if not registry.FIGURES[wildcards.figure].takes_pair or not STUDY.pairs:
@@ -221,4 +235,5 @@ def tables_and_figures(wildcards):
 def final_results(wildcards):
     galleries = [f"results/{RUN}/gallery/{encoder}.html" for encoder in ENCODERS]
     cards = [f"results/{RUN}/cards/{s}.html" for s in STUDY.image_sets]
-    return [*tables_and_figures(wildcards), *galleries, *cards]
+    explorer = f"results/{RUN}/explorer.html"
+    return [*tables_and_figures(wildcards), *galleries, *cards, explorer]

@@ -395,3 +395,9 @@ GALLERY = Result(
     inputs=("scores", "manifest"),
     families=(BASELINE,),
 )
+
+#: Inputs of the explorer, where a run has them; of the scores, those of methods alone.
+EXPLORED = (
+    *("cells", "means", "controls", "searches", "head_rankings", "interpretation", "concepts"),
+    *("scores", "manifest"),
+)

@@ -58,17 +58,17 @@ class Thumbnails:
             Where the image is not there any more or does not decode.
         """
         if path not in self.made:
-            self.made[path] = self._make(path)
+            self.made[path] = "data:image/jpeg;base64," + base64.b64encode(self.jpeg(path)).decode()
         return self.made[path]
 
-    def picture(self, path: str) -> Image.Image:
-        """Return an image, decoded and reduced to the side.
+    def jpeg(self, path: str) -> bytes:
+        """Return an image's thumbnail as a JPEG file; raises as `uri`."""
+        buffer = io.BytesIO()
+        self.picture(path).save(buffer, "JPEG", quality=82, optimize=True)
+        return buffer.getvalue()
 
-        Raises
-        ------
-        UserError
-            Where the image is not there any more or does not decode.
-        """
+    def picture(self, path: str) -> Image.Image:
+        """Return an image, decoded and reduced to the side; raises as `uri`."""
         from PIL import Image
 
         from clipsieve.images.decode import ImageProblem, decode
@@ -76,14 +76,10 @@ class Thumbnails:
         try:
             image = decode(self.root / path)
         except ImageProblem as problem:
-            raise UserError(f"{self.root / path}: {problem.reason}; the page needs it") from problem
+            reason = f"{self.root / path}: {problem.reason}; the page shows it"
+            raise UserError(reason) from problem
         image.thumbnail((self.side, self.side), Image.Resampling.LANCZOS)
         return image
-
-    def _make(self, path: str) -> str:
-        buffer = io.BytesIO()
-        self.picture(path).save(buffer, "JPEG", quality=82, optimize=True)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def gallery_page(
