@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,13 @@ class FileFacts:
         """Return the facts by column of the image table, each slope of the spectrum in its own."""
         row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spectrum"}
         return {**row, **dict(zip(SPECTRUM, self.spectrum or (None,) * len(SPECTRUM), strict=True))}
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> FileFacts:
+        """Undo `as_row`; other columns are passed over, and what is missing is None in the row."""
+        slopes = tuple(row[name] for name in SPECTRUM)
+        known = {f.name: row[f.name] for f in fields(cls) if f.name != "spectrum"}
+        return cls(**known, spectrum=None if slopes[0] is None else slopes)
 
 
 def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
