@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from clipsieve.images.layouts import LAYOUTS, Layout
 from clipsieve.images.listing import list_files, list_members, plain, without_ending
 from clipsieve.images.metadata import (
     TARGET_COLUMNS,
+    by_files,
     class_key,
     columns_in_words,
     read_metadata,
@@ -139,7 +141,10 @@ def members(
             folders = " or ".join(rules.parts)
             chosen.append(Member(name, None, f"in no folder named {folders}"))
         elif side is None or side == label:
-            chosen.append(_grouped(member, row, pattern))
+            found = _grouped(member, row, pattern)
+            # one name has several Unicode forms, and a group must have one
+            group = found.group and unicodedata.normalize("NFC", found.group)
+            chosen.append(replace(found, group=group))
     return chosen
 
 
@@ -181,6 +186,9 @@ def read_set(folder: Path, *, metadata: str | None = None, **options: Any) -> Li
         raise UserError(
             f"{folder}: the layout {options['layout']} needs {wanted}, and there is none"
         )
+    if table is not None:
+        table, matched = by_files(table, paths)
+        notes += matched
     if metadata or (rules.tables and table is not None):
         found, warnings = columns_in_words(table or {})
         notes += found
@@ -218,8 +226,8 @@ def _opened(
         facts.update({prefix + name: row for name, row in said.items()})
 
     for path in paths:
-        if path.lower().endswith(rules.opens) if rules.opens else False:
-            container = containers.located(folder, path)
+        container = containers.located(folder, path)
+        if rules.opens and path.lower().endswith(rules.opens) and container.is_file():
             found += [f"{path}{containers.MARK}{name}" for name in list_members(container)]
             inside(container, f"{path}{containers.MARK}")
         else:
