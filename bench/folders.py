@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 FILES_A_FOLDER = 1000
-SIDE = 48
+SIDE = 24
 
 
 def make(root: Path, start: int, stop: int) -> None:
