@@ -126,7 +126,7 @@ def test_all_pairs_of_the_paper_under_five_seeds_are_planned_within_a_minute(bar
 
 def test_planning_imports_neither_torch_nor_numpy_for_us(bare):
     code = (
-        "import sys; import clipsieve.config, clipsieve.images.listing, clipsieve.report.registry, "
+        "import sys; import clipsieve.config, clipsieve.images.fingerprint, clipsieve.report.registry, "
         "clipsieve.provenance.closure; "
         "bad = {'torch', 'numpy', 'pandas', 'open_clip'} & set(sys.modules); assert not bad, bad"
     )

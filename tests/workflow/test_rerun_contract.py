@@ -198,7 +198,7 @@ def test_new_weights_in_the_same_file_are_noticed(project):
     assert project.planned(*options, "--", target) == {"encoder": 1}
 
 
-@pytest.mark.parametrize("how", ["edited", "added", "removed"])
+@pytest.mark.parametrize("how", ["edited", "added", "removed", "touched", "copied over"])
 def test_an_image_of_a_users_folder_is_noticed(project, how):
     # the same images, but as a user's folder: no recipe
     mine = project.root / "data/tiny/mine"
@@ -213,6 +213,11 @@ def test_an_image_of_a_users_folder_is_noticed(project, how):
         first.write_bytes(first.read_bytes() + b"\0")
     elif how == "added":
         shutil.copy(first, mine / "astronaut_99.png")
-    else:
+    elif how == "removed":
         first.unlink()
+    else:
+        for path in mine.glob("*.png") if how == "touched" else [first]:
+            path.write_bytes(path.read_bytes())
+        assert project.planned(*options, "--", target) == {}
+        return
     assert project.planned(*options, "--", target) == {"scan": 1}

@@ -9,7 +9,8 @@ from snakemake.exceptions import WorkflowError
 from clipsieve import config as clipsieve_config
 from clipsieve import families, versions
 from clipsieve.errors import UserError
-from clipsieve.images import containers, listing
+from clipsieve.images import fingerprint as fingerprints
+from clipsieve.images import listing
 from clipsieve.io import imported
 from clipsieve.io.files import hash_of
 from clipsieve.provenance import progress
@@ -88,6 +89,10 @@ wildcard_constraints:
     images="scores|own_pair|perturbed/[a-z0-9_]+",
     probes="probes|own_pair",
     purpose="train|test",
+
+
+# image set -> its fingerprint: a folder may have a million files
+FINGERPRINTS = {}
 
 
 # ---- image sets -------------------------------------------------------------------------------
@@ -186,23 +191,21 @@ def image_files(image_set):
 
 
 def fingerprint(wildcards):
-    """Changes when a file of a user's folder is added, removed, renamed or edited, at the cost of a listing."""
+    """Changes when a file of a user's folder is added, removed, renamed or edited; a folder is listed once."""
     if made_folder(wildcards.image_set):
         return "made by this workflow"
-    folder = Path(source_folder(wildcards.image_set))
-    # of a container the file itself is looked at, not its members
-    archive = (containers.split_member(folder) or [folder])[0]
-    if Path(archive).is_file():
-        known = Path(archive).stat()
-        return f"1 file, {hash_of([known.st_size, known.st_mtime_ns])}"
-    names = listing.list_files(folder)
-    metadata = STUDY.entry(wildcards.image_set)["metadata"]
-    facts = []
-    for name in [*names, *([metadata] if metadata else [])]:
-        path = folder / name
-        if path.exists():  # a dangling link does not
-            facts.append([name, path.stat().st_size, path.stat().st_mtime_ns])
-    return f"{len(names)} files, {hash_of(facts)}"
+    if wildcards.image_set not in FINGERPRINTS:
+        FINGERPRINTS[wildcards.image_set] = fingerprints.fingerprint(
+            Path(source_folder(wildcards.image_set)),
+            STUDY.entry(wildcards.image_set)["metadata"],
+            Path(known_files(wildcards)),
+        )
+    return FINGERPRINTS[wildcards.image_set]
+
+
+def known_files(wildcards):
+    """What the last scan of a set found, by which touched files are told from edited ones."""
+    return f"results/{RUN}/{SCANNED}/.known/{wildcards.image_set}.parquet"
 
 
 def scan_options(wildcards):

@@ -78,6 +78,7 @@ rule scan:
         folder=source_folder_of("image_set"),
         data_root=DATA,
         fingerprint=fingerprint,
+        known=known_files,
         options=scan_options,
         code=code_of("scan"),
     shell:
@@ -86,6 +87,8 @@ rule scan:
         " --folder {params.folder:q}"
         " --data-root {params.data_root:q}"
         " {params.options:q}"
+        " --known {params.known:q}"
+        " --fingerprint {params.fingerprint:q}"
         " --threads {threads}"
         " --output {output:q}"
         " 2> {log:q}"

@@ -103,7 +103,17 @@ def parser_of(verb: str, module: ModuleType) -> Parser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    for action in parser._actions:
+        if action.type is Path:
+            action.type = _path
     return parser
+
+
+def _path(text: str) -> Path:
+    """Refuse an empty argument (an unset variable of a shell), as Path("") is the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 class Parser(argparse.ArgumentParser):

@@ -113,10 +113,13 @@ def run(args: argparse.Namespace) -> None:
 
 def image_paths(given: list[str]) -> Iterator[Path]:
     """Yield the files given, and in place of a folder or container its files, as the scan sees them."""
+    from clipsieve.errors import UserError
     from clipsieve.images.containers import is_container, located
     from clipsieve.images.listing import list_files
 
     for name in given:
+        if not name:  # Path("") is the working directory
+            raise UserError("an image argument is empty")
         path = Path(name)
         if path.is_dir() or (is_container(path) and path.is_file()):
             yield from (located(path, inside) for inside in list_files(path))

@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +24,12 @@ from clipsieve.errors import UserError
 from clipsieve.images.layouts import LAYOUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
     from clipsieve.images.facts import FileFacts
+    from clipsieve.images.fingerprint import Stat
     from clipsieve.images.members import Member
 
 log = logging.getLogger("clipsieve")
@@ -102,13 +105,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="seed of the sample; sets that share groups are sampled alike (default %(default)s)",
     )
+    add(
+        "--known",
+        type=Path,
+        metavar="PARQUET",
+        help="record of what was found, read and then written again: files that are unchanged since the last"
+        " scan with this record (size, time, inode) are not read (default: none)",
+    )
+    add(
+        "--fingerprint",
+        default="",
+        help="fingerprint of the folder, kept in the record for the workflow (default: none)",
+    )
     add_threads(parser, "files read at once")
     add("--output", required=True, type=Path, metavar="PARQUET", help="the image table to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Scan the set and write its table."""
-    from clipsieve.images import members, sample
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from clipsieve.images import known, members
     from clipsieve.images import scan as manifest
     from clipsieve.io.files import replacing
 
@@ -137,34 +156,95 @@ def run(args: argparse.Namespace) -> None:
             f"image set {args.image_set}: no {kind} images in {args.folder} (layout {args.layout})"
         )
     log.info("%s: %d files in %s", args.image_set, len(chosen), args.folder)
-    ordered, wanted = chosen, len(chosen)
-    if args.sample is not None:
-        ordered = sample.sample_order(chosen, layout=args.layout, seed=args.sample_seed)
-        wanted = args.sample
-        if left_out := len(chosen) - len(ordered):
-            log.info("%s: %d files with a problem are not sampled", args.image_set, left_out)
-    tell = counter(args.image_set, min(wanted, len(ordered)))
+    with ExitStack() as stack:
+        temporary = stack.enter_context(replacing(args.output))
+        record = None
+        if args.known is not None:
+            written = stack.enter_context(replacing(args.known))
+            record = known.Record(written, _version(), args.fingerprint)
+        table = None
+        for members_of_part, facts, stats in _parts(args, chosen):
+            part = manifest.image_table(
+                members_of_part,
+                facts,
+                image_set=args.image_set,
+                source=args.source,
+                label=args.label,
+                prefix=prefix,
+                generator=args.generator or None,
+                family=args.family or None,
+            )
+            rows = pa.Table.from_pandas(part, preserve_index=False)
+            if table is None:
+                table = stack.enter_context(pq.ParquetWriter(temporary, rows.schema))
+            table.write_table(rows)
+            if record is not None:
+                record.add_members([member.path for member in members_of_part], stats, facts)
+        assert table is not None
+        table.close()
+        if record is not None:
+            if not args.sample:
+                record.add_others(args.folder, found.others)
+            record.close()
+        columns = ["path", "problem", "group", "is_constant", "colour_profile", "perceptual_hash"]
+        whole = pd.read_parquet(temporary, columns=columns)
+        manifest.require_usable(whole, args.image_set)
+        _report(whole, args.image_set, args.hash_threshold)
+
+
+def _parts(
+    args: argparse.Namespace, chosen: list[Member]
+) -> Iterator[tuple[Sequence[Member], list[FileFacts], list[Stat | None]]]:
+    """Yield the members with their facts, sorted by path, so many at a time that they fit in memory."""
+    from clipsieve.images import known, sample
+    from clipsieve.images.scan import scan
+
+    before = known.Known(args.known, _version()) if args.known is not None else None
+    if not args.sample:
+        tell, done = counter(args.image_set, len(chosen)), 0
+        for part in known.parts_of(sorted(chosen, key=lambda member: member.path)):
+            progress = partial(_further, tell, done)
+            yield (
+                part,
+                *scan(args.folder, part, threads=args.threads, progress=progress, known=before),
+            )
+            done += len(part)
+        return
+    ordered = sample.sample_order(chosen, layout=args.layout, seed=args.sample_seed)
+    if left_out := len(chosen) - len(ordered):
+        log.info("%s: %d files with a problem are not sampled", args.image_set, left_out)
+    tell = counter(args.image_set, min(args.sample, len(ordered)))
+    stats: dict[str, Stat | None] = {}
 
     def read(part: Sequence[Member]) -> list[FileFacts]:
-        return manifest.scan(args.folder, part, threads=args.threads, progress=tell)
+        facts, seen = scan(args.folder, part, threads=args.threads, progress=tell, known=before)
+        stats.update(zip((member.path for member in part), seen, strict=True))
+        return facts
 
-    chosen, facts = sample.take(ordered, wanted, read) if args.sample else (chosen, read(chosen))
+    taken, facts = sample.take(ordered, args.sample, read)
     usable = sum(fact.problem is None for fact in facts)
-    if args.sample and usable < args.sample:
+    if usable < args.sample:
         log.warning("%s: %d images wanted, %d there", args.image_set, args.sample, usable)
-    table = manifest.image_table(
-        chosen,
-        facts,
-        image_set=args.image_set,
-        source=args.source,
-        label=args.label,
-        prefix=prefix,
-        generator=args.generator or None,
-        family=args.family or None,
+    pairs = sorted(zip(taken, facts, strict=True), key=lambda pair: pair[0].path)
+    yield (
+        [member for member, _ in pairs],
+        [fact for _, fact in pairs],
+        [stats[member.path] for member, _ in pairs],
     )
-    _report(table, args.image_set, args.hash_threshold)
-    with replacing(args.output) as temporary:
-        table.to_parquet(temporary, index=False)
+
+
+def _further(tell: Callable[[int], None], before: int, done: int) -> None:
+    tell(before + done)
+
+
+def _version() -> str:
+    """Return what the facts of an unchanged file depend on: this code, Pillow, and the formats it reads."""
+    from importlib.metadata import version
+
+    from clipsieve.images.file_formats import readable
+    from clipsieve.provenance.closure import code_of
+
+    return " ".join([code_of("scan"), version("pillow"), *readable()])
 
 
 def _prefix(folder: Path, data_root: Path, image_set: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def decode(
     background: tuple[int, int, int] = (255, 255, 255),
     max_pixels: int = MAX_PIXELS,
     profiles: str = "ignore",
+    look: Callable[[Image.Image], None] | None = None,
 ) -> Image.Image:
     """Return the (first) picture of a file as an 8-bit RGB image, turned as its EXIF tag says.
 
@@ -64,6 +66,8 @@ def decode(
         Larger pictures are refused before they are decompressed.
     profiles : str, default "ignore"
         What is done with a colour profile (`clipsieve.images.colour.TREATMENTS`).
+    look : callable, optional
+        Is given the opened file before its pixels are read, whether they can be or not.
 
     Returns
     -------
@@ -86,6 +90,8 @@ def decode(
         raise ImageProblem("empty file")
     try:
         with Image.open(io.BytesIO(data), formats=readable()) as image:
+            if look is not None:
+                look(image)
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageProblem(f"{width} x {height} pixels: more than {max_pixels}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from clipsieve.images.decode import (
     decode,
     read_image_bytes,
 )
-from clipsieve.images.file_formats import readable
 from clipsieve.images.hashes import perceptual_hash, to_hex
 from clipsieve.images.jpeg import estimate_quality
 from clipsieve.images.spectrum import COLUMNS as SPECTRUM
@@ -58,6 +57,13 @@ class FileFacts:
         row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spectrum"}
         return {**row, **dict(zip(SPECTRUM, self.spectrum or (None,) * len(SPECTRUM), strict=True))}
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> FileFacts:
+        """Undo `as_row`; other columns are passed over, and what is missing is None in the row."""
+        slopes = tuple(row[name] for name in SPECTRUM)
+        known = {f.name: row[f.name] for f in fields(cls) if f.name != "spectrum"}
+        return cls(**known, spectrum=None if slopes[0] is None else slopes)
+
 
 def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
     """Read a file once and return its facts; a file that is not a usable image is a problem, not an error.
@@ -79,9 +85,8 @@ def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
 def facts_of_bytes(data: bytes) -> FileFacts:
     """Return the facts of a file's bytes (see `file_facts`)."""
     known: dict[str, object] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    known.update(_header(data))
     try:
-        picture = decode(data)
+        picture = decode(data, look=lambda image: known.update(_header(image)))
     except ImageProblem as problem:
         return FileFacts(**known, problem=problem.reason)  # type: ignore[arg-type]
     return FileFacts(
@@ -98,26 +103,14 @@ def is_constant(image: Image.Image) -> bool:
     return all(high - low <= CONSTANT_SPAN for low, high in extrema)  # type: ignore[misc]
 
 
-def _header(data: bytes) -> dict[str, object]:
-    """Read format, size, mode and JPEG tables; nothing where the header can't be read."""
-    import warnings
-
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=readable()) as image:
-                tables = getattr(image, "quantization", None) or {}
-                return {
-                    # cameras and phones put several JPEG pictures into one file (MPO)
-                    "format": "JPEG" if image.format == "MPO" else image.format,
-                    "width": image.width,
-                    "height": image.height,
-                    "mode": image.mode,
-                    "jpeg_quality": estimate_quality(tables),
-                    "colour_profile": profile_name(image),
-                }
-    # Whatever is wrong with the header, `decode` says it in its own words.
-    except Exception:
-        return {}
+def _header(image: Image.Image) -> dict[str, object]:
+    """Return what the head of a file says: format, size, mode, JPEG tables, profile."""
+    return {
+        # cameras and phones put several JPEG pictures into one file (MPO)
+        "format": "JPEG" if image.format == "MPO" else image.format,
+        "width": image.width,
+        "height": image.height,
+        "mode": image.mode,
+        "jpeg_quality": estimate_quality(getattr(image, "quantization", None) or {}),
+        "colour_profile": profile_name(image),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,13 @@ def estimate_quality(tables: Mapping[int, Sequence[int]]) -> int | None:
         The quality whose standard tables are nearest (sum of absolute differences, relative to the
         standard entry); exact for files written with libjpeg's scale. None without a table.
     """
+    # a camera or a library has a few sets of tables, and a data set has many of its files
+    return _nearest(tuple((k, tuple(tables[k])) for k in (0, 1) if k in tables))
+
+
+@lru_cache(maxsize=1024)
+def _nearest(known: tuple[tuple[int, tuple[int, ...]], ...]) -> int | None:
+    tables = dict(known)
     if 0 not in tables:
         return None
     distance = np.zeros(100)

@@ -28,6 +28,11 @@ def without_ending(name: str) -> str:
     return stem if ending.lower() in IMAGE_ENDINGS else name
 
 
+def plain(name: str) -> str:
+    """Return a name as text, bytes that are not UTF-8 as escapes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def list_files(folder: Path) -> list[str]:
     """Return every file below a folder, as sorted paths in it with forward slashes.
 

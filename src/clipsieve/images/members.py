@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,16 +17,17 @@ from typing import Any
 from clipsieve.errors import UserError
 from clipsieve.images import containers
 from clipsieve.images.layouts import LAYOUTS, Layout
-from clipsieve.images.listing import list_files, list_members, without_ending
+from clipsieve.images.listing import list_files, list_members, plain, without_ending
 from clipsieve.images.metadata import (
     TARGET_COLUMNS,
+    by_files,
     class_key,
     columns_in_words,
     read_metadata,
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """One file of a set: its path in the folder, its group, and why it can't be used, if so."""
 
@@ -46,11 +48,14 @@ class Listing:
         Sentences: how many files each class has, which columns of a table are used.
     warnings
         Sentences: columns that look as if they were meant to be used.
+    others
+        The other files of the folder: tables, containers, images of the other class.
     """
 
     members: list[Member]
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
 
 def members(
@@ -110,8 +115,7 @@ def members(
     for name in names:
         row = metadata.get(name) if metadata is not None else {}
         if not _is_text(name):
-            shown = name.encode(errors="backslashreplace").decode()
-            chosen.append(Member(shown, None, "name is not UTF-8"))
+            chosen.append(Member(plain(name), None, "name is not UTF-8"))
             continue
         member, side = _place(name, rules)
         if containers.leaves((containers.split_member(name) or ("", ""))[1]):
@@ -137,7 +141,10 @@ def members(
             folders = " or ".join(rules.parts)
             chosen.append(Member(name, None, f"in no folder named {folders}"))
         elif side is None or side == label:
-            chosen.append(_grouped(member, row, pattern))
+            found = _grouped(member, row, pattern)
+            # one name has several Unicode forms, and a group must have one
+            group = found.group and unicodedata.normalize("NFC", found.group)
+            chosen.append(replace(found, group=group))
     return chosen
 
 
@@ -162,7 +169,7 @@ def read_set(folder: Path, *, metadata: str | None = None, **options: Any) -> Li
     """Choose the files of a folder as `read_members` does, and say how they were chosen."""
     options.setdefault("layout", "plain")
     rules = LAYOUTS.get(options["layout"], LAYOUTS["plain"])
-    paths = list_files(folder)
+    listed = paths = list_files(folder)
     notes: list[str] = []
     warnings: list[str] = []
     paths, table = _opened(folder, paths, rules)
@@ -179,6 +186,9 @@ def read_set(folder: Path, *, metadata: str | None = None, **options: Any) -> Li
         raise UserError(
             f"{folder}: the layout {options['layout']} needs {wanted}, and there is none"
         )
+    if table is not None:
+        table, matched = by_files(table, paths)
+        notes += matched
     if metadata or (rules.tables and table is not None):
         found, warnings = columns_in_words(table or {})
         notes += found
@@ -191,7 +201,11 @@ def read_set(folder: Path, *, metadata: str | None = None, **options: Any) -> Li
             counts = [sum(m.problem is None for m in side) for side in (chosen, other)]
             real, generated = counts if options["label"] == 1 else counts[::-1]
             notes.insert(0, f"classes: {real} files are real, {generated} generated")
-    return Listing(chosen, notes, warnings)
+    taken = {member.path for member in chosen}
+    others = [name for name in listed if plain(name) not in taken]
+    if metadata and (name := os.path.normpath(metadata)) not in set(listed):
+        others.append(name)  # a hidden one
+    return Listing(chosen, notes, warnings, others)
 
 
 def _opened(
@@ -212,8 +226,8 @@ def _opened(
         facts.update({prefix + name: row for name, row in said.items()})
 
     for path in paths:
-        if path.lower().endswith(rules.opens) if rules.opens else False:
-            container = containers.located(folder, path)
+        container = containers.located(folder, path)
+        if rules.opens and path.lower().endswith(rules.opens) and container.is_file():
             found += [f"{path}{containers.MARK}{name}" for name in list_members(container)]
             inside(container, f"{path}{containers.MARK}")
         else:

@@ -8,8 +8,9 @@ import json
 import math
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from clipsieve.errors import UserError
@@ -69,6 +70,65 @@ def columns_in_words(
     return notes, warnings
 
 
+def by_files(
+    table: dict[str, dict[str, str]], names: Iterable[str]
+) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Give rows whose file is not there the file that was meant, and say so.
+
+    Names that came through other systems differ from those of the files in upper case, in their
+    Unicode normal form (macOS takes accents apart) or in the direction of strokes.
+
+    Parameters
+    ----------
+    table
+        Path -> row.
+    names
+        The files, with forward slashes.
+
+    Returns
+    -------
+    table : dict
+        The rows by the names of files; a row stays as it is where no file or more than one is like it.
+    notes : list of str
+        A sentence, if any row was given another name.
+
+    Examples
+    --------
+    >>> by_files({"A.JPG": {}}, ["a.jpg"])[0]
+    {'a.jpg': {}}
+    >>> by_files({"A.JPG": {}}, ["a.jpg", "a.JPG"])[0]
+    {'A.JPG': {}}
+    """
+    files = list(names)
+    there = set(files)
+    lost = [name for name in table if name not in there]
+    if not lost:
+        return table, []
+    rows_like = Counter(map(_alike, lost))
+    files_like: dict[str, list[str]] = {}
+    for name in files:
+        if name not in table:
+            files_like.setdefault(_alike(name), []).append(name)
+    meant = {}
+    for name in lost:
+        like = files_like.get(_alike(name), [])
+        if len(like) == 1 and rows_like[_alike(name)] == 1:
+            meant[name] = like[0]
+    if not meant:
+        return table, []
+    first, other = next(iter(meant.items()))
+    note = (
+        f"metadata: {len(meant)} paths are matched to files whose names differ in case, Unicode form or"
+        f" strokes, as {first!a} to {other!a}"
+    )
+    return {meant.get(name, name): row for name, row in table.items()}, [note]
+
+
+def _alike(name: str) -> str:
+    """Return what is the same for a name on every system."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/").casefold())
+
+
 def read_metadata(path: Path, *, root: Path | None = None) -> dict[str, dict[str, str]]:
     """Read a CSV table with one row a file: a path column and, if wanted, group and class columns.
 
@@ -90,6 +150,8 @@ def read_metadata(path: Path, *, root: Path | None = None) -> dict[str, dict[str
         When the file is missing, has no path column or one name twice, names a file twice or leaves
         the folder.
     """
+    if path.exists() and not path.is_file():  # to read a pipe is to wait for its writer
+        raise UserError(f"metadata {path}: not an ordinary file")
     try:
         table_rows = list(_jsonl(path) if path.suffix.lower() == ".jsonl" else _csv(path))
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:

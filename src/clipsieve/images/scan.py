@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from clipsieve.errors import UserError
 from clipsieve.images.containers import MARK, located
 from clipsieve.images.facts import FileFacts, file_facts
+from clipsieve.images.fingerprint import Stat, stat_of
+from clipsieve.images.known import Known
 from clipsieve.images.members import Member
 from clipsieve.images.spectrum import COLUMNS as SPECTRUM
 
@@ -48,8 +51,9 @@ def scan(
     *,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
-) -> list[FileFacts]:
-    """Return the facts of each file, in order; `progress` is told how many are done.
+    known: Known | None = None,
+) -> tuple[list[FileFacts], list[Stat | None]]:
+    """Return the facts of each file, in order, and what tells later whether it was changed.
 
     Parameters
     ----------
@@ -60,20 +64,32 @@ def scan(
     threads
         Files read at once (decoding happens outside Python's lock).
     progress
-        Called with the number of files done, after each.
+        Called after each file that was read or known, with the number of them.
+    known
+        What an earlier scan found; files that are unchanged since are not read.
     """
+    before = known.of(member.path for member in chosen) if known is not None else {}
+    start = os.path.join(folder, "")
+    # the folder may be a container
+    whole = os.path.isdir(folder)
 
-    def facts(member: Member) -> FileFacts:
-        return file_facts(located(folder, member.path))
+    def facts(member: Member) -> tuple[FileFacts, Stat | None]:
+        path = start + member.path if whole else os.fspath(located(folder, member.path))
+        stat = stat_of(path)
+        kept = before.get(member.path)
+        if kept is not None and stat == kept[0]:
+            return kept[1], stat
+        return file_facts(Path(path)), stat
 
-    def counted(results: Iterator[FileFacts]) -> Iterator[FileFacts]:
-        for done, result in enumerate(results, start=1):
-            if progress is not None:
-                progress(done)
-            yield result
-
+    found: list[FileFacts] = []
+    stats: list[Stat | None] = []
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        return list(counted(pool.map(facts, chosen)))
+        for result, stat in pool.map(facts, chosen):
+            found.append(result)
+            stats.append(stat)
+            if progress is not None:
+                progress(len(found))
+    return found, stats
 
 
 def image_table(
@@ -101,15 +117,9 @@ def image_table(
         The set's folder relative to the data root, with forward slashes ("." for the root); with
         "!" at its end where it is a container.
 
-    Raises
-    ------
-    UserError
-        When there is no file, or none that can be used.
     """
     import pandas as pd
 
-    if not chosen:
-        raise UserError(f"image set {image_set}: its folder {prefix!r} has no images")
     start = prefix if prefix.endswith(MARK) else f"{prefix}/"
     rows = []
     for member, fact in zip(chosen, facts, strict=True):
@@ -128,14 +138,17 @@ def image_table(
         row["problem"] = member.problem or fact.problem
         rows.append(row)
     rows.sort(key=lambda row: str(row["path"]))
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def require_usable(table: pd.DataFrame, image_set: str) -> None:
+    """Refuse (UserError) a set without a usable image; `table` has columns path and problem."""
     if table["problem"].notna().all():
         first = table.iloc[0]
         raise UserError(
             f"image set {image_set}: none of its {len(table)} files can be used;"
             f" the first, {first['path']}: {first['problem']}"
         )
-    return table
 
 
 def usable(table: pd.DataFrame) -> pd.DataFrame:

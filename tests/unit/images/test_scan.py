@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from clipsieve.cli import main
-from clipsieve.errors import UserError
 from clipsieve.images import scan as manifest
 from clipsieve.images.facts import FileFacts
 from clipsieve.images.members import Member
@@ -120,11 +119,6 @@ def test_label_and_generator_must_agree(tmp_path: Path, capsys: pytest.CaptureFi
     write_images(tmp_path / "set", ["a.png"])
     assert scan(tmp_path, "set", 1, "--generator", "progan") == 2
     assert "label 1 with generator 'progan'" in capsys.readouterr().err
-
-
-def test_image_table_of_no_members() -> None:
-    with pytest.raises(UserError, match="has no images"):
-        manifest.image_table([], [], image_set="s", source="p", label=1, prefix=".")
 
 
 def test_a_member_s_problem_comes_before_the_file_s() -> None:
