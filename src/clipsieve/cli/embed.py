@@ -92,6 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="R,G,B",
         help="colour behind transparent pixels, 0 to 255 each (default: white)",
     )
+    parser.add_argument(
+        "--part",
+        nargs=2,
+        type=int,
+        metavar=("NUMBER", "SIZE"),
+        help="embed one range of the table alone: SIZE rows from row NUMBER x SIZE, NUMBER from 0"
+        " (default: the whole table)",
+    )
     parser.add_argument("--shards", type=Path, required=True, help="folder of finished parts")
     parser.add_argument(
         "--shard-size",
@@ -127,13 +135,18 @@ def run(args: argparse.Namespace) -> None:
     twice = table["image_id"].duplicated()
     if twice.any():
         raise UserError(f"{args.images}: image_id {table['image_id'][twice].iloc[0]!r} twice")
+    if args.part is not None:
+        number, size = args.part
+        if number < 0 or size < 1:
+            raise UserError(f"--part {number} {size}: a number from 0 and a size from 1 are wanted")
+        table = table.iloc[number * size : (number + 1) * size]
     usable = table[table["problem"].isna()]
     if args.on_problem == "error" and len(usable) < len(table):
         first = table[table["problem"].notna()].iloc[0]
         raise UserError(
             f"{args.images}: {first['image_id']}: {first['problem']} (skip leaves such images out)"
         )
-    if usable.empty:
+    if usable.empty and args.part is None:
         raise UserError(f"{args.images}: no image that can be embedded in {args.image_set}")
     from clipsieve.encoders.parallel import set_threads
 
@@ -175,7 +188,7 @@ def run(args: argparse.Namespace) -> None:
         good = [i for i, key in enumerate(keys) if key not in problems]
         bad = {i: key for i, key in enumerate(keys) if key in problems}
         _report(args, table, {str(usable["image_id"].iloc[i]): problems[k] for i, k in bad.items()})
-        if not good:
+        if not good and args.part is None:
             raise UserError(f"{args.images}: no image of {args.image_set} could be decoded")
         _write(args, encoder, cache, usable.iloc[good], parameters, basis)
         cache.keep_finished(args.output)
@@ -342,7 +355,11 @@ def _write(
     from clipsieve.io import store
 
     keys = [str(key) for key in rows["sha256"]]
-    first, second, third = itertools.tee(cache.rows(keys), 3)
+    blocks = cache.rows(keys)
+    if not keys:  # a part of a set may have no image that can be used
+        empty = Collected(parameters["heads_dtype"], parameters.get("layers_dtype", "none"))
+        blocks = iter([empty.arrays(encoder)])
+    first, second, third = itertools.tee(blocks, 3)
     heads = None if basis is None else (block[1] for block in second if block[1] is not None)
     layers = None
     if "layers_dtype" in parameters:
