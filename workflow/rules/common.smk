@@ -252,6 +252,19 @@ def image_encoders(with_model):
     return "|".join(chosen) or "^$"
 
 
+def speed_options(wildcards):
+    """How images are decoded and a tower is run; a compiled one gives embeddings alone."""
+    chosen = config["embed"]
+    options = ["--decoder", chosen["decoder"]]
+    if chosen["channels_last"]:
+        options.append("--channels-last")
+    if chosen["compile"] and not (
+        STUDY.has_heads(wildcards.encoder) or STUDY.has_layers(wildcards.encoder)
+    ):
+        options.append("--compile")
+    return options
+
+
 def image_count(image_set):
     """At most how many images a set has, as far as this can be known before it is scanned; else 0."""
     entry = STUDY.entry(image_set)

@@ -88,6 +88,7 @@ rule embed:
         spec=encoder_spec,
         data_root=lambda wildcards: data_root(wildcards.image_set),
         batch_size=lookup("embed/batch_size", within=config),
+        speed=speed_options,
         on_problem=lookup("embed/on_problem", within=config),
         heads_dtype=lambda wildcards: (
             config["embed"]["heads_dtype"]
@@ -110,6 +111,7 @@ rule embed:
         " --encoder {wildcards.encoder}"
         " --spec {params.spec:q}"
         " --batch-size {params.batch_size}"
+        " {params.speed:q}"
         " --on-problem {params.on_problem}"
         " --heads-dtype {params.heads_dtype}"
         " {params.layers:q}"
@@ -136,6 +138,7 @@ use rule embed as embed_part with:
         spec=encoder_spec,
         data_root=lambda wildcards: data_root(wildcards.image_set),
         batch_size=lookup("embed/batch_size", within=config),
+        speed=speed_options,
         on_problem=lookup("embed/on_problem", within=config),
         heads_dtype=lambda wildcards: (
             config["embed"]["heads_dtype"]
