@@ -27,6 +27,7 @@ def page(measured: dict[str, Found]) -> str:
         "search": _search,
         "probes": _probes,
         "encoders": _encoders,
+        "throughput": _throughput,
         "statistics": _statistics,
     }
     for part, write in writers.items():
@@ -144,6 +145,45 @@ def _encoders(found: Found) -> list[str]:
         f"Embedding the whole vocabulary takes {found['vocabulary_seconds']:.0f} s. That is"
         f" {found['vocabulary_times_faster']:.0f} times faster than encoding every token at the full text length.",
     ]
+
+
+def _throughput(found: Found) -> list[str]:
+    """Decoding, and each way through a tower."""
+    lines = [
+        "## Decoding, head outputs and layers",
+        "",
+        "Reading, checking, decoding and preprocessing to 224 pixels, without a forward pass. The rate per second of"
+        " one core is of processor time; the rate by the clock is that of two cores, which other work may share.",
+        "",
+        "| pictures, workers | images per second of one core | images per second by the clock |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {row['per_processor_second']:.0f} | {row['per_second']:.0f} |"
+        for name, row in found["decoding"].items()
+    ]
+    lines += [
+        "",
+        "Each way through a tower against its plain forward pass, by processor time, with eight images at a time:",
+        "",
+        "| tower | way | time | peak memory | cached per image |",
+        "|---|---|---|---|---|",
+    ]
+    for tower, ways in found["towers"].items():
+        lines += [
+            f"| {tower} | {way} | {row['over_plain']:.2f} | {row['peak_mb']:,.0f} MB |"
+            f" {row['bytes_per_image'] / 1000:.0f} kB |"
+            for way, row in ways.items()
+        ]
+    rate = found["decoding"]["256 px PNG and JPEG, 1 threads"]["per_processor_second"]
+    lines += [
+        "",
+        f"So 16 cores decode about {16 * rate:,.0f} such small images per second. A GPU that embeds faster than that"
+        " waits for them: add cores, or embed the set in parts on several machines. All of this was measured on"
+        " processors alone. No GPU was to be had: pinned memory, `channels_last`, `compile` and the choice among"
+        " several GPUs are untried there (the tests try them on a processor, and the locks with processes).",
+    ]
+    return lines
 
 
 def _statistics(found: Found) -> list[str]:

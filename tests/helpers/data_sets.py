@@ -10,7 +10,7 @@ import pandas as pd
 from clipsieve.io import store
 from clipsieve.io.tables import write_table
 
-D, LAYERS, HEADS, D_HEAD = 12, 2, 3, 4
+D, LAYERS, HEADS, D_HEAD, WIDTH = 12, 2, 3, 4, 6
 
 
 def write_image_set(
@@ -23,9 +23,12 @@ def write_image_set(
     heads = rng.normal(size=(groups, LAYERS, HEADS, D_HEAD)).astype(np.float32)
     heads[:, 1, 2, 0] += shift
     basis = rng.normal(size=(LAYERS, HEADS, D_HEAD, D_HEAD)).astype(np.float32)
+    layers = rng.normal(size=(groups, LAYERS, WIDTH)).astype(np.float32)
+    layers[:, 1, 3] += 2 * shift
     ids = [f"{image_set}/g{i}.png" for i in range(groups)]
     h5 = folder / "embeddings" / f"{image_set}.h5"
-    store.write_embeddings(h5, image_id=ids, embedding=embedding, heads=heads, head_basis=basis)
+    arrays = {"embedding": embedding, "heads": heads, "head_basis": basis, "layers": layers}
+    store.write_embeddings(h5, image_id=ids, **arrays)
     splits = folder / "splits" / f"{image_set}.parquet"
     frame = pd.DataFrame(
         {

@@ -129,6 +129,7 @@ def make_run(
             operating.to_parquet(made.add("operating", base / "operating.parquet"))
             report_numbers.controls(made, base, means, rng)
             report_numbers.searches(made, base, rng, components)
+            report_numbers.layers(made, base)
             report_numbers.interpretation(made, run, encoder, seed, base, rng)
             report_numbers.geometry(made, base, rng)
             report_numbers.robustness(made, run, encoder, seed, base, rng)

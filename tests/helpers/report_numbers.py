@@ -250,6 +250,26 @@ def searches(made: Made, base: Path, rng: Any, components: int) -> None:
     pd.DataFrame(rows).to_parquet(path)
 
 
+def layers(made: Made, base: Path) -> None:
+    """Layer rankings that rise and fall with depth; layer -1 is the final embedding."""
+    depth = 12
+    for train in made.generators:
+        rows = []
+        for val in (g for g in made.generators if g != train):
+            auc = 0.6 + 0.02 * np.minimum(np.arange(depth), 8) - 0.001 * len(val)
+            for layer in range(-1, depth):
+                value = 0.7 if layer < 0 else auc[layer]
+                rank = 0 if layer < 0 else 1 + int((auc > auc[layer]).sum())
+                rows.append(
+                    {
+                        **{"train": train, "val": val, "layer": layer, "accuracy": value - 0.05},
+                        **{"log_loss": 0.6, "auc": value, "rank": rank, "n": 140},
+                    }
+                )
+        path = made.add("layer_rankings", base / "layer_rankings" / f"{train}.parquet")
+        pd.DataFrame(rows).to_parquet(path)
+
+
 WORDS = {
     "vocabulary": [
         "gouache",

@@ -33,10 +33,13 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path):
     assert all(row["same"] for row in probes["grid"])
     assert "## Probes" in page
     assert "## Search" in page
-    assert "Not measured yet: encoders, statistics, paper_shape" in page
+    assert "Not measured yet: encoders, throughput, statistics, paper_shape" in page
     assert (tmp_path / "docs/images/growth.svg").stat().st_size > 2000
     said = (tmp_path / "docs/performance.md").read_text()
-    assert "Not measured at full size: paper_shape, search, probes, encoders, statistics" in said
+    assert (
+        "Not measured at full size: paper_shape, search, probes, encoders, throughput, statistics"
+        in said
+    )
 
 
 def test_the_pages_are_made_from_the_kept_results(tmp_path):
@@ -68,5 +71,6 @@ def test_an_unknown_part_is_named(tmp_path):
     done = run(tmp_path, "serch")
     assert done.returncode == 2
     assert (
-        "no part 'serch'; one of: search, probes, encoders, statistics, paper_shape" in done.stderr
+        "no part 'serch'; one of: search, probes, encoders, throughput, statistics, paper_shape"
+        in done.stderr
     )

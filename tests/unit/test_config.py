@@ -180,6 +180,9 @@ def test_directions_are_both_ways_of_each_pair():
 def test_families_follow_what_an_encoder_has():
     no_heads = study(encoders={"e": {"model": "RN50", "has_heads": False}})
     assert not {"heads", "random_heads"} & set(no_heads.families("e"))
+    assert not {"layers", "random_layers"} & set(study().families("e"))
+    layers = study(encoders={"e": {"model": "tiny", "has_layers": True}})
+    assert {"layers", "random_layers"} <= set(layers.families("e"))
     no_pairs = study(pairs=[])
     assert set(no_pairs.families("e")) == {
         "all", "all_intercept", "residual", "shuffled", "nearest_mean",

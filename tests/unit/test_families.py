@@ -92,6 +92,7 @@ def test_every_control_is_compared_with_a_method_and_every_comparison_is_as_docu
         "components_intercept": [],
         "residual_components": [],
         "heads": ["random_heads", "all_tuned"],
+        "layers": ["random_layers"],
         "nuisance": ["random_directions"],
         "nuisance_components": ["random_components"],
     }
@@ -102,7 +103,7 @@ def test_every_control_is_compared_with_a_method_and_every_comparison_is_as_docu
 
 def test_the_names_that_are_made_from_the_records():
     assert (families.BASELINE, families.BASELINE_INTERCEPT) == ("all", "all_intercept")
-    assert families.SELECTING == ("components", "heads")
+    assert families.SELECTING == ("components", "heads", "layers")
     assert families.EXPLAINED_WHOLE == ("all", "residual")
     assert families.BEFORE_AND_AFTER == {
         "figure2": ("all_intercept", "components_intercept"),
@@ -156,7 +157,7 @@ def test_importing_the_records_imports_nothing_heavy():
 # ---- no other module names a family -----------------------------------------------------------
 
 #: Family names that mean something else too: a space, a group of cells, a key of the config, a null.
-AMBIGUOUS = {"all", "residual", "heads", "random", "shuffled", "nearest_mean"}
+AMBIGUOUS = {"all", "residual", "heads", "layers", "random", "shuffled", "nearest_mean"}
 #: What an expression is called that holds a family or a feature set.
 ABOUT_FAMILIES = re.compile("famil|feature_set|method|control|baseline")
 

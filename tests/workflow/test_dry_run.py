@@ -44,6 +44,33 @@ def test_training_sets_are_fitted_for_the_families_that_have_them(bare):
     assert {"all", "components", "heads", "random", "random_heads"} <= set(pooled)
 
 
+def test_a_large_image_set_is_planned_in_parts_and_read_as_one(bare):
+    before = bare.planned("--configfile", TINY)
+    folder = bare.root / "data" / "tiny" / "mine"
+    folder.mkdir(parents=True)
+    for i in range(7):
+        Image.new("RGB", (40, 40), (30 * i, 0, 0)).save(folder / f"{i}.png")
+    change = bare.root / "parts.yaml"
+    mine = "{folder: mine, family: gan, source: photographs}"
+    change.write_text(
+        f"generators: {{mine: {mine}}}\n"
+        "use: {generators: [upsample_transposed, upsample_nearest, denoise_tv_4, mine]}\n"
+        "embed: {part_size: 3}\n"
+    )
+    whole = bare.root / "whole.yaml"
+    whole.write_text(change.read_text().replace("part_size: 3", "part_size: 7"))
+    one, parts = (bare.planned("--configfile", TINY, str(path)) for path in (whole, change))
+    assert "embed_part" not in before
+    assert "embed_part" not in one
+    # the sets that the workflow makes have no files to count yet
+    assert parts == {**one, "embed": one["embed"] - 1, "embed_part": 3, "join_embeddings": 1}
+    change.write_text(change.read_text().replace("part_size: 3", "part_size: 3, join: virtual"))
+    command = shell_of(bare, "join_embeddings", "--configfile", TINY, str(change))
+    assert "parts/mine/0.h5" in command
+    assert "parts/mine/2.h5" in command
+    assert "--virtual" in command
+
+
 def planned_in_seconds(project, *arguments):
     """Jobs of a dry-run, and its processor time, so that a busy machine does not decide."""
     before = os.times()

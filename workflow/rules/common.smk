@@ -11,7 +11,7 @@ from clipsieve import families, versions
 from clipsieve.errors import UserError
 from clipsieve.images import fingerprint as fingerprints
 from clipsieve.images import listing
-from clipsieve.io import imported
+from clipsieve.io import imported, parts
 from clipsieve.io.files import hash_of
 from clipsieve.provenance import progress
 from clipsieve.provenance.closure import code_of
@@ -299,6 +299,69 @@ def image_encoders(with_model):
     """A wildcard constraint: the encoders with a model, or those that are embeddings of the user's."""
     chosen = [e for e in ENCODERS if STUDY.is_imported(e) != with_model]
     return "|".join(chosen) or "^$"
+
+
+def speed_options(wildcards):
+    """How images are decoded and a tower is run; a compiled one gives embeddings alone."""
+    chosen = config["embed"]
+    options = ["--decoder", chosen["decoder"]]
+    if chosen["channels_last"]:
+        options.append("--channels-last")
+    if chosen["compile"] and not (
+        STUDY.has_heads(wildcards.encoder) or STUDY.has_layers(wildcards.encoder)
+    ):
+        options.append("--compile")
+    return options
+
+
+def image_count(image_set):
+    """At most how many images a set has, as far as this can be known before it is scanned; else 0."""
+    entry = STUDY.entry(image_set)
+    sample = sample_options(entry["sample"]).get("--sample")
+    recipe = entry.get("generate")
+    if recipe:
+        asked = config["prompts"][recipe["prompts"]]["sample"]
+        known = asked * recipe["images_per_prompt"]
+    elif made_folder(image_set):
+        # what is made or fetched by this workflow has no files yet when it is planned
+        known = sample or 0
+    else:
+        known = len(listing.list_files(Path(source_folder(image_set))))
+    return min(known, sample) if sample else known
+
+
+def part_numbers():
+    """Image sets that are embedded in parts -> how many."""
+    size = config["embed"]["part_size"]
+    if size is None:
+        return {}
+    found = {
+        image_set: parts.number_of_parts(image_count(image_set), size)
+        for image_set in STUDY.image_sets
+    }
+    return {image_set: number for image_set, number in found.items() if number > 1}
+
+
+PART_NUMBERS = part_numbers()
+
+
+def divided():
+    """A wildcard constraint: the image sets that are embedded in parts."""
+    return "|".join(PART_NUMBERS) or "^$"
+
+
+def undivided():
+    """A wildcard constraint: the image sets that one job embeds; perturbed ones always."""
+    return "|".join(
+        [s for s in STUDY.image_sets if s not in PART_NUMBERS]
+        + ["[a-z0-9_]+__[a-z0-9_]+"]
+    )
+
+
+def parts_of_set(wildcards):
+    """The embedded parts of an image set, in the order of its table."""
+    stem = f"results/{RUN}/embeddings/{wildcards.encoder}/parts/{wildcards.image_set}"
+    return [f"{stem}/{k}.h5" for k in range(PART_NUMBERS[wildcards.image_set])]
 
 
 def text_file(wildcards):

@@ -78,6 +78,7 @@ rule embed:
         "results/{run}/benchmarks/embed/{encoder}/{image_set}.tsv"
     wildcard_constraints:
         encoder=image_encoders(with_model=True),
+        image_set=undivided(),
     conda:
         "../../envs/gpu.yaml"
     threads: 4
@@ -89,6 +90,7 @@ rule embed:
         spec=encoder_spec,
         data_root=lambda wildcards: data_root(wildcards.image_set),
         batch_size=lookup("embed/batch_size", within=config),
+        speed=speed_options,
         on_problem=lookup("embed/on_problem", within=config),
         colour_profiles=lookup("embed/colour_profiles", within=config),
         heads_dtype=lambda wildcards: (
@@ -101,7 +103,8 @@ rule embed:
             if STUDY.has_layers(wildcards.encoder)
             else []
         ),
-        shards=subpath(output[0], parent=True),
+        shards="results/{run}/embeddings/{encoder}/.shards/{image_set}",
+        part=[],
         version=versions.EMBED,
     shell:
         "clipsieve embed"
@@ -111,12 +114,76 @@ rule embed:
         " --encoder {wildcards.encoder}"
         " --spec {params.spec:q}"
         " --batch-size {params.batch_size}"
+        " {params.speed:q}"
         " --on-problem {params.on_problem}"
         " --colour-profiles {params.colour_profiles}"
         " --heads-dtype {params.heads_dtype}"
         " {params.layers:q}"
-        " --shards {params.shards:q}/.shards/{wildcards.image_set}"
+        " {params.part:q}"
+        " --shards {params.shards:q}"
         " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+use rule embed as embed_part with:
+    # one range of the table of a set that is larger than embed.part_size
+    output:
+        "results/{run}/embeddings/{encoder}/parts/{image_set}/{part}.h5",
+    log:
+        "results/{run}/logs/embed_part/{encoder}/{image_set}/{part}.log",
+    benchmark:
+        "results/{run}/benchmarks/embed_part/{encoder}/{image_set}/{part}.tsv"
+    wildcard_constraints:
+        encoder=image_encoders(with_model=True),
+        image_set=divided(),
+        part="[0-9]+",
+    params:
+        spec=encoder_spec,
+        data_root=lambda wildcards: data_root(wildcards.image_set),
+        batch_size=lookup("embed/batch_size", within=config),
+        speed=speed_options,
+        on_problem=lookup("embed/on_problem", within=config),
+        heads_dtype=lambda wildcards: (
+            config["embed"]["heads_dtype"]
+            if STUDY.has_heads(wildcards.encoder)
+            else "none"
+        ),
+        layers=lambda wildcards: (
+            ["--layers-dtype", config["embed"]["heads_dtype"]]
+            if STUDY.has_layers(wildcards.encoder)
+            else []
+        ),
+        shards="results/{run}/embeddings/{encoder}/.shards/{image_set}.{part}",
+        part=lambda wildcards: ["--part", wildcards.part, config["embed"]["part_size"]],
+        version=versions.EMBED,
+
+
+rule join_embeddings:
+    """Join the parts of a large image set; readers see one file."""
+    input:
+        parts=parts_of_set,
+    output:
+        "results/{run}/embeddings/{encoder}/{image_set}.h5",
+    log:
+        "results/{run}/logs/join_embeddings/{encoder}/{image_set}.log",
+    benchmark:
+        "results/{run}/benchmarks/join_embeddings/{encoder}/{image_set}.tsv"
+    wildcard_constraints:
+        encoder=image_encoders(with_model=True),
+        image_set=divided(),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(60),
+    params:
+        virtual=["--virtual"] if config["embed"]["join"] == "virtual" else [],
+        code=code_of("join_embeddings"),
+    shell:
+        "clipsieve join-embeddings"
+        " --parts {input.parts:q}"
+        " {params.virtual:q}"
         " --output {output:q}"
         " 2> {log:q}"
 

@@ -19,6 +19,8 @@ from clipsieve.errors import UserError
 # number is assumed, not measured.
 SECONDS_PER_IMAGE = {"cpu": 0.3, "gpu": 0.01}
 SAMPLE = 20
+#: Numbers that the layers of an image have, with ViT-B and with ViT-L.
+LAYERS = (12 * 768, 24 * 1024)
 
 
 @dataclass(frozen=True)
@@ -280,6 +282,10 @@ def _nearest(folder: Path) -> Path:
     return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
 
 
+def _number_bytes(run: Run) -> int:
+    return {"float32": 4, "float16": 2}[run.config["embed"]["heads_dtype"]]
+
+
 def _cost(run: Run, counts: dict[str, int], results: Path) -> Iterator[Finding]:
     images = sum(counts.values())
     if not images:
@@ -287,6 +293,16 @@ def _cost(run: Run, counts: dict[str, int], results: Path) -> Iterator[Finding]:
         return
     # 4 bytes a number: embedding and 144 to 384 heads of 64 numbers, the larger taken
     gigabytes = images * len(run.encoders) * (768 + 384 * 64) * 4 / 1e9
+    with_layers = [encoder for encoder in run.encoders if run.has_layers(encoder)]
+    if with_layers:
+        each = images * len(with_layers) * _number_bytes(run) / 1e9
+        smallest, largest = (numbers * each for numbers in LAYERS)
+        yield Finding(
+            "note",
+            f"disk: layers of {', '.join(with_layers)} take {smallest:.1f} GB (12 blocks of width 768, as"
+            f" ViT-B has) to {largest:.1f} GB (24 of 1,024, ViT-L)",
+        )
+        gigabytes += largest
     free = shutil.disk_usage(results).free / 1e9
     text = f"disk: embeddings take at most {gigabytes:.1f} GB, {free:.0f} GB are free in {results}"
     yield Finding("ok" if free > 1.5 * gigabytes else "WRONG", text)

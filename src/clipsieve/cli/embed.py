@@ -13,6 +13,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from clipsieve.encoders.encoder import Encoded, Encoder
+    from clipsieve.encoders.encoder import Encoder
     from clipsieve.encoders.pipeline import Job
     from clipsieve.encoders.shards import ShardCache
 
@@ -62,6 +63,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=None, help="decoding threads (default: as --threads)"
     )
     parser.add_argument(
+        "--decoder",
+        choices=("threads", "processes"),
+        default=default("embed.decoder"),
+        help="what decodes images; the pixels are the same (default %(default)s)",
+    )
+    parser.add_argument(
+        "--channels-last",
+        action="store_true",
+        help="lay convolutions out for tensor cores; moves an embedding by less than 1e-5 of its"
+        " length in float32, which is checked (default: no)",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the tower, for embeddings without head outputs and layers; checked in the same"
+        " way (default: no)",
+    )
+    parser.add_argument(
         "--threads",
         type=int,
         default=None,
@@ -93,6 +112,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="colour behind transparent pixels, 0 to 255 each (default: white)",
     )
     add_profiles(parser)
+    parser.add_argument(
+        "--part",
+        nargs=2,
+        type=int,
+        metavar=("NUMBER", "SIZE"),
+        help="embed one range of the table alone: SIZE rows from row NUMBER x SIZE, NUMBER from 0"
+        " (default: the whole table)",
+    )
     parser.add_argument("--shards", type=Path, required=True, help="folder of finished parts")
     parser.add_argument(
         "--shard-size",
@@ -128,13 +155,18 @@ def run(args: argparse.Namespace) -> None:
     twice = table["image_id"].duplicated()
     if twice.any():
         raise UserError(f"{args.images}: image_id {table['image_id'][twice].iloc[0]!r} twice")
+    if args.part is not None:
+        number, size = args.part
+        if number < 0 or size < 1:
+            raise UserError(f"--part {number} {size}: a number from 0 and a size from 1 are wanted")
+        table = table.iloc[number * size : (number + 1) * size]
     usable = table[table["problem"].isna()]
     if args.on_problem == "error" and len(usable) < len(table):
         first = table[table["problem"].notna()].iloc[0]
         raise UserError(
             f"{args.images}: {first['image_id']}: {first['problem']} (skip leaves such images out)"
         )
-    if usable.empty:
+    if usable.empty and args.part is None:
         raise UserError(f"{args.images}: no image that can be embedded in {args.image_set}")
     from clipsieve.encoders.parallel import set_threads
 
@@ -153,11 +185,21 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f"{missing}; leave them out (has_heads: false, --heads-dtype none)")
         log.info("%s", missing)
         heads_dtype = "none"
+    if args.compile and (heads_dtype, args.layers_dtype) != ("none", "none"):
+        raise UserError(
+            "--compile: a compiled tower gives neither head outputs nor layers; leave them out"
+            " (has_heads: false, has_layers: false)"
+        )
     if args.layers_dtype != "none" and encoder.layers_shape is None:
         raise UserError(
             f"encoder {args.encoder}: no layers, since {encoder.heads_missing}; leave them out"
             " (has_layers: false, --layers-dtype none)"
         )
+    if args.compile or args.channels_last:
+        from clipsieve.encoders.speed import speed_up
+
+        moved = speed_up(encoder, channels_last=args.channels_last, compiled=args.compile)
+        log.info("the faster way moves an embedding by %.1e of its length", moved)
     parameters = {
         "embed_version": EMBED,
         "decode_version": DECODE_VERSION,
@@ -178,7 +220,7 @@ def run(args: argparse.Namespace) -> None:
         good = [i for i, key in enumerate(keys) if key not in problems]
         bad = {i: key for i, key in enumerate(keys) if key in problems}
         _report(args, table, {str(usable["image_id"].iloc[i]): problems[k] for i, k in bad.items()})
-        if not good:
+        if not good and args.part is None:
             raise UserError(f"{args.images}: no image of {args.image_set} could be decoded")
         _write(args, encoder, cache, usable.iloc[good], parameters, basis)
         cache.keep_finished(args.output)
@@ -210,7 +252,8 @@ def _embed(
     threads: int,
 ) -> dict[str, str]:
     """Embed what is missing, shard by shard; return what can't be decoded, and why."""
-    from clipsieve.encoders.pipeline import batches
+    from clipsieve.encoders.collected import Collected
+    from clipsieve.encoders.pipeline import batches, workers_of
 
     size = -(-args.shard_size // args.batch_size) * args.batch_size
     plan = cache.plan(keys, size)
@@ -219,29 +262,34 @@ def _embed(
     if len(work) < len(jobs):
         log.info("%s: %d of %d images are done", args.image_set, len(jobs) - len(work), len(jobs))
     progress = Progress(args.image_set, len(work))
-    for name, part in todo:
-        if not part:
-            continue
-        collected = Collected(heads_dtype, args.layers_dtype)
-        for batch in batches(
-            [jobs[key] for key in part],
-            encoder.preprocess,
-            batch_size=args.batch_size,
-            workers=args.workers or threads,
-            background=background,
-            profiles=args.colour_profiles,
-        ):
-            for job, reason in batch.problems:
-                if args.on_problem == "error":
-                    raise UserError(f"{job.path}: {reason} (--on-problem skip leaves it out)")
-                log.warning("%s: %s", job.path, reason)
-                collected.problems[job.key] = reason
-            if batch.pixels is not None:
-                encoded = encoder.encode(batch.pixels, pad=True, layers=args.layers_dtype != "none")
-                collected.take([job.key for job in batch.jobs], encoded)
-            progress.step(len(batch.jobs) + len(batch.problems))
-        embedding, heads, layers = collected.arrays(encoder)
-        cache.add(name, collected.keys, embedding, heads, basis, layers, collected.problems)
+    wanted = {"heads": heads_dtype != "none", "layers": args.layers_dtype != "none"}
+    todo = [(name, part) for name, part in todo if part]
+    # one pool for all shards: processes take seconds to start
+    pool = workers_of(args.decoder, args.workers or threads) if todo else nullcontext()
+    with pool as workers:
+        for name, part in todo:
+            collected = Collected(heads_dtype, args.layers_dtype)
+            for batch in batches(
+                [jobs[key] for key in part],
+                encoder.preprocess,
+                batch_size=args.batch_size,
+                workers=args.workers or threads,
+                background=background,
+                profiles=args.colour_profiles,
+                pin=encoder.device.type == "cuda",
+                pool=workers,
+            ):
+                for job, reason in batch.problems:
+                    if args.on_problem == "error":
+                        raise UserError(f"{job.path}: {reason} (--on-problem skip leaves it out)")
+                    log.warning("%s: %s", job.path, reason)
+                    collected.problems[job.key] = reason
+                if batch.pixels is not None:
+                    encoded = encoder.encode(batch.pixels, pad=True, **wanted)
+                    collected.take([job.key for job in batch.jobs], encoded)
+                progress.step(len(batch.jobs) + len(batch.problems))
+            embedding, heads, layers = collected.arrays(encoder)
+            cache.add(name, collected.keys, embedding, heads, basis, layers, collected.problems)
     known: dict[str, str] = {}
     for name, _ in plan:
         known.update(cache.problems.get(name, {}))
@@ -249,49 +297,6 @@ def _embed(
         key, reason = next(iter(known.items()))
         raise UserError(f"{jobs[key].path}: {reason} (--on-problem skip leaves it out)")
     return {key: reason for key, reason in known.items() if key in jobs}
-
-
-class Collected:
-    """The rows of one shard while it grows."""
-
-    def __init__(self, heads_dtype: str, layers_dtype: str = "none") -> None:
-        self.dtypes = {"heads": heads_dtype, "layers": layers_dtype}
-        self.keys: list[str] = []
-        self.embedding: list[np.ndarray] = []
-        self.more: dict[str, list[np.ndarray]] = {"heads": [], "layers": []}
-        self.problems: dict[str, str] = {}
-
-    def take(self, keys: list[str], encoded: Encoded) -> None:
-        """Add one batch; numbers that are not finite stop the run."""
-        import numpy as np
-
-        if not np.isfinite(encoded.embedding).all():
-            raise UserError(
-                "the encoder gave NaN or infinity; a lower precision than float32 may be the cause"
-            )
-        self.keys += keys
-        self.embedding.append(encoded.embedding)
-        for name, dtype in self.dtypes.items():
-            array = getattr(encoded, name)
-            if array is None or dtype == "none":
-                continue
-            narrow = array.astype(dtype)
-            if not np.isfinite(narrow).all():
-                raise UserError(f"--{name}-dtype float16: a number is too large; use float32")
-            self.more[name].append(narrow)
-
-    def arrays(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """All rows as arrays, of heads and layers where they are kept (none, if no image decoded)."""
-        import numpy as np
-
-        found: list[Any] = [
-            np.concatenate([np.empty((0, encoder.embedding_size), np.float32), *self.embedding])
-        ]
-        for name, shape in (("heads", encoder.heads_shape), ("layers", encoder.layers_shape)):
-            kept = self.dtypes[name] != "none" and shape is not None
-            empty = np.empty((0, *(shape or ())), self.dtypes[name] if kept else np.float32)
-            found.append(np.concatenate([empty, *self.more[name]]) if kept else None)
-        return found[0], found[1], found[2]
 
 
 class Progress:
@@ -343,10 +348,15 @@ def _write(
     basis: np.ndarray | None,
 ) -> None:
     """Gather the shards into the output, a few hundred rows at a time."""
+    from clipsieve.encoders.collected import Collected
     from clipsieve.io import store
 
     keys = [str(key) for key in rows["sha256"]]
-    first, second, third = itertools.tee(cache.rows(keys), 3)
+    blocks = cache.rows(keys)
+    if not keys:  # a part of a set may have no image that can be used
+        empty = Collected(parameters["heads_dtype"], parameters.get("layers_dtype", "none"))
+        blocks = iter([empty.arrays(encoder)])
+    first, second, third = itertools.tee(blocks, 3)
     heads = None if basis is None else (block[1] for block in second if block[1] is not None)
     layers = None
     if "layers_dtype" in parameters:

@@ -9,6 +9,7 @@ Where no text tower can be had, names and vectors that were made elsewhere are t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import urllib.request
 from pathlib import Path
@@ -180,11 +181,20 @@ def _lines(args: argparse.Namespace) -> list[str]:
     return lines
 
 
+def _answer(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            data: bytes = answer.read(_LARGEST_FETCH + 1)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--url {url}: can't be fetched ({error})") from error
+    return data
+
+
 def _fetched(args: argparse.Namespace) -> Path:
     """Fetch a list once, check its hash, and return where it is kept."""
     from clipsieve.io.files import default_cache, replacing, sha256_of
 
-    if not args.url or not args.sha256:
+    if not args.url:
         raise UserError("--kind url: needs --url and --sha256")
     if not args.consent:
         raise UserError(
@@ -195,11 +205,13 @@ def _fetched(args: argparse.Namespace) -> Path:
         raise UserError(f"--url {args.url}: must begin with https://")
     path = Path(args.cache or default_cache()) / "texts" / f"{args.sha256}.txt"
     if not (path.is_file() and sha256_of(path) == args.sha256):
-        try:
-            with urllib.request.urlopen(args.url, timeout=60) as answer:
-                data = answer.read(_LARGEST_FETCH + 1)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--url {args.url}: can't be fetched ({error})") from error
+        data = _answer(args.url)
+        if not args.sha256:
+            raise UserError(
+                f"--url {args.url}: no --sha256 says which list is meant; the sha256 of what is there now"
+                f" is {hashlib.sha256(data).hexdigest()} ({len(data.splitlines())} lines): if it is"
+                " the right list, pass that (in the config: sha256)"
+            )
         with replacing(path) as temporary:
             temporary.write_bytes(data)
             found = sha256_of(temporary)

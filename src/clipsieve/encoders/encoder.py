@@ -80,6 +80,7 @@ class Encoder:
         self.identity = identity
         self._make_tokenizer = make_tokenizer
         self.pool_mlp_share: float | None = None
+        self.channels_last = False
         self._hooked, self.heads_missing = readable.access(model, spec)
         self._width, self._size = self._sizes()
         self.self_check_error = None if self.heads_missing else self._check()
@@ -161,8 +162,13 @@ class Encoder:
         encoded = self.encode(pixels, pad=pad)
         return encoded.embedding, encoded.heads
 
-    def encode(self, pixels: torch.Tensor, *, pad: bool = False, layers: bool = False) -> Encoded:
+    def encode(
+        self, pixels: torch.Tensor, *, pad: bool = False, layers: bool = False, heads: bool = True
+    ) -> Encoded:
         """Embed preprocessed images [n, 3, height, width], with the layers where wanted.
+
+        Without `heads` what only head outputs need is left out, where the tower's own pass is to be
+        had; the embedding has the same bits.
 
         On a CPU, parts of `PART` images go through the tower side by side, each on one thread: an
         image's numbers then depend neither on the number of threads nor, with `pad` (the last part
@@ -176,12 +182,12 @@ class Encoder:
         if layers:
             self._require_heads("layers")
         if self.device.type != "cpu":
-            return self._forward(pixels, layers)
+            return self._forward(pixels, layers, heads)
         count = len(pixels)
         if pad and count % PART:
             blank = pixels.new_zeros(PART - count % PART, *pixels.shape[1:])
             pixels = torch.cat([pixels, blank])
-        parts = side_by_side(lambda part: self._forward(part, layers), pixels.split(PART))
+        parts = side_by_side(lambda part: self._forward(part, layers, heads), pixels.split(PART))
         embedding = np.concatenate([part.embedding for part in parts])[:count]
         arrays = []
         for name in ("heads", "layers"):
@@ -190,10 +196,15 @@ class Encoder:
         return Encoded(embedding, *arrays)
 
     @torch.inference_mode()
-    def _forward(self, pixels: torch.Tensor, layers: bool = False) -> Encoded:
+    def _forward(
+        self, pixels: torch.Tensor, layers: bool = False, want_heads: bool = True
+    ) -> Encoded:
         """Embed preprocessed images in one pass."""
         pixels = pixels.to(self.device, non_blocking=True)
-        if self.heads_missing:
+        if self.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        plain = self._hooked is not None and self.spec.pooling == OWN and not layers
+        if self.heads_missing or (plain and not want_heads):
             features = self.model.encode_image(pixels.to(_INPUT[self.spec.precision]))
             return Encoded(_array(features), None, None)
         if self._hooked is not None:

@@ -22,6 +22,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import nn
 
 from clipsieve.encoders import timm_towers
+from clipsieve.encoders.devices import take_device
 from clipsieve.encoders.encoder import Encoder
 from clipsieve.encoders.spec import HUB, WEIGHT_FILES, EncoderSpec
 from clipsieve.errors import UserError
@@ -97,6 +98,7 @@ def _device(name: str) -> torch.device:
     if name == "cuda":
         # cuDNN's default rounds the inputs of the patch convolution to 10 bits.
         torch.backends.cudnn.allow_tf32 = False
+        return torch.device("cuda", take_device(torch.cuda.device_count()))
     return torch.device(name)
 
 

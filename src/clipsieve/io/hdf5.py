@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Raised when the layout of these files changes; files of another version are refused.
 FORMAT_VERSION = 1
+#: Attribute of a file whose arrays lie in other files: their paths, relative to its folder.
+PARTS = "parts"
 #: Rows in an HDF5 chunk of a table with one row per image or text.
 CHUNK_ROWS = 256
 
@@ -25,11 +27,15 @@ PathLike = str | os.PathLike[str]
 
 
 @contextmanager
-def create(path: Path) -> Iterator[h5py.File]:
-    """Open a new HDF5 file that carries no times, so equal contents give equal bytes."""
+def create(path: Path, virtual: bool = False) -> Iterator[h5py.File]:
+    """Open a new HDF5 file that carries no times, so equal contents give equal bytes.
+
+    With `virtual` its datasets may point to other files, which needs the format of HDF5 1.10.
+    """
     import h5py
 
-    with h5py.File(path, "w", libver=("v108", "v108"), locking=False) as file:
+    version = "v110" if virtual else "v108"
+    with h5py.File(path, "w", libver=(version, version), locking=False) as file:
         yield file
 
 
@@ -47,6 +53,9 @@ def opened(path: PathLike, kind: str | None) -> Iterator[h5py.File]:
                 raise UserError(
                     f"{path}: format version {version}, this version reads {FORMAT_VERSION}"
                 )
+            for part in get_attributes(file).get(PARTS, ()):
+                if not Path(path).parent.joinpath(part).is_file():
+                    raise UserError(f"{path}: its part {part} is gone; embed the image set again")
             yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

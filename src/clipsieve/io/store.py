@@ -118,7 +118,7 @@ def write_embeddings(
         if row != len(ids):
             raise ValueError(f"embedding: {row} rows for {len(ids)} ids")
         if head_basis is not None:
-            _write_by_head(file, "head_basis", head_basis)
+            write_by_head(file, "head_basis", head_basis)
         hdf5.set_attributes(file, "embeddings", attributes)
 
 
@@ -294,7 +294,7 @@ def write_head_maps(
     with replacing(path) as temporary, hdf5.create(temporary) as file:
         for name, array in (("head_basis", head_basis), ("head_projection", head_projection)):
             if array is not None:
-                _write_by_head(file, name, array)
+                write_by_head(file, name, array)
         hdf5.set_attributes(file, "encoder", attributes)
 
 
@@ -319,7 +319,7 @@ def read_head_maps(path: PathLike, heads: Sequence[tuple[int, int]] | None = Non
         return HeadMaps(arrays["head_basis"], arrays["head_projection"], hdf5.get_attributes(file))
 
 
-def _write_by_head(file: h5py.File, name: str, array: np.ndarray) -> None:
+def write_by_head(file: h5py.File, name: str, array: np.ndarray) -> None:
     """Write an array [L, H, ..]; one that is broadcast over all heads takes its room once."""
     if array.strides[:2] == (0, 0):
         array = array[:1, :1]

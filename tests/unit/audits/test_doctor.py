@@ -183,3 +183,39 @@ def test_the_licence_of_weights_is_shown(tmp_path):
     found = findings(tmp_path, encoder=timm | {"licence": "DINOv3 License"})
     assert "ok encoder e: licence of the weights: DINOv3 License" in found
     assert not any("licence of" in line for line in findings(tmp_path))
+
+
+def test_the_room_of_layers_is_said_where_they_are_cached(tmp_path):
+    said = [
+        line for line in findings(tmp_path, encoder={"has_layers": True}) if "layers of" in line
+    ]
+    # six images of 36,864 to 98,304 bytes are 0.0 GB; the sentence must count them as such
+    assert len(said) == 1
+    assert said[0].startswith("note disk: layers of e take 0.0 GB (12 blocks of width 768")
+    assert not [line for line in findings(tmp_path) if "layers of" in line]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "room"), [("float32", ("36.9", "98.3")), ("float16", ("18.4", "49.2"))]
+)
+def test_the_room_of_layers_follows_their_number_and_type(tmp_path, dtype, room):
+    from clipsieve.audits import doctor
+
+    run = config.Run.of(
+        config.resolve(
+            {
+                "run": "r",
+                "sources": {"photos": {"folder": "photos"}},
+                "generators": {
+                    g: {"family": "gan", "source": "photos", "folder": g} for g in ("a", "b")
+                },
+                "encoders": {"e": {"model": "tiny", "has_layers": True}},
+                "use": {"generators": ["a", "b"], "encoders": ["e"], "texts": []},
+                "embed": {"heads_dtype": dtype},
+            }
+        )
+    )
+    lines = [f.text for f in doctor._cost(run, {"photos": 1_000_000}, tmp_path)]
+    said = next(line for line in lines if "layers of" in line)
+    assert f"{room[0]} GB (12 blocks" in said
+    assert f"to {room[1]} GB (24 of" in said

@@ -23,6 +23,7 @@ SAME = {
     ("audit-shortcuts", "resamples"): "evaluation.resamples",
     ("concepts", "draws"): "interpretation.draws",
     ("embed", "batch_size"): "embed.batch_size",
+    ("embed", "decoder"): "embed.decoder",
     ("embed", "on_problem"): "embed.on_problem",
     ("evaluate", "confidence"): "evaluation.confidence",
     ("evaluate", "interval"): "evaluation.interval",

@@ -84,14 +84,17 @@ def test_a_list_is_fetched_with_consent_and_hash_alone(tmp_path: Path, monkeypat
     with pytest.raises(UserError, match="https"):
         embed_text.run(parsed(tmp_path, "url", "--url", "http://x/y", *right, "--consent"))
     with pytest.raises(UserError, match="needs --url and --sha256"):
-        embed_text.run(parsed(tmp_path, "url", *address, "--consent"))
+        embed_text.run(parsed(tmp_path, "url", "--consent"))
     assert not calls
+    with pytest.raises(UserError, match=rf"is {right[1]} \(2 lines\): if it is the right list"):
+        embed_text.run(parsed(tmp_path, "url", *address, "--consent"))
+    assert len(calls) == 1
     with pytest.raises(UserError, match="sha256 is"):
         embed_text.run(parsed(tmp_path, "url", *address, "--sha256", "0" * 64, "--consent"))
     assert not list((tmp_path / "cache").rglob("*.txt"))
     for _ in range(2):
         embed_text.run(parsed(tmp_path, "url", *address, *right, "--consent"))
-    assert len(calls) == 2
+    assert len(calls) == 3
     assert list(store.read_texts(tmp_path / "t.h5").text) == ["a red house", "a blue house"]
 
 

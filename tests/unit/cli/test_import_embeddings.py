@@ -75,6 +75,28 @@ def test_heads_that_are_asked_for_must_be_there(folder: Path) -> None:
         import_embeddings.run(images(folder, heads=""))
 
 
+def test_layers_are_taken_over_where_they_are_asked_for(folder: Path) -> None:
+    from clipsieve.io.layers import layers_shape, read_layers
+
+    layers = RNG.normal(size=(4, 2, 6)).astype(np.float16)
+    shared = {"image_id": IDS[::-1], "embedding": np.ones((4, 3))}
+    np.savez(folder / "s.npz", layers=layers, **shared)
+    import_embeddings.run(images(folder, layers=""))
+    np.testing.assert_array_equal(read_layers(folder / "s.h5"), layers[[3, 2, 0]])
+    import_embeddings.run(images(folder))
+    assert layers_shape(folder / "s.h5") is None
+    np.savez(folder / "s.npz", **shared)
+    with pytest.raises(UserError, match=r"no layers in it .*has_layers: false"):
+        import_embeddings.run(images(folder, layers=""))
+    for wrong, said in (
+        (layers[:, 0], r"layers has shape \[4, 6\]"),
+        (layers * np.nan, "layers: NaN"),
+    ):
+        np.savez(folder / "s.npz", layers=wrong, **shared)
+        with pytest.raises(UserError, match=said):
+            import_embeddings.run(images(folder))
+
+
 def test_an_encoder_of_embeddings_has_no_head_maps(folder: Path) -> None:
     encoder.run(arguments(encoder, spec='{"embeddings": "arrays"}', output=folder / "maps.h5"))
     assert store.read_head_maps(folder / "maps.h5").head_basis is None

@@ -76,5 +76,5 @@ def _panel(ax: Axes, table: pd.DataFrame) -> None:
     for value in final["mean"]:
         ax.axhline(value, color=INK, ls="--", lw=1, label="final embedding")
     ax.axhline(0.5, color=GREY, lw=0.8)
-    ax.set_xlabel("block")
+    ax.set_xlabel("block (its layer, counted from 0, plus 1)")
     ax.set_xlim(0.5, len(found) + 0.5)
