@@ -35,6 +35,8 @@ TEXTS = config["use"]["texts"]
 FAMILIES = list(
     dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
 )
+# name of the detector of all generators together
+EVERY_GENERATOR = "every_generator"
 # logits of probes on test images as they are (in `scores`) or under an edit (in `perturbed/<edit>`)
 SCORES = "results/{run}/seed{seed}/{encoder}/{images}/{family}.h5"
 # an aligned run keeps the tables of the files as they were beside those of the aligned ones
@@ -63,6 +65,7 @@ wildcard_constraints:
     source="|".join(STUDY.sources),
     generator="|".join(STUDY.generators),
     train_set="|".join([*STUDY.generators, *STUDY.training_sets]),
+    detector="|".join([EVERY_GENERATOR, *STUDY.generators]),
     train="|".join(STUDY.generators),
     val="|".join(STUDY.generators),
     family="|".join(FAMILIES),

@@ -76,7 +76,7 @@ def file_facts(path: Path, *, max_bytes: int = MAX_BYTES) -> FileFacts:
 def facts_of_bytes(data: bytes) -> FileFacts:
     """Return the facts of a file's bytes (see `file_facts`)."""
     known: dict[str, object] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    known.update(_header(data))
+    known.update(header_facts(data))
     try:
         picture = decode(data)
     except ImageProblem as problem:
@@ -95,7 +95,7 @@ def is_constant(image: Image.Image) -> bool:
     return all(high - low <= CONSTANT_SPAN for low, high in extrema)  # type: ignore[misc]
 
 
-def _header(data: bytes) -> dict[str, object]:
+def header_facts(data: bytes) -> dict[str, object]:
     """Read format, size, mode and JPEG tables; nothing where the header can't be read."""
     import warnings
 
