@@ -169,3 +169,29 @@ def check_members(probes: Sequence[StoredProbe]) -> None:
         raise UserError(
             f"detector: two probes trained on {twice[0]}; only one per generator is allowed"
         )
+
+
+def cautions(model: Model) -> list[str]:
+    """Return what a reader of any verdict must know of the detector itself."""
+    facts, found = model.facts, []
+    if facts["encoder"]["spec"]["weights"] is None:
+        found.append("the encoder has random weights: its verdicts mean nothing")
+    if not facts["expected"]["held_out"]:
+        found.append("no generator was held out: accuracy on new generators is not known")
+    expected = facts["expected"]["accuracy_at_val_threshold"]
+    low, high = expected["generators_low"], expected["generators_high"]
+    over = "over generators"
+    if low is None:
+        low, high, over = expected["low"], expected["high"], "over photographs"
+    interval = f" ({low:.2f} to {high:.2f} {over})" if low is not None else ""
+    found.append(
+        f"detector {facts['feature_set']} trained on {', '.join(facts['members'] or facts['train'])}:"
+        f" accuracy {expected['value']:.2f}{interval} on {len(facts['expected']['per_generator'])}"
+        " generators that it did not see"
+        if facts["expected"]["held_out"]
+        else f"detector {facts['feature_set']}: accuracy {expected['value']:.2f} on what it saw"
+    )
+    training = facts["training"]
+    if len(training["formats"]) > 1 and any(0 in c.values() for c in training["formats"].values()):
+        found.append("in training, the file format separated the labels: it may be a shortcut")
+    return found
