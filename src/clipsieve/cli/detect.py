@@ -91,7 +91,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="judge only the files of part K of N, 0 to N - 1, divided by their names (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--describe", action=_Describe, images=images, default=False,
+        "--ignore-unusable", action="store_true",
+        help="exit with status 0 even if a file is not a usable image; its row says so",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gather", action=_WithoutImages, images=images, nargs="+", metavar="PARQUET",
+        help="instead of judging, join results of parts into --output (default: judge)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--describe", action=_WithoutImages, images=images, nargs=0, default=False,
         help="print what the detector is, as JSON, and stop",
     )  # fmt: skip
     add_encoder_place(parser)
@@ -104,11 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-class _Describe(argparse.Action):
-    """A flag with which no image is needed."""
+class _WithoutImages(argparse.Action):
+    """An option with which no image is needed."""
 
     def __init__(self, *args: Any, images: argparse.Action, **options: Any) -> None:
-        super().__init__(*args, **{**options, "nargs": 0})
+        super().__init__(*args, **options)
         self.images = images
 
     def __call__(
@@ -119,17 +127,23 @@ class _Describe(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         self.images.required = False
-        namespace.describe = True
+        setattr(namespace, self.dest, values or True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Judge, and print; return the exit status."""
     from clipsieve.detector.folder import identity_of, read_description, read_detector
-    from clipsieve.detector.results import Journal, writer
+    from clipsieve.detector.results import Journal, gather_parquets, writer
     from clipsieve.errors import UserError
 
     if args.describe:
         print(json.dumps(read_description(args.detector), indent=2, sort_keys=True))
+        return 0
+    if args.gather:
+        if args.output is None or args.output.suffix != ".parquet":
+            raise UserError("--gather: needs --output FILE.parquet")
+        rows = gather_parquets(map(Path, args.gather), args.output)
+        log.info("%s: %d images", args.output, rows)
         return 0
     if not args.images:
         raise UserError("no image given (clipsieve detect DETECTOR IMAGE ..)")
@@ -169,6 +183,7 @@ def _judge(
 ) -> int:
     """Judge the files and hand each result on; return the exit status."""
     from clipsieve.detector.judging import Judge, load_same_encoder
+    from clipsieve.detector.model import cautions
     from clipsieve.encoders.parallel import set_threads
 
     threads = set_threads(args.threads)
@@ -199,20 +214,22 @@ def _judge(
             f" (first: {first_bad['path']}: {first_bad['problem']})",
             file=sys.stderr,
         )
-    return _status(args.fail_on, counts)
+    return _status(args, counts)
 
 
-def _status(fail_on: str | None, counts: dict[str, int]) -> int:
-    failing = {None: (), "generated": ("generated",), "unsure": ("generated", "unsure")}[fail_on]
+def _status(args: argparse.Namespace, counts: dict[str, int]) -> int:
+    kinds = {None: (), "generated": ("generated",), "unsure": ("generated", "unsure")}
+    failing = kinds[args.fail_on]
     if any(counts.get(kind) for kind in failing):
         return FOUND
-    return UNUSABLE if counts.get("problem") else 0
+    return UNUSABLE if counts.get("problem") and not args.ignore_unusable else 0
 
 
 def _explain(args: argparse.Namespace, model: Model, paths: Iterable[str]) -> int:
     """Explain images one by one."""
     from clipsieve.detector.explanation import as_text, explain
     from clipsieve.detector.judging import Judge, load_same_encoder
+    from clipsieve.detector.model import cautions
     from clipsieve.detector.pictures import shown
     from clipsieve.detector.results import as_line
     from clipsieve.encoders.parallel import set_threads
@@ -250,7 +267,7 @@ def _explain(args: argparse.Namespace, model: Model, paths: Iterable[str]) -> in
 
             write_page(args.html, judge, path, found, cautions(model))
             log.info("%s", args.html)
-    return _status(args.fail_on, counts)
+    return _status(args, counts)
 
 
 def _paths(args: argparse.Namespace, shard: tuple[int, int] | None) -> Iterator[str]:
@@ -294,29 +311,3 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
         raise UserError(f"--shard {text}: write K/N with K from 0 to N - 1")
     return int(part), int(parts)
-
-
-def cautions(model: Model) -> list[str]:
-    """Return what a reader of any verdict must know of the detector itself."""
-    facts, found = model.facts, []
-    if facts["encoder"]["spec"]["weights"] is None:
-        found.append("the encoder has random weights: its verdicts mean nothing")
-    if not facts["expected"]["held_out"]:
-        found.append("no generator was held out: accuracy on new generators is not known")
-    expected = facts["expected"]["accuracy_at_val_threshold"]
-    low, high = expected["generators_low"], expected["generators_high"]
-    over = "over generators"
-    if low is None:
-        low, high, over = expected["low"], expected["high"], "over photographs"
-    interval = f" ({low:.2f} to {high:.2f} {over})" if low is not None else ""
-    found.append(
-        f"detector {facts['feature_set']} trained on {', '.join(facts['members'] or facts['train'])}:"
-        f" accuracy {expected['value']:.2f}{interval} on {len(facts['expected']['per_generator'])}"
-        " generators that it did not see"
-        if facts["expected"]["held_out"]
-        else f"detector {facts['feature_set']}: accuracy {expected['value']:.2f} on what it saw"
-    )
-    training = facts["training"]
-    if len(training["formats"]) > 1 and any(0 in c.values() for c in training["formats"].values()):
-        found.append("in training, the file format separated the labels: it may be a shortcut")
-    return found
