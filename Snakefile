@@ -14,6 +14,7 @@ Path grammar (docs/formats.md has the columns of every file):
     results/{run}/seed{seed}/{encoder}/probes/{family}/{train_set}.npz     one generator, or several
     results/{run}/seed{seed}/{encoder}/scores/{family}.h5          the logit of each probe on each test image
     results/{run}/seed{seed}/{encoder}/{cells,means,controls,optimism}.parquet
+    results/{run}/detectors/{encoder}/{detector}/                  detectors of single images
     results/{run}/tables/{table}.html, figures/{figure}.svg, gallery/{encoder}.html
 """
 
@@ -38,6 +39,7 @@ include: "workflow/rules/transfer.smk"
 include: "workflow/rules/interpret.smk"
 include: "workflow/rules/perturb.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/detect.smk"
 include: "workflow/rules/goals.smk"
 
 

@@ -191,10 +191,10 @@ MUTATIONS = (
         ("cli/test_interpret.py",),
     ),
     Mutation(
-        "export-detector fits its likeness on test rows",
-        "cli/export_detector.py",
-        'args.splits, FITTING, "detector"',
-        f'args.splits, {FITTING}, "detector"',
+        "export fits its likeness on test rows",
+        "detector/training_material.py",
+        'splits, FITTING, "detector"',
+        f'splits, {FITTING}, "detector"',
         ("detector/test_detector.py",),
     ),
     Mutation(

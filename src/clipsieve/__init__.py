@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clipsieve.detector import Detector
     from clipsieve.run import open_run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_run"]
+__all__ = ["Detector", "__version__", "open_run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `open_run` when it is first asked for, so that importing the package stays cheap."""
+    """Import `open_run` and `Detector` when first asked for, so that importing stays cheap."""
+    if name == "Detector":
+        from clipsieve.detector import Detector
+
+        return Detector
     if name == "open_run":
         from clipsieve.run import open_run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,8 @@ class Run:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.run = root / "results/small"
+        self.base = self.run / "seed0/tiny"
         rng = np.random.default_rng(0)
         self.encoder = load_encoder(SPEC)
         self.embedding, self.heads = {}, {}
@@ -58,7 +61,7 @@ class Run:
         self.embedding[name], self.heads[name] = X, Z
         ids = [f"{name}/{p.name}" for p in files]
         store.write_embeddings(
-            self.root / f"e/{name}.h5", image_id=ids, embedding=X, heads=Z,
+            self.run / f"embeddings/tiny/{name}.h5", image_id=ids, embedding=X, heads=Z,
             head_basis=self.encoder.head_basis(), attributes={**self.encoder.attributes(), "background": [0, 0, 255]},
         )  # fmt: skip
         real = name == "real"
@@ -67,9 +70,9 @@ class Run:
             image_id=ids, image_set=name, generator=None if real else name, source="real",
             label=int(real), group=[f"g{i}" for i in range(N)],
         )  # fmt: skip
-        write_table(table, self.root / f"i/{name}.parquet")
+        write_table(table, self.run / f"images/{name}.parquet")
         columns = ["image_id", "group", "label", "generator"]
-        write_table(table[columns].assign(split=SPLITS), self.root / f"s/{name}.parquet")
+        write_table(table[columns].assign(split=SPLITS), self.run / f"seed0/splits/{name}.parquet")
 
     def features(self, kind: str, train: str) -> dict[str, np.ndarray]:
         if kind == "all":
@@ -85,7 +88,21 @@ class Run:
             for name, Z in self.heads.items()
         }
 
+    def words(self) -> None:
+        """Embed a few texts, as made-up vectors."""
+        rng = np.random.default_rng(1)
+        vectors = rng.normal(size=(30, self.embedding["real"].shape[1])).astype(np.float32)
+        store.write_texts(
+            self.run / "texts/tiny/phrases.h5",
+            text=[f"text {k}" for k in range(30)],
+            embedding=vectors,
+            duplicate_of=np.full(30, -1),
+            attributes={"encoder": "tiny"},
+        )
+
     def fit(self) -> None:
+        (self.run / "config.json").write_text(json.dumps({"run": "small", "align": None}))
+        self.words()
         self.logits: dict[tuple[str, str, str], np.ndarray] = {}
         for kind in ("all", "residual", "heads"):
             rows = []
@@ -102,7 +119,7 @@ class Run:
                     probe.threshold, probe.params, {"residual_kind": "cosine"},
                     self.gap if kind == "residual" else None,
                 )  # fmt: skip
-                write_probes(self.root / f"p/{kind}/{train}.npz", [stored])
+                write_probes(self.base / f"probes/{kind}/{train}.npz", [stored])
                 for name in SETS:
                     z = probe.logits(X[name])
                     self.logits[kind, train, name] = z
@@ -117,19 +134,16 @@ class Run:
                 "image_id", "group", "label", "split", "logit", "threshold",
             ]  # fmt: skip
             write_score_table(
-                self.root / f"scores/{kind}.h5", pd.DataFrame(rows, columns=columns),
+                self.base / f"scores/{kind}.h5", pd.DataFrame(rows, columns=columns),
                 sources=dict.fromkeys(SETS[1:], "real"), families=dict.fromkeys(SETS[1:], "gan"),
             )  # fmt: skip
 
     def export(self, kind: str, *trains: str, options: tuple[str, ...] = ()) -> Path:
-        output = self.root / f"detectors/{kind}-{'-'.join(trains)}.npz"
-        sets = [*trains, "real"]
+        output = self.root / f"detectors/{kind}-{'-'.join(trains)}"
+        feature_set = "heads/one--two" if kind == "heads" else kind
         status = main(
-            ["export-detector", "--probes", *(str(self.root / f"p/{kind}/{t}.npz") for t in trains),
-             "--scores", str(self.root / f"scores/{kind}.h5"),
-             "--embeddings", *(str(self.root / f"e/{s}.h5") for s in sets),
-             "--splits", *(str(self.root / f"s/{s}.parquet") for s in sets),
-             "--images", *(str(self.root / f"i/{s}.parquet") for s in sets),
+            ["export", str(self.run), "--feature-set", feature_set,
+             *(["--train", *trains] if trains else []),
              "--resamples", "200", "--output", str(output), *options]
         )  # fmt: skip
         assert status == 0

@@ -17,8 +17,8 @@ def modules_with_examples() -> list[str]:
     found = []
     for info in pkgutil.walk_packages(clipsieve.__path__, "clipsieve."):
         spec = info.module_finder.find_spec(info.name, None)
-        # the examples of `open_run` need a run; test_run.py makes one and runs them
-        if info.name == "clipsieve.run":
+        # these examples need a run or a detector; test_run.py and test_api.py make them and run the examples
+        if info.name in ("clipsieve.run", "clipsieve.detector.api"):
             continue
         if spec and spec.origin and ">>> " in Path(spec.origin).read_text(encoding="utf-8"):
             found.append(info.name)

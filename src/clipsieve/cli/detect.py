@@ -4,8 +4,11 @@ The images pass through the same decoding, preprocessing and encoder as those th
 on; an encoder with different weights is refused. The probability is that of *generated*, and it
 assumes that both labels are equally common. A verdict is given only where the detector was right
 often enough on generators that it had not seen; otherwise it is *unsure*. A file unlike the
-training images gets a warning. Prints one line per file to standard output, and the detector's own
-facts to standard error.
+training images gets a warning. Results go to standard output as they come, one for each file, and
+the detector's own facts to standard error.
+
+Exit status: 0 if every file was judged, 3 if a file is not a usable image (the others are judged),
+1 if --fail-on is given and such a verdict occurred, 2 after a mistake.
 """
 
 from __future__ import annotations
@@ -14,55 +17,106 @@ import argparse
 import json
 import logging
 import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from clipsieve.cli.options import add_encoder_place, count
+from clipsieve.cli.progress import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from io import BufferedReader
 
-    from clipsieve.detector.model import Detector
+    from clipsieve.detector.model import Model
 
 HELP = "judge images with an exported detector"
 
 log = logging.getLogger("clipsieve")
 
+#: Exit statuses beside 0 and 2.
+FOUND, UNUSABLE = 1, 3
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = (
-        "example:\n  clipsieve detect biggan.npz photo.jpg painting.png\n"
-        "  clipsieve detect biggan.npz --json folder > verdicts.json"
+        "example:\n  clipsieve detect detector photo.jpg painting.png\n"
+        "  clipsieve detect detector --json folder archive.zip > verdicts.jsonl\n"
+        "  find photos -name '*.jpg' | clipsieve detect detector - --output verdicts.parquet\n"
+        "  clipsieve detect detector --explain --html why.html photo.jpg"
     )
-    parser.add_argument("detector", help="file of clipsieve export-detector")
+    parser.add_argument("detector", type=Path, help="folder of clipsieve export")
     # At least one, so that options may appear between detector and images; --describe needs none.
     images = parser.add_argument(
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="image files, folders of them, or tars, zips and parquet files (x.zip, x.zip!a.png)",
+        help="image files, folders, tars, zips and parquet files (x.zip, x.zip!a.png), patterns, or -"
+        " for a list of them on standard input, one a line",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     parser.add_argument(
-        "--describe", action=_Describe, images=images, default=False,
+        "--null", action="store_true", help="names on standard input end with a zero byte"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object a line")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE",
+        help="write results there instead (.jsonl, .csv or .parquet); the same command resumes after it"
+        " was stopped",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-false-alarms", type=float, metavar="RATE",
+        help="largest share of real images called generated, one of the detector's operating points,"
+        " as 0.01 (default: the detector's own band)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fail-on", choices=("generated", "unsure"),
+        help="exit with status 1 if an image is called generated (or, with unsure, is not called real);"
+        " default: verdicts have no influence",
+    )  # fmt: skip
+    parser.add_argument(
+        "--explain", action="store_true",
+        help="say what moved each score: heads, components, patches, words, nearest training images",
+    )  # fmt: skip
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE",
+        help="write the explanation of one image as a page (with --explain; default: none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shard", metavar="K/N",
+        help="judge only the files of part K of N, 0 to N - 1, divided by their names (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ignore-unusable", action="store_true",
+        help="exit with status 0 even if a file is not a usable image; its row says so",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gather", action=_WithoutImages, images=images, nargs="+", metavar="PARQUET",
+        help="instead of judging, join results of parts into --output (default: judge)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--describe", action=_WithoutImages, images=images, nargs=0, default=False,
         help="print what the detector is, as JSON, and stop",
     )  # fmt: skip
+    add_encoder_place(parser)
     parser.add_argument(
-        "--weights", metavar="FILE", help="file of the encoder's weights, where it has moved"
+        "--batch-size", type=count, default=32, help="images per forward pass (default %(default)s)"
     )
     parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto",
-        help="where the encoder runs (default %(default)s: cuda where there is one)",
+        "--threads", type=count, default=None,
+        help="threads that decode, and that compute (default: the cores this process may use)",
     )  # fmt: skip
-    parser.add_argument(
-        "--batch-size", type=int, default=32, help="images per forward pass (default %(default)s)"
-    )
 
 
-class _Describe(argparse.Action):
-    """A flag with which no image is needed."""
+class _WithoutImages(argparse.Action):
+    """An option with which no image is needed."""
 
     def __init__(self, *args: Any, images: argparse.Action, **options: Any) -> None:
-        super().__init__(*args, **{**options, "nargs": 0})
+        super().__init__(*args, **options)
         self.images = images
 
     def __call__(
@@ -73,194 +127,187 @@ class _Describe(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         self.images.required = False
-        namespace.describe = True
+        setattr(namespace, self.dest, values or True)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Judge, and print."""
-    from clipsieve.detector.model import read_detector
+def run(args: argparse.Namespace) -> int:
+    """Judge, and print; return the exit status."""
+    from clipsieve.detector.folder import identity_of, read_description, read_detector
+    from clipsieve.detector.results import Journal, gather_parquets, writer
     from clipsieve.errors import UserError
 
-    detector = read_detector(args.detector)
     if args.describe:
-        print(json.dumps(description(detector), indent=2, sort_keys=True))
-        return
-    if args.batch_size < 1:
-        raise UserError(f"--batch-size {args.batch_size}: at least 1")
-    paths = list(image_paths(args.images))
-    if not paths:
+        print(json.dumps(read_description(args.detector), indent=2, sort_keys=True))
+        return 0
+    if args.gather:
+        if args.output is None or args.output.suffix != ".parquet":
+            raise UserError("--gather: needs --output FILE.parquet")
+        rows = gather_parquets(map(Path, args.gather), args.output)
+        log.info("%s: %d images", args.output, rows)
+        return 0
+    if not args.images:
         raise UserError("no image given (clipsieve detect DETECTOR IMAGE ..)")
-    encoder = load_same_encoder(detector, args)
-    for line in detector_warnings(detector):
+    if args.html and not args.explain:
+        raise UserError("--html: only with --explain")
+    if args.output and (args.json or args.csv or args.explain):
+        raise UserError("--output: not with --json, --csv or --explain; its ending decides")
+    # Pillow says of damaged files what their rows say
+    warnings.filterwarnings("ignore", module="PIL")
+    model = read_detector(args.detector)
+    model.band_at(args.max_false_alarms)
+    shard = _shard(args.shard)
+    paths = _paths(args, shard)
+    if args.explain:
+        return _explain(args, model, paths)
+    if args.output is None:
+        write = writer(sys.stdout, "json" if args.json else "csv" if args.csv else "text")
+        return _judge(args, model, paths, write)
+    note = {
+        "detector": identity_of(args.detector),
+        "max_false_alarms": args.max_false_alarms,
+        "shard": args.shard,
+    }
+    with Journal(args.output, note) as journal:
+        status = _judge(args, model, journal.left_of(paths), journal.add, done=journal.counts)
+        journal.finish()
+    log.info("%s: %d images", args.output, sum(journal.counts.values()))
+    return status
+
+
+def _judge(
+    args: argparse.Namespace,
+    model: Model,
+    paths: Iterable[str],
+    write: Any,
+    done: dict[str, int] | None = None,
+) -> int:
+    """Judge the files and hand each result on; return the exit status."""
+    from clipsieve.detector.judging import Judge, load_same_encoder
+    from clipsieve.detector.model import cautions
+    from clipsieve.encoders.parallel import set_threads
+
+    threads = set_threads(args.threads)
+    encoder = load_same_encoder(model, str(args.detector), weights=args.weights, device=args.device)
+    for line in cautions(model):
         log.warning("%s", line)
-    results = []
-    for start in range(0, len(paths), args.batch_size):
-        part = judge_files(detector, encoder, paths[start : start + args.batch_size])
-        results += part
-        if not args.json:
-            for result in part:
-                print(as_text(result), flush=True)
-    if args.json:
-        document = {"detector": description(detector), "images": results}
-        print(json.dumps(document, indent=2, sort_keys=True))
-    bad = [result for result in results if result["problem"] is not None]
-    if bad:
-        raise UserError(
-            f"{len(bad)} of {len(results)} files are not usable images (first: {bad[0]['path']}:"
-            f" {bad[0]['problem']})"
+    counts: dict[str, int] = {} if done is None else done
+    first_bad = None
+    pace, started = Pace(), time.monotonic()
+    stream = Judge(model, encoder).stream(
+        paths,
+        batch_size=args.batch_size,
+        workers=threads,
+        max_false_alarms=args.max_false_alarms,
+    )
+    for judged, result in enumerate(stream, 1):
+        write(result)
+        kind = "problem" if result["problem"] is not None else result["verdict"]
+        counts[kind] = counts.get(kind, 0) + 1
+        if result["problem"] is not None and first_bad is None:
+            first_bad = result
+        if pace.due():
+            rate = judged / max(time.monotonic() - started, 1e-9)
+            log.info("%d images judged, %.1f a second", judged, rate)
+    if first_bad is not None:
+        print(
+            f"clipsieve detect: {counts['problem']} of {sum(counts.values())} files are not usable images"
+            f" (first: {first_bad['path']}: {first_bad['problem']})",
+            file=sys.stderr,
         )
+    return _status(args, counts)
 
 
-def image_paths(given: list[str]) -> Iterator[Path]:
-    """Yield the files given, and in place of a folder or container its files, as the scan sees them."""
+def _status(args: argparse.Namespace, counts: dict[str, int]) -> int:
+    kinds = {None: (), "generated": ("generated",), "unsure": ("generated", "unsure")}
+    failing = kinds[args.fail_on]
+    if any(counts.get(kind) for kind in failing):
+        return FOUND
+    return UNUSABLE if counts.get("problem") and not args.ignore_unusable else 0
+
+
+def _explain(args: argparse.Namespace, model: Model, paths: Iterable[str]) -> int:
+    """Explain images one by one."""
+    from clipsieve.detector.explanation import as_text, explain
+    from clipsieve.detector.judging import Judge, load_same_encoder
+    from clipsieve.detector.model import cautions
+    from clipsieve.detector.pictures import shown
+    from clipsieve.detector.results import as_line
+    from clipsieve.encoders.parallel import set_threads
     from clipsieve.errors import UserError
-    from clipsieve.images.containers import is_container, located
-    from clipsieve.images.listing import list_files
+    from clipsieve.images.decode import ImageProblem
 
-    for name in given:
-        if not name:  # Path("") is the working directory
-            raise UserError("an image argument is empty")
-        path = Path(name)
-        if path.is_dir() or (is_container(path) and path.is_file()):
-            yield from (located(path, inside) for inside in list_files(path))
+    given = list(paths) if args.html else paths
+    if isinstance(given, list) and len(given) != 1:
+        raise UserError(f"--html: one image makes one page; {len(given)} are given")
+    set_threads(args.threads)
+    judge = Judge(
+        model,
+        load_same_encoder(model, str(args.detector), weights=args.weights, device=args.device),
+    )
+    for line in cautions(model):
+        log.warning("%s", line)
+    counts: dict[str, int] = {}
+    for path in given:
+        try:
+            found = explain(judge, path, args.max_false_alarms)
+        except ImageProblem as problem:
+            counts["problem"] = counts.get("problem", 0) + 1
+            result = {"path": shown(path), "problem": problem.reason}
+            print(json.dumps(result) if args.json else as_line(result), flush=True)
+            continue
+        verdict = found.result["verdict"]
+        counts[verdict] = counts.get(verdict, 0) + 1
+        result = {"path": shown(path), **found.result}
+        if args.json:
+            print(json.dumps({**found.as_dict(), "result": result}), flush=True)
         else:
+            print(as_line(result), as_text(found), sep="\n", flush=True)
+        if args.html:
+            from clipsieve.detector.explanation_page import write_page
+
+            write_page(args.html, judge, path, found, cautions(model))
+            log.info("%s", args.html)
+    return _status(args, counts)
+
+
+def _paths(args: argparse.Namespace, shard: tuple[int, int] | None) -> Iterator[str]:
+    """Yield the files to judge, in order, as they are needed."""
+    from zlib import crc32
+
+    from clipsieve.detector.pictures import find_images
+
+    for path in find_images(_given(args)):
+        if shard is None or crc32(os.fsencode(path)) % shard[1] == shard[0]:
             yield path
 
 
-def load_same_encoder(detector: Detector, args: argparse.Namespace) -> Any:
-    """Load the encoder that the detector was trained on, and refuse another."""
-    from clipsieve.encoders import load_encoder
+def _given(args: argparse.Namespace) -> Iterator[str]:
+    for name in args.images:
+        if name == "-":
+            yield from _lines(b"\0" if args.null else b"\n")
+        else:
+            yield name
+
+
+def _lines(end: bytes) -> Iterator[str]:
+    """Read names from standard input as they come; any bytes but the end are part of a name."""
+    rest = b""
+    while block := cast("BufferedReader", sys.stdin.buffer).read1(1 << 16):
+        *names, rest = (rest + block).split(end)
+        for name in names:
+            name = name.removesuffix(b"\r") if end == b"\n" else name
+            if name:
+                yield os.fsdecode(name)
+    if rest:
+        yield os.fsdecode(rest)
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
     from clipsieve.errors import UserError
-    from clipsieve.images.decode import DECODE_VERSION
 
-    facts = detector.facts["encoder"]
-    spec = dict(facts["spec"], device=args.device)
-    if args.weights:
-        spec["weights"] = args.weights
-    encoder = load_encoder(spec)
-    identity = encoder.identity
-    for name in ("weights_sha256", "preprocessing", "encoder_version"):
-        # JSON turns tuples into lists.
-        found = json.loads(json.dumps(identity[name]))
-        if found != facts[name]:
-            hint = " (--weights names another file)" if name == "weights_sha256" else ""
-            raise UserError(
-                f"{args.detector}: trained on the encoder with {name} {facts[name]}, the one loaded"
-                f" has {found}{hint}"
-            )
-    if facts["decode_version"] not in (None, DECODE_VERSION):
-        raise UserError(
-            f"{args.detector}: trained on images of decoder version {facts['decode_version']}, this"
-            f" is {DECODE_VERSION}; export it again"
-        )
-    if identity["versions"] != facts["versions"]:
-        log.info("other library versions than at training: %s", identity["versions"])
-    if detector.needs_heads and not encoder.has_heads:
-        raise UserError(f"{args.detector}: needs head outputs; {encoder.heads_missing}")
-    return encoder
-
-
-def judge_files(detector: Detector, encoder: Any, paths: list[Path]) -> list[dict[str, Any]]:
-    """Judge some files; one that is not a usable image gets its `problem` instead of a verdict."""
-    import torch
-
-    from clipsieve.detector.model import file_warnings
-    from clipsieve.images.align import aligned
-    from clipsieve.images.decode import ImageProblem, decode
-    from clipsieve.images.facts import FileFacts, file_facts
-
-    # Behind transparent pixels, as at training.
-    colour = detector.facts["encoder"]["background"] or (255, 255, 255)
-    background = (int(colour[0]), int(colour[1]), int(colour[2]))
-    profiles = detector.facts["encoder"].get("colour_profiles", "ignore")
-    align = detector.facts.get("align")
-    results: list[dict[str, Any]] = []
-    pixels, kept, facts_of = [], [], []
-    for path in paths:
-        # a name that is not UTF-8 could not be printed
-        shown = os.fsencode(path).decode(errors="backslashreplace")
-        results.append({"path": shown, "problem": None})
-        facts: FileFacts = file_facts(path)
-        problem = facts.problem
-        if problem is None:
-            try:
-                image = decode(path, background=background, profiles=profiles)
-                if align:
-                    image = decode(
-                        aligned(
-                            image, size=align["size"], file_format=align["format"],
-                            quality=align["quality"], scale=align.get("scale"),
-                        )
-                    )  # fmt: skip
-                # Only what the encoder sees is kept: a folder of large photographs fits in memory.
-                pixels.append(encoder.preprocess(image))
-                kept.append(results[-1])
-                facts_of.append(facts)
-            except ImageProblem as error:
-                problem = error.reason
-        results[-1]["problem"] = problem
-    if not pixels:
-        return results
-    embeddings, heads = encoder.encode_pixels(torch.stack(pixels))
-    basis = encoder.head_basis() if detector.needs_heads else None
-    verdicts = detector.judge(detector.logits(embeddings, heads, basis))
-    likeness = detector.likeness(embeddings)
-    training = detector.facts["training"]
-    for result, verdict, facts, like in zip(kept, verdicts, facts_of, likeness, strict=True):
-        # what is brought to one size and format may have had any
-        warnings = [] if align else file_warnings(vars(facts), training)
-        if like < training["likeness"]:
-            warnings.append(
-                f"the picture is unlike the training images (cosine {like:.2f} with their mean,"
-                f" theirs {training['likeness']:.2f} and more)"
-            )
-        result.update(verdict, warnings=warnings)
-    return results
-
-
-def as_text(result: dict[str, Any]) -> str:
-    """Return one file's line, with a line below for each warning."""
-    if result["problem"] is not None:
-        return f"-      no image   {result['path']}\n    problem: {result['problem']}"
-    line = f"{result['probability_generated']:.3f}  {result['verdict']:9}  {result['path']}"
-    return "\n".join([line, *(f"    warning: {text}" for text in result["warnings"])])
-
-
-def detector_warnings(detector: Detector) -> list[str]:
-    """Return what a reader of any verdict must know of the detector itself."""
-    facts, found = detector.facts, []
-    if facts["encoder"]["spec"]["weights"] is None:
-        found.append("the encoder has random weights: its verdicts mean nothing")
-    if not facts["expected"]["held_out"]:
-        found.append("no generator was held out: accuracy on new generators is not known")
-    expected = facts["expected"]["accuracy_at_val_threshold"]
-    interval = ""
-    if expected["low"] is not None:
-        interval = f" ({expected['low']:.2f} to {expected['high']:.2f})"
-    found.append(
-        f"detector {facts['feature_set']} trained on {', '.join(facts['train'])}: accuracy"
-        f" {expected['value']:.2f}{interval} on {len(facts['expected']['per_generator'])}"
-        " generators"
-    )
-    training = facts["training"]
-    if len(training["formats"]) > 1 and any(0 in c.values() for c in training["formats"].values()):
-        found.append("in training, the file format separated the labels: it may be a shortcut")
-    return found
-
-
-def description(detector: Detector) -> dict[str, Any]:
-    """Return the detector's facts with its threshold, calibration and band, JSON-able."""
-    import math
-
-    from clipsieve.detector.model import LABELS
-
-    ends = {"low": detector.band.low, "high": detector.band.high}
-    return {
-        **detector.facts,
-        "labels": LABELS,
-        "threshold": detector.threshold,
-        "platt": {"slope": detector.calibration.slope, "offset": detector.calibration.offset},
-        "unsure_between": {k: v if math.isfinite(v) else None for k, v in ends.items()},
-        "note": "probability_generated takes both labels as equally common; logits are large for"
-        " real images; the verdict is unsure between the two logits of unsure_between",
-    }
+    if text is None:
+        return None
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise UserError(f"--shard {text}: write K/N with K from 0 to N - 1")
+    return int(part), int(parts)

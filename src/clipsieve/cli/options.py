@@ -140,6 +140,21 @@ def add_profiles(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_encoder_place(parser: argparse.ArgumentParser) -> None:
+    """Add --weights and --device, of a detector's encoder."""
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="file of the encoder's weights, where it has moved (default: as exported)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="where the encoder runs (default %(default)s: cuda where there is one)",
+    )
+
+
 def add_own_pair(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --own-pair."""
     parser.add_argument(

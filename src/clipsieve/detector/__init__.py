@@ -1,1 +1,5 @@
-"""A finished probe as a detector of single images: its threshold, calibration and evidence."""
+"""A run's probes as a detector of images: its threshold, calibration, evidence and explanations."""
+
+from clipsieve.detector.api import Detector
+
+__all__ = ["Detector"]

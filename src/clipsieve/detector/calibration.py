@@ -99,7 +99,15 @@ class Band:
         return np.where(z < self.low, "generated", np.where(z > self.high, "real", "unsure"))
 
 
-def abstain_band(real: ArrayLike, generated: ArrayLike, *, rate: float, threshold: float) -> Band:
+def abstain_band(
+    real: ArrayLike,
+    generated: ArrayLike,
+    *,
+    rate: float,
+    threshold: float,
+    real_groups: ArrayLike | None = None,
+    generated_groups: ArrayLike | None = None,
+) -> Band:
     """Find the band of logits in which no verdict is given.
 
     Parameters
@@ -110,6 +118,8 @@ def abstain_band(real: ArrayLike, generated: ArrayLike, *, rate: float, threshol
         Largest share of real images called generated, and of generated images called real.
     threshold : float
         The detector's threshold, used where the labels lie so far apart that the band is empty.
+    real_groups, generated_groups : array_like, shape [n], [m], optional
+        Groups of the images; each image is one of its own by default.
 
     Returns
     -------
@@ -117,20 +127,56 @@ def abstain_band(real: ArrayLike, generated: ArrayLike, *, rate: float, threshol
 
     Notes
     -----
-    Split-conformal, each label by itself: a real image that is exchangeable with the n here is
-    called generated with probability at most `rate`, and likewise for generated ones. It holds for
-    any distribution of logits, but not for images of another kind than these.
+    Split-conformal, each label by itself: an image of a new group that is exchangeable with the
+    groups here is called wrongly with probability at most `rate`. It holds for any distribution of
+    logits, but not for images of another kind than these. Groups count once each, however many
+    images they have (hierarchical conformal prediction, Lee, Barber and Willett 2023).
     """
-    ours, theirs = np.sort(np.asarray(real, np.float64)), np.sort(np.asarray(generated, np.float64))
-    # A new value is among the k smallest of n + 1 with probability k / (n + 1).
-    k_real = int(np.floor(rate * (len(ours) + 1) + 1e-12))
-    k_generated = int(np.floor(rate * (len(theirs) + 1) + 1e-12))
-    low = float(ours[k_real - 1]) if 0 < k_real <= len(ours) else -np.inf
-    high = float(theirs[-k_generated]) if 0 < k_generated <= len(theirs) else np.inf
+    low = lower_limit(real, rate, real_groups)
+    high = -lower_limit(-np.asarray(generated, np.float64), rate, generated_groups)
     if low > high:
         # Both labels are told apart at this rate wherever the cut lies between the two.
         low = high = float(np.clip(threshold, high, low))
     return Band(low, high)
+
+
+def lower_limit(logits: ArrayLike, rate: float, groups: ArrayLike | None = None) -> float:
+    """Return the largest logit below which a new group's image falls with at most this chance.
+
+    Parameters
+    ----------
+    logits : array_like, shape [n]
+        Of held-out images.
+    rate : float
+        Largest chance that an image of a new group lies below the limit.
+    groups : array_like, shape [n], optional
+        Each image is a group of its own by default.
+
+    Returns
+    -------
+    float
+        One of the logits, or -inf where there are too few groups for the rate.
+
+    Examples
+    --------
+    >>> lower_limit([3.0, 1.0, 2.0, 4.0], 0.4)
+    2.0
+    >>> lower_limit([3.0, 1.0, 2.0, 4.0], 0.1)
+    -inf
+    """
+    z = np.asarray(logits, np.float64)
+    if not len(z):
+        return -np.inf
+    names = np.arange(len(z)) if groups is None else np.asarray(groups)
+    _, code, counts = np.unique(names, return_inverse=True, return_counts=True)
+    order = np.argsort(z, kind="stable")
+    values = z[order]
+    share = 1.0 / counts[code[order]]
+    # the new group, wherever its images lie, counts as one below
+    below = 1.0 + np.concatenate([[0.0], np.cumsum(share)[:-1]])
+    first = np.searchsorted(values, values, side="left")
+    fits = np.flatnonzero(below[first] <= rate * (len(counts) + 1) + 1e-9)
+    return float(values[fits[-1]]) if len(fits) else -np.inf
 
 
 def calibration_error(probability: ArrayLike, happened: ArrayLike, weights: ArrayLike) -> float:

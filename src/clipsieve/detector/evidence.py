@@ -1,4 +1,8 @@
-"""What a detector may say of itself, from its logits on test images of generators new to it."""
+"""What a detector may say of itself, from its logits on test images of generators new to it.
+
+A generator that was trained on is judged by the other members alone (`clipsieve.detector.held_out`):
+leaving each out in turn says what the detector does on a generator that it has not seen.
+"""
 
 from __future__ import annotations
 
@@ -15,34 +19,37 @@ from clipsieve.detector.calibration import (
     calibration_error,
     cross_fitted,
     fit_platt,
+    lower_limit,
 )
-from clipsieve.errors import UserError
+from clipsieve.detector.held_out import HeldOut, group_names, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from clipsieve.io.scores import AllScores
 
 #: Metrics that a detector reports of itself.
-REPORTED = ("accuracy_at_val_threshold", "accuracy", "auc")
+REPORTED = ("accuracy_at_val_threshold", "accuracy", "balanced_accuracy", "auc")
+#: Rates of false alarms of which a detector holds the operating point.
+RATES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
+#: Parts into which groups are divided where something is fitted on some and judged on the others.
+FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Calibration, band and expected performance of a detector, and what they rest on."""
+    """Calibration, band, operating points and expected performance, and what they rest on."""
 
     threshold: float
     calibration: Platt
     band: Band
+    points: dict[float, float | None]
     facts: dict[str, Any]
 
 
 def gather_evidence(
     scores: AllScores,
-    feature_set: str,
-    train: Sequence[str],
+    found: HeldOut,
     *,
     rate: float = 0.05,
     resamples: int = 2000,
@@ -55,10 +62,8 @@ def gather_evidence(
     ----------
     scores : AllScores
         Score files of one encoder and seed.
-    feature_set : str
-        Which; its draw 0.
-    train : sequence of str
-        Generators whose probes make the detector; the mean of their logits is judged.
+    found : HeldOut
+        Of these scores.
     rate : float, default 0.05
         Largest share of real images called generated, and of generated called real.
     resamples, confidence, seed
@@ -68,67 +73,72 @@ def gather_evidence(
     Returns
     -------
     Evidence
-        Only generators that were not trained on are used; where there is none, those trained on,
-        and `facts["held_out"]` is false.
+        Where no generator could be left out, `facts["held_out"]` of each part is false.
 
-    Raises
-    ------
-    UserError
-        If the scores lack a probe or have no generated or real images.
+    Notes
+    -----
+    Limits for real images come from the whole detector's logits, which has seen none of the test
+    images; those for generated images from the logits of the members without their generator.
+    Rates that are reported are cross-fitted: limits are found without the groups that they judge.
     """
-    mine = [s for s in scores.scores if s.feature_set == feature_set and s.draw == 0]
-    if not mine:
-        known = ", ".join(sorted({s.feature_set for s in scores.scores}))
-        raise UserError(f"detector: no scores of the feature set {feature_set}; there are {known}")
-    missing = sorted(set(train) - set(mine[0].train))
-    if missing:
-        raise UserError(
-            f"detector: no scores of {feature_set} trained on {missing[0]}; there are"
-            f" {', '.join(mine[0].train)}"
-        )
-    rows = [mine[0].train.index(name) for name in train]
-    logits = mine[0].logits[rows].mean(axis=0)
-    threshold = float(np.mean(mine[0].threshold[rows]))
     images = scores.images
-    scored = np.isfinite(logits)
-    real = images.label == 1
-    new = scored & ~real & ~np.isin(images.image_set, list(train))
-    held_out = bool(new.any())
-    generated = new if held_out else scored & ~real
-    sources = np.unique(images.source[generated])
-    used = generated | (scored & real & np.isin(images.image_set, sources))
-    if not (used & real).any() or not (used & ~real).any():
-        raise UserError("detector: the scores need both real and generated test images")
-    z, y, sets = logits[used], real[used], images.image_set[used]
-    weights = balanced_weights(sets, y)
-    calibration = fit_platt(z, y, weights)
-    band = abstain_band(z[y], z[~y], rate=rate, threshold=threshold)
+    z, real, sets, group = stacked(found, scores)
+    weights = balanced_weights(sets, real)
+    calibration = fit_platt(z, real, weights)
+    sources = np.unique(images.source[np.isin(images.image_set, found.tested)])
+    reals = (images.label == 1) & np.isin(images.image_set, sources)
+    ours, our_groups = found.whole[reals], group_names(scores)[reals]
+    band = abstain_band(
+        ours, z[~real],
+        rate=rate, threshold=found.threshold,
+        real_groups=our_groups, generated_groups=group[~real],
+    )  # fmt: skip
+    points = {}
+    for alarms in RATES:
+        limit = lower_limit(ours, alarms, our_groups)
+        points[alarms] = limit if np.isfinite(limit) else None
     fitted = {
-        "held_out": held_out,
-        "generators": np.unique(sets[~y]).tolist(),
-        "n_real": int(y.sum()),
-        "n_generated": int((~y).sum()),
+        "held_out": found.held_out,
+        "generators": found.tested,
+        "n_real": int(reals.sum()),
+        "n_generated": int((~real).sum()),
     }
     return Evidence(
-        threshold,
+        found.threshold,
         calibration,
         band,
+        points,
         {
             "calibration": {
                 "method": "Platt scaling; both labels, and the generators, weigh the same",
                 **fitted,
-                **_calibration_errors(z, y, sets, images.group[used]),
+                **_calibration_errors(z, real, sets, group),
             },
             "band": {
                 "rate": rate,
                 **fitted,
-                "per_generator": _left_out_verdicts(z, y, sets, rate, threshold),
-                "real_unsure": float((band.verdicts(z[y]) == "unsure").mean()),
+                "per_generator": _left_out_verdicts(
+                    ours, our_groups, z, real, sets, group, rate, found.threshold
+                ),
+                "real": _cross_fitted_reals(
+                    ours, our_groups, z[~real], group[~real], rate, found.threshold
+                ),
             },
-            "expected": _expected(scores, logits, used, threshold, resamples, confidence, seed)
-            | {"held_out": held_out},
+            "points": {
+                "groups": len(np.unique(our_groups)),
+                "rates": _point_facts(ours, our_groups, points, z[~real], sets[~real]),
+            },
+            "expected": _expected(scores, found, resamples, confidence, seed)
+            | {"held_out": found.held_out},
         },
     )
+
+
+def _parts(group: NDArray) -> NDArray[np.int64]:
+    """Divide groups into `FOLDS` parts by a fixed shuffle; the part of each image."""
+    _, code = np.unique(group, return_inverse=True)
+    order = np.random.default_rng(0).permutation(int(code.max()) + 1)
+    return np.asarray(order[code] % FOLDS, dtype=np.int64)
 
 
 def _calibration_errors(
@@ -136,8 +146,9 @@ def _calibration_errors(
 ) -> dict[str, float | None]:
     """Mean calibration error over generators of the plain logistic, and cross-fitted after it."""
     before, after = [], []
-    for probability in cross_fitted(z, real, sets, group).values():
-        rows = np.isfinite(probability)
+    for name, probability in cross_fitted(z, real, sets, group, folds=FOLDS).items():
+        mine = ~real & (sets == name) | real & np.char.endswith(sets, f" for {name}")
+        rows = np.isfinite(probability) & mine
         weights = balanced_weights(sets[rows], real[rows])
         plain = Platt(1.0, 0.0).generated(z[rows])
         before.append(calibration_error(plain, ~real[rows], weights))
@@ -148,53 +159,117 @@ def _calibration_errors(
     }
 
 
+def _shares(verdicts: NDArray) -> dict[str, float]:
+    names = {"called_generated": "generated", "unsure": "unsure", "called_real": "real"}
+    found = {key: float((verdicts == word).mean()) for key, word in names.items()}
+    return {**found, "n": len(verdicts)}
+
+
 def _left_out_verdicts(
-    z: NDArray, real: NDArray, sets: NDArray, rate: float, threshold: float
+    ours: NDArray,
+    our_groups: NDArray,
+    z: NDArray,
+    real: NDArray,
+    sets: NDArray,
+    group: NDArray,
+    rate: float,
+    threshold: float,
 ) -> dict[str, dict[str, float]]:
     """Shares of verdicts on each generator under a band that its images had no part in."""
-    generators = np.unique(sets[~real]).tolist()
     found = {}
-    for name in generators:
+    for name in np.unique(sets[~real]).tolist():
         own = ~real & (sets == name)
         others = ~real & (sets != name)
         if not others.any():
             continue
-        band = abstain_band(z[real], z[others], rate=rate, threshold=threshold)
-        verdicts = band.verdicts(z[own])
-        found[name] = {
-            "called_generated": float((verdicts == "generated").mean()),
-            "unsure": float((verdicts == "unsure").mean()),
-            "called_real": float((verdicts == "real").mean()),
-            "n": int(own.sum()),
+        band = abstain_band(
+            ours, z[others],
+            rate=rate, threshold=threshold, real_groups=our_groups, generated_groups=group[others],
+        )  # fmt: skip
+        found[name] = _shares(band.verdicts(z[own]))
+    return found
+
+
+def _cross_fitted_reals(
+    ours: NDArray,
+    our_groups: NDArray,
+    generated: NDArray,
+    groups: NDArray,
+    rate: float,
+    threshold: float,
+) -> dict[str, float]:
+    """Shares of verdicts on real images under bands that their groups had no part in."""
+    part = _parts(our_groups)
+    verdicts = np.full(len(ours), "unsure", dtype="<U9")
+    for fold in np.unique(part):
+        kept, shown = part != fold, part == fold
+        apart = ~np.isin(groups, our_groups[shown])
+        band = abstain_band(
+            ours[kept], generated[apart],
+            rate=rate, threshold=threshold,
+            real_groups=our_groups[kept], generated_groups=groups[apart],
+        )  # fmt: skip
+        verdicts[shown] = band.verdicts(ours[shown])
+    return _shares(verdicts)
+
+
+def _point_facts(
+    ours: NDArray,
+    our_groups: NDArray,
+    points: dict[float, float | None],
+    generated: NDArray,
+    sets: NDArray,
+) -> dict[str, Any]:
+    """For each rate: false alarms, cross-fitted by group, and the mean share caught of generators."""
+    part = _parts(our_groups)
+    found: dict[str, Any] = {}
+    for rate, limit in points.items():
+        if limit is None:
+            found[f"{rate:g}"] = None
+            continue
+        called = np.zeros(len(ours), dtype=bool)
+        for fold in np.unique(part):
+            kept, shown = part != fold, part == fold
+            called[shown] = ours[shown] < lower_limit(ours[kept], rate, our_groups[kept])
+        caught = {
+            name: float((generated[sets == name] < limit).mean())
+            for name in np.unique(sets).tolist()
+        }
+        found[f"{rate:g}"] = {
+            "logit": limit,
+            "false_alarms_cross_fitted": float(called.mean()),
+            "caught": float(np.mean(list(caught.values()))),
+            "caught_per_generator": caught,
         }
     return found
 
 
 def _expected(
-    scores: AllScores,
-    logits: NDArray,
-    used: NDArray,
-    threshold: float,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    scores: AllScores, found: HeldOut, resamples: int, confidence: float, seed: int
 ) -> dict[str, Any]:
-    """Mean over generators of the cells of the detector's row, with group-bootstrap intervals."""
+    """Mean over left-out generators, with intervals over photographs and over generators."""
     from clipsieve.evaluation.bootstrap import degrees_of_freedom
     from clipsieve.evaluation.cells import cell_intervals
+    from clipsieve.evaluation.comparisons import over_new
+    from clipsieve.evaluation.generators import deletions_of_tested, generator_spread
     from clipsieve.evaluation.intervals import metric_intervals
-    from clipsieve.evaluation.matrix import layout_of, transfer_matrix
+    from clipsieve.evaluation.matrix import layout_of
     from clipsieve.evaluation.means import mean_over_cells
     from clipsieve.evaluation.metrics import METRICS
-    from clipsieve.io.scores import Scores
+    from clipsieve.evaluation.several import several_rows
 
     layout = layout_of(scores.images, resamples=resamples, seed=seed)
-    row = Scores(
-        "detector", 0, ["detector"], np.where(used, logits, np.nan)[None], np.array([threshold])
-    )
-    matrix = transfer_matrix(row, layout)
-    lows, highs = cell_intervals(matrix, layout, confidence=confidence, method="studentized")
-    means = mean_over_cells(matrix, {"all": np.ones((1, len(matrix.test)), bool)}, layout)
+    several = several_rows(found.rows, layout)
+    assert several is not None
+    per_generator: dict[str, dict[str, Any]] = {}
+    for row in several.rows:
+        lows, highs = cell_intervals(row, layout, confidence=confidence, method="studentized")
+        per_generator[row.test[0]] = {
+            metric: _entry(row.values[m, 0, 0], lows[m, 0, 0], highs[m, 0, 0])
+            for metric in REPORTED
+            for m in (METRICS.index(metric),)
+        }
+    means = mean_over_cells(several.whole, {"all": several.there}, layout)
     assert means.replicates is not None
     assert means.influence is not None
     low, high = metric_intervals(
@@ -205,18 +280,29 @@ def _expected(
         influence=means.influence[:, 0],
         freedom=degrees_of_freedom(layout.strata, means.groups[0]),
     )
-    found: dict[str, Any] = {"per_generator": {name: {} for name in matrix.test}}
+    cells, values, drawn = means.cell_values(0)
+    maps = deletions_of_tested(cells)
+    new = None
+    if maps is not None:
+        variance = means.replicates[:, 0].var(axis=-1, ddof=1, dtype=np.float64)
+        spread = generator_spread(maps, values, drawn, variance)
+        new = over_new(means.values[:, 0], spread, confidence)
+    result: dict[str, Any] = {"per_generator": per_generator}
     for metric in REPORTED:
         m = METRICS.index(metric)
-        found[metric] = _entry(means.values[m, 0], low[m], high[m])
-        for j, name in enumerate(matrix.test):
-            entry = _entry(matrix.values[m, 0, j], lows[m, 0, j], highs[m, 0, j])
-            found["per_generator"][name][metric] = entry
-    at = METRICS.index("accuracy_at_val_threshold")
-    worst = int(np.argmin(matrix.values[at, 0]))
-    return found | {
-        "worst_generator": matrix.test[worst],
-        "n": int(used.sum()),
+        entry = _entry(means.values[m, 0], low[m], high[m])
+        for end in ("low", "high"):
+            number = np.nan if new is None else float(np.clip(new[f"generators_{end}"][m], 0, 1))
+            entry[f"generators_{end}"] = number if np.isfinite(number) else None
+        result[metric] = entry
+    accuracy = {
+        name: entry["accuracy_at_val_threshold"]["value"] for name, entry in per_generator.items()
+    }
+    sources = {layout.source[name] for name in found.tested}
+    used = np.concatenate([layout.columns[name] for name in (*found.tested, *sorted(sources))])
+    return result | {
+        "worst_generator": min(accuracy, key=lambda name: accuracy[name]),
+        "n": len(used),
         "groups": len(np.unique(layout.group[used])),
         "confidence": confidence,
         "resamples": resamples,

@@ -86,7 +86,7 @@ def facts_of_bytes(data: bytes) -> FileFacts:
     """Return the facts of a file's bytes (see `file_facts`)."""
     known: dict[str, object] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     try:
-        picture = decode(data, look=lambda image: known.update(_header(image)))
+        picture = decode(data, look=lambda image: known.update(header_facts(image)))
     except ImageProblem as problem:
         return FileFacts(**known, problem=problem.reason)  # type: ignore[arg-type]
     return FileFacts(
@@ -103,7 +103,7 @@ def is_constant(image: Image.Image) -> bool:
     return all(high - low <= CONSTANT_SPAN for low, high in extrema)  # type: ignore[misc]
 
 
-def _header(image: Image.Image) -> dict[str, object]:
+def header_facts(image: Image.Image) -> dict[str, object]:
     """Return what the head of a file says: format, size, mode, JPEG tables, profile."""
     return {
         # cameras and phones put several JPEG pictures into one file (MPO)

@@ -218,7 +218,7 @@ def code_of(command: str) -> str:
     Parameters
     ----------
     command
-        Name of the command, or of the rule that calls it (`export_detector`).
+        Name of the command, or of the rule that calls it (`rank_heads`).
 
     Returns
     -------

@@ -12,7 +12,7 @@ from tests.helpers.rules import rules_with_command
 
 CLI = Path(clipsieve.__file__).parent / "cli"
 # for people; no rule runs them
-BY_HAND = {"config", "detect", "doctor", "formats", "verify"}
+BY_HAND = {"config", "doctor", "evaluate-detector", "formats", "serve", "verify"}
 
 
 def test_a_rule_runs_the_command_of_its_name():

@@ -1,0 +1,76 @@
+"""A detector over many images: `snakemake -- detect --config images=photos` divides them among jobs.
+
+Required: the key `images` of the config, and `detector`, or what the run's own detector is made of. Provides:
+results/<run>/detected/<name>.parquet. Which images there are is not known before the jobs list them, so they are
+no inputs: what was judged is judged again when it is asked for with --forcerun detect_part.
+"""
+
+# embeddings that were made elsewhere have no encoder here
+OWN_ENCODERS = [e for e in ENCODERS if not STUDY.is_imported(e)]
+DETECTOR = (
+    config["detector"]
+    or f"results/{RUN}/detectors/{(OWN_ENCODERS or ['none'])[0]}/{EVERY_GENERATOR}"
+)
+DETECTED = Path(config["images"] or "images").name
+PARTS = config["detect_parts"]
+
+
+rule detect:
+    """Join the results of all parts."""
+    input:
+        expand(
+            "results/{run}/detected/{name}/{part}.parquet",
+            run=RUN,
+            name=DETECTED,
+            part=range(PARTS),
+        ),
+    output:
+        f"results/{RUN}/detected/{DETECTED}.parquet",
+    log:
+        f"results/{RUN}/logs/detect/{DETECTED}.log",
+    benchmark:
+        f"results/{RUN}/benchmarks/detect/{DETECTED}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    resources:
+        mem_mb=grow(1000),
+        runtime=grow(30),
+    params:
+        detector=DETECTOR,
+        what=lambda wildcards, input: ["--gather", *input],
+        code=code_of("detect"),
+    shell:
+        "clipsieve detect {params.detector:q}"
+        " {params.what:q}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
+use rule detect as detect_part with:
+    input:
+        [f"{DETECTOR}/{file}" for file in ("detector.json", "detector.safetensors")],
+    output:
+        f"results/{RUN}/detected/{DETECTED}/{{part}}.parquet",
+    log:
+        f"results/{RUN}/logs/detect_part/{DETECTED}/{{part}}.log",
+    benchmark:
+        f"results/{RUN}/benchmarks/detect_part/{DETECTED}/{{part}}.tsv"
+    resources:
+        mem_mb=grow(6000),
+        runtime=grow(480),
+    params:
+        detector=DETECTOR,
+        what=lambda wildcards: [
+            config["images"] or images_to_judge(),
+            "--ignore-unusable",
+            "--shard",
+            f"{wildcards.part}/{PARTS}",
+        ],
+        code=code_of("detect"),
+
+
+def images_to_judge():
+    """Say what is missing where the images to judge are not named."""
+    raise WorkflowError(
+        "config: images: names no folder to judge; add --config images=FOLDER"
+    )
