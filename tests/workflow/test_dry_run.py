@@ -292,3 +292,17 @@ def test_links_in_a_users_folder_are_followed_and_may_dangle(bare):
     assert bare.planned(*choice) == {}
     (elsewhere / "1.png").rename(elsewhere / "3.png")  # groups come from names
     assert bare.planned(*choice) == {"scan": 1}
+
+
+def test_images_to_judge_are_divided_among_jobs(bare):
+    options = ["--configfile", TINY, "--config", "images=photos", "detect_parts=3"]
+    jobs = bare.planned(*options, "--", "detect")
+    assert (jobs["detect_part"], jobs["detect"], jobs["export"]) == (3, 1, 1)
+    made = bare.root / "made"
+    made.mkdir()
+    for name in ("detector.json", "detector.safetensors"):
+        (made / name).touch()
+    alone = bare.planned(*options, "detector=made", "--", "detect")
+    assert {name for name, count in alone.items() if count and name != "total"} == {
+        "detect", "detect_part",
+    }  # fmt: skip

@@ -1,9 +1,9 @@
 """Measure a detector on labelled images of one's own, beside other detectors' scores.
 
 The images are judged as clipsieve detect judges them. Metrics come with intervals from resampled
-groups, for all images and by format, size and generator; a calibration plot and every image's result
-are written beside them. Scores that other detectors gave the same images are read from CSV files and
-stand in the same tables, compared on the images that all have scored.
+groups, for all images and by format, size and generator; a calibration plot and every image's
+result are written beside them. Scores that other detectors gave the same images are read from CSV
+files and stand in the same tables, compared on the images that all have scored.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Serve a detector as a local page and JSON interface.
 
-One drops an image on the page and sees score, verdict, explanation and warnings. The interface beside
-it takes the bytes of an image file as the body of POST /api/score or /api/explain; its description
-(OpenAPI) is at /api/openapi.json. Only this machine is served unless --host says otherwise. An image is
-never written to a disk, too large ones are refused, and so are requests that another site's page sends.
+One drops an image on the page and sees score, verdict, explanation and warnings. The interface
+beside it takes the bytes of an image file as the body of POST /api/score or /api/explain; its
+description (OpenAPI) is at /api/openapi.json. Only this machine is served unless --host says
+otherwise. An image is never written to a disk, too large ones are refused, and so are requests that
+another site's page sends.
 """
 
 from __future__ import annotations

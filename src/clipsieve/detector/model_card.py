@@ -103,8 +103,9 @@ def _training(facts: Mapping[str, Any]) -> str:
             f"`{name}` {percent(value)}" for name, value in choice["candidates"].items()
         )
         lines.append(
-            f"- The feature set was chosen among these by the mean AUC on left-out generators:"
-            f" {candidates}. Chosen anew without each generator and judged on it, the mean AUC is"
+            "- The feature set was chosen among these by the mean AUC on the"
+            f" {len(choice['generators'])} left-out generators that all are judged on: {candidates}."
+            " Chosen anew without each generator and judged on it, the mean AUC is"
             f" {percent(choice['nested_auc'])}; the choice flatters the numbers below by the"
             " difference."
         )

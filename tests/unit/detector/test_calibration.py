@@ -13,6 +13,7 @@ from clipsieve.detector.calibration import (
     calibration_error,
     cross_fitted,
     fit_platt,
+    lower_limit,
 )
 
 
@@ -120,3 +121,38 @@ def test_cross_fitting_never_lets_an_image_or_its_group_calibrate_itself():
     assert not np.allclose(after["b"][sets == "b"], before["b"][sets == "b"])
     assert np.isnan(before["a"][sets == "b"]).all()
     assert np.isfinite(before["a"][sets != "b"]).all()
+
+
+def test_a_limit_keeps_its_rate_on_new_groups_of_any_size():
+    """Images of a group are alike and groups have 1 to 30 of them: new groups are called wrongly at the rate."""
+    rng = np.random.default_rng(5)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        sizes = rng.integers(1, 31, n)
+        # large groups lie higher, so that counting images instead of groups would break the rate
+        centre = rng.normal(size=n) * 2.0 + sizes / 10.0
+        group = np.repeat(np.arange(n), sizes)
+        return centre[group] + 0.3 * rng.normal(size=len(group)), group
+
+    rate, by_group, by_image = 0.1, [], []
+    for _ in range(500):
+        logits, group = draw(49)
+        new, new_group = draw(20)
+        for limit, kept in (
+            (lower_limit(logits, rate, group), by_group), (lower_limit(logits, rate), by_image),
+        ):  # fmt: skip
+            kept.append(np.mean([np.mean(new[new_group == g] < limit) for g in range(20)]))
+    assert 0.07 < np.mean(by_group) <= 0.1 + 3 * np.std(by_group) / np.sqrt(500)
+    assert np.mean(by_image) > 0.12  # what counting images would give
+
+
+def test_a_limit_with_groups_of_one_is_the_order_statistic():
+    rng = np.random.default_rng(2)
+    for n in (5, 19, 20, 99):
+        z = rng.permutation(np.arange(n, dtype=float))
+        for rate in (0.01, 0.05, 0.1, 0.33):
+            k = int(np.floor(rate * (n + 1) + 1e-9))
+            assert lower_limit(z, rate) == (k - 1 if k else -np.inf)
+            assert lower_limit(z, rate, np.arange(n)) == lower_limit(z, rate)
+    # ties: none of the images at the limit lies below it
+    assert lower_limit([1.0] * 40, 0.05) == 1.0
