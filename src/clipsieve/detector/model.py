@@ -163,6 +163,11 @@ def check_members(probes: Sequence[StoredProbe]) -> None:
     sets = sorted({probe.feature_set for probe in probes})
     if len(sets) > 1:
         raise UserError(f"detector: probes of several feature sets ({', '.join(sets)}); choose one")
+    if probes[0].space == "layers":
+        raise UserError(
+            f"detector: {sets[0]} sees layers, which a detector does not read; choose a family of"
+            " columns or heads"
+        )
     trains = [probe.train for probe in probes]
     twice = sorted({name for name in trains if trains.count(name) > 1})
     if twice:

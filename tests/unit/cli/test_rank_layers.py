@@ -148,6 +148,16 @@ def test_probes_of_a_layer_are_fitted_and_applied(tmp_path, files, ranking):
     np.testing.assert_allclose(found, Z[:, 1] @ probe.coef, rtol=1e-4, atol=1e-5)
 
 
+def test_a_detector_of_layers_is_refused_by_name(tmp_path, files, ranking):
+    from clipsieve.detector.model import check_members
+
+    features, probes = select(tmp_path, ranking, "layers"), tmp_path / "p.npz"
+    fit = ["fit", "--features", str(features), *files_of(files, "", "first"), "--grid", "fast"]
+    assert main([*fit, "--output", str(probes)]) == 0
+    with pytest.raises(UserError, match=f"detector: layers/{PAIR} sees layers"):
+        check_members(read_probes(probes))
+
+
 def test_files_without_layers_are_refused_by_name(tmp_path, files):
     from clipsieve.io import store
 
