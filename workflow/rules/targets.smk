@@ -72,7 +72,9 @@ def files_of(name, texts=None, families=()):
                 ],
                 "directions": STUDY.directions,
                 "texts": [
-                    t for t in STUDY.texts_of(encoder) if texts in (None, text_kind(t))
+                    t
+                    for t in STUDY.texts_of(encoder)
+                    if texts in (None, "every", text_kind(t))
                 ],
             }
             found += expand_pattern(pattern, seed, encoder, values)

@@ -65,7 +65,8 @@ class Result:
         Keys of `INPUTS` without which a part of the result is left out. Where a result has none but
         optional inputs, one of them is needed.
     texts
-        The kind of text list that the result is about; the rules pass only lists of that kind.
+        The kind of text list that the result is about; the rules pass only lists of that kind, or
+        every list.
     families
         Families of feature sets whose files the rules pass, where an input has one file per family;
         a figure that names families is drawn only in runs that have all of them. Empty for all.
@@ -79,7 +80,7 @@ class Result:
     builder: str
     inputs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    texts: Literal["phrases", "vocabulary"] | None = None
+    texts: Literal["phrases", "vocabulary", "every"] | None = None
     families: tuple[str, ...] = ()
     takes_pair: bool = False
 
@@ -181,6 +182,14 @@ TABLES = by_name(
             TRANSFER,
             "tables.paper:paper_page",
             inputs=("means",),
+        ),
+        Result(
+            "paper_cosines",
+            "The paper's printed cosines of texts beside ours",
+            INTERPRETATION,
+            "tables.paper_cosines:cosines_page",
+            inputs=("interpretation",),
+            texts="every",
         ),
         Result(
             "table6",

@@ -10,8 +10,10 @@ from threadpoolctl import threadpool_limits
 from clipsieve.errors import UserError
 from clipsieve.probes import TuneRows, accuracy, best_threshold, fit_nearest_mean, fit_probe
 from clipsieve.probes.ensemble import held_out_scale
+from clipsieve.probes.grid import PaperGrid
+from clipsieve.probes.saga import start
 from clipsieve.probes.scores import balanced_accuracy, false_alarm_threshold
-from clipsieve.probes.thresholds import FOLDS, folds_of, plan_folds
+from clipsieve.probes.thresholds import FOLDS, folds_of, plan_folds, thresholds_of
 
 
 @pytest.fixture(autouse=True)
@@ -190,3 +192,31 @@ def test_nearest_mean_and_wrong_groups():
     assert probe.threshold_facts["folds"] == 5
     with pytest.raises(UserError, match=r"groups_val has shape \[3\]; it must be \[40\]"):
         fit_probe(X[:80], y[:80], X[80:], y[80:], grid="fast", groups=(np.arange(80), [1, 2, 3]))
+
+
+def test_folds_of_a_converged_saga_are_fitted_to_the_optimum_that_saga_converges_to(monkeypatch):
+    """Thresholds and scale as from saga's own folds, but for its tolerance."""
+    rng = np.random.default_rng(7)
+    y = np.arange(240) % 2
+    X = rng.normal(size=(240, 6)) + 0.7 * y[:, None]
+    every = PaperGrid.fits
+
+    def one_point(self, X, y):
+        return [one for one in every(self, X, y) if (one.solver, one.C) == ("saga", 0.1)][-1:]
+
+    monkeypatch.setattr(PaperGrid, "fits", one_point)
+    probe = fit_probe(X[:180], y[:180], X[180:], y[180:], grid="paper")
+    assert (probe.params["solver"], probe.params["converged"]) == ("saga", True)
+    fold = folds_of(np.arange(240), y)
+    logits = np.empty(240)
+    for k in np.unique(fold):
+        kept = fold != k
+        lanes = start(X[kept], y[kept], np.array([0.1 * 240 / kept.sum()]))
+        lanes.advance(probe.params["max_iter"])
+        logits[~kept] = X[~kept] @ lanes.coef[0]
+    expected = thresholds_of(logits, y, balanced=True, folds=5)
+    assert probe.threshold == pytest.approx(expected.threshold, abs=2e-3)
+    assert probe.threshold_facts["scale"] == pytest.approx(expected.facts["scale"], rel=2e-3)
+    assert probe.operating_points["fpr_1"] == pytest.approx(
+        expected.operating_points["fpr_1"], abs=2e-3
+    )

@@ -37,7 +37,7 @@ def paper(tmp_path_factory):
 def inputs_for(made, name):
     found = {k: list(v) for k, v in made.inputs.items()}
     kind = registry.TABLES[name].texts
-    if kind is not None:
+    if kind not in (None, "every"):
         found["interpretation"] = [p for p in found["interpretation"] if p.stem == kind]
     return found
 
@@ -516,6 +516,42 @@ def test_every_printed_mean_stands_beside_ours_or_says_why_not(paper, demo):
     assert caption["reason"].str.contains("is not in this run|search pair counted in").all()
     other, _ = build(demo, "paper_vs_ours")
     assert other["ours"].isna().all()
+    assert other["reason"].str.contains("other generators than the paper").all()
+
+
+def test_every_printed_cosine_stands_beside_ours_or_says_why_not(paper, demo):
+    table, html = build(paper, "paper_cosines")
+    words = published("words")
+    printed = words[words["rank"] == 1].set_index(["table", "kind", "direction", "side"])["cosine"]
+    found = {(r["where"], r["kind"], r["direction"], r["side"]) for _, r in table.iterrows()}
+    assert found == {(f"Table {t}", *rest) for t, *rest in printed.index}
+    mine = pd.concat(
+        [pd.read_parquet(p).assign(texts=p.stem) for p in paper.inputs["interpretation"]]
+    )
+    row = table[
+        (table["where"] == "Table 7")
+        & (table["kind"] == "residual")
+        & (table["direction"] == "gaugan")
+        & (table["encoder"] == "clip_l14")
+    ].iloc[0]
+    assert row["published"] == printed.loc[7, "residual", "gaugan", "nearest"] == 0.16
+    ours = mine[
+        (mine["texts"] == "vocabulary")
+        & (mine["encoder"] == "clip_l14")
+        & (mine["kind"] == "residual")
+        & (mine["direction"] == "gaugan")
+        & (mine["feature_set"] == "residual")
+        & (mine["side"] == "nearest")
+    ].sort_values("rank")
+    assert row["ours"] == pytest.approx(ours.iloc[0]["cosine"])
+    assert row["our_text"] == ours.iloc[0]["text"]
+    theirs = {"manatee", "generative", "と", "digital", "octane"}
+    assert row["shared"] == len(theirs & {str(text).lower() for text in ours["text"].head(5)})
+    assert row["difference"] == pytest.approx(row["ours"] - 0.16)
+    lacking = table[table["ours"].isna()]
+    assert lacking["reason"].str.len().gt(0).all()
+    assert "list absent" in html
+    other, _ = build(demo, "paper_cosines")
     assert other["reason"].str.contains("other generators than the paper").all()
 
 
