@@ -158,6 +158,14 @@ RANKING = table(
     needed="comparison feature_set metric average_rank sets generators n_cells friedman_p"
     " critical_difference best_told_apart",
 )
+REMOVAL = table(
+    *_WHOSE,
+    (TEXT, "search"),
+    (INT, "step left"),
+    (TEXT, "metric train test"),
+    (FLOAT, "value"),
+    needed="search step metric train test value",
+)
 ROBUSTNESS = table(
     *_WHOSE,
     (TEXT, "feature_set perturbation family"),
@@ -266,6 +274,7 @@ TABLES: dict[str, Table] = {
     "optimism": OPTIMISM,
     "pairs": PAIRS,
     "ranking": RANKING,
+    "removal": REMOVAL,
     "robustness": ROBUSTNESS,
     "leakage": LEAKAGE,
     "shortcuts": SHORTCUTS,
