@@ -130,6 +130,7 @@ def make_run(
             report_numbers.controls(made, base, means, rng)
             report_numbers.searches(made, base, rng, components)
             report_numbers.layers(made, base)
+            report_numbers.removal(made, run, encoder, seed, base, rng)
             report_numbers.interpretation(made, run, encoder, seed, base, rng)
             report_numbers.geometry(made, base, rng)
             report_numbers.robustness(made, run, encoder, seed, base, rng)

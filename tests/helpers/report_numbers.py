@@ -356,6 +356,22 @@ def interpretation(made: Made, run: str, encoder: str, seed: int, base: Path, rn
     pq.write_table(table, made.add("interpretability", base / "interpretability.parquet"))
 
 
+def removal(made: Made, run: str, encoder: str, seed: int, base: Path, rng: Any) -> None:
+    """Transfer at four sizes of each search, of the generators that are not in it."""
+    rows = [
+        {
+            **{"run": run, "encoder": encoder, "seed": seed, "search": f"{a}--{b}"},
+            **{"step": step, "left": 60 - step, "metric": metric, "train": i, "test": t},
+            "value": float(rng.uniform(0.4, 1)),
+        }
+        for pair in made.pairs
+        for a, b in (pair, pair[::-1])
+        for step, metric in itertools.product((0, 20, 51, 59), ("accuracy", "auc"))
+        for i, t in itertools.product([g for g in made.generators if g not in pair], repeat=2)
+    ]
+    pd.DataFrame(rows).to_parquet(made.add("removal", base / "removal.parquet"))
+
+
 def geometry(made: Made, base: Path, rng: Any) -> None:
     rows = []
     for image_set in [*made.generators, "photographs"]:

@@ -43,6 +43,7 @@ def test_defaults_are_filled_at_every_depth():
         "alpha": "log_loss",
         "tie": "log_loss",
         "fit_intercept": False,
+        "sizes": 8,
     }
     assert resolved["generators"]["a"]["kind"] == "network"
     assert resolved["encoders"]["e"]["precision"] == "float32"

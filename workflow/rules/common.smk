@@ -13,7 +13,7 @@ from clipsieve.images import fingerprint as fingerprints
 from clipsieve.images import listing
 from clipsieve.io import imported, parts
 from clipsieve.io.files import hash_of
-from clipsieve.provenance import progress
+from clipsieve.provenance import plan
 from clipsieve.provenance.closure import code_of
 from clipsieve.report import registry
 
@@ -29,7 +29,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 RUN = config["run"]
-PLAN = Path("results", RUN, progress.PLAN)
+PLAN = Path("results", RUN, plan.PLAN)
 DATA = config["data_root"]
 SEEDS = config["seeds"]
 FIRST_SEED = SEEDS[0]
@@ -55,15 +55,15 @@ onstart:
     # for notebooks: a run says what it was asked for before it is finished
     clipsieve_config.write_resolved(config, f"results/{RUN}/config.json")
     # and for `clipsieve status`, what it is about to do
-    progress.write_plan(PLAN, workflow.dag, workflow.resource_settings.cores)
+    plan.write_plan(PLAN, workflow.dag, workflow.resource_settings.cores)
 
 
 onsuccess:
-    progress.end_plan(PLAN, True)
+    plan.end_plan(PLAN, True)
 
 
 onerror:
-    progress.end_plan(PLAN, False)
+    plan.end_plan(PLAN, False)
 
 
 ORIGINALS = (

@@ -45,12 +45,14 @@ rule figure:
     input:
         unpack(figure_inputs),
     output:
-        report(
+        svg=report(
             "results/{run}/figures/{figure}.svg",
             caption="../report/figure.rst",
             category=figure_category,
             labels={"result": "{figure}", "form": "figure"},
         ),
+        pdf="results/{run}/figures/{figure}.pdf",
+        png="results/{run}/figures/{figure}.png",
     log:
         "results/{run}/logs/figure/{figure}.log",
     benchmark:
@@ -72,7 +74,9 @@ rule figure:
         " {params.pair:q}"
         " --generators {params.generators:q}"
         " --encoders {params.encoders:q}"
-        " --svg {output:q}"
+        " --svg {output.svg:q}"
+        " --pdf {output.pdf:q}"
+        " --png {output.png:q}"
         " 2> {log:q}"
 
 

@@ -48,6 +48,7 @@ def has_input(name, encoder):
         "concepts": bool(EDITS) and edited,
         "robustness": bool(PERTURBATIONS) and edited,
         "searches": "searches" in made_from,
+        "removal": "searches" in made_from and config["search"]["sizes"] > 0,
         "head_rankings": "rankings" in made_from,
         "layer_rankings": "layer_rankings" in made_from,
     }.get(name, True)

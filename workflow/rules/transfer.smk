@@ -53,6 +53,41 @@ rule fit:
         " 2> {log:q}"
 
 
+rule removal:
+    """Transfer of probes on what is left along the component searches, on test images."""
+    input:
+        searches=searched_directions,
+        embeddings=all_embeddings,
+        splits=all_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/removal.parquet",
+    log:
+        "results/{run}/logs/removal/seed{seed}/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/removal/seed{seed}/{encoder}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(120),
+    params:
+        sizes=lookup("search/sizes", within=config),
+        sources=SOURCE_OF,
+        code=code_of("removal"),
+    shell:
+        "clipsieve removal"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " --searches {input.searches:q}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --sources {params.sources:q}"
+        " --sizes {params.sizes}"
+        " --output {output:q}"
+        " 2> {log:q}"
+
+
 rule transfer:
     """Logit of every probe of a family on every test image, as it is or under one edit.
 

@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="figures 2, 3 and 4: the search pair to show (default: the first of the files)",
     )
     parser.add_argument("--svg", type=Path, required=True, help="the drawing to write")
+    parser.add_argument("--pdf", type=Path, help="the same as PDF (default: none)")
     parser.add_argument(
-        "--png", type=Path, help="the drawing as PNG, 130 dots per inch (default: none)"
+        "--png", type=Path, help="the same as PNG, 200 dots per inch (default: none)"
     )
     parser.epilog = epilog(
         registry.FIGURES,
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     facts = parse_facts(args.generators, args.encoders)
     with style():
         figure = build_figure(args.name, inputs_of(args), facts, pair=args.pair)
-        for path in filter(None, (args.svg, args.png)):
+        for path in filter(None, (args.svg, args.pdf, args.png)):
             with replacing(path) as temporary:
                 save(figure, temporary)
     log.info("figure %s: %s", args.name, args.svg)

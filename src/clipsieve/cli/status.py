@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from clipsieve.errors import UserError
 
 if TYPE_CHECKING:
-    from clipsieve.provenance.progress import Progress
+    from clipsieve.provenance.plan import Progress
 
 HELP = "say where a run is: done, running, failed, waiting, and the time left"
 
@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="TIME",
-        help="with --watch: wait for a run that starts after this time (seconds since 1970)",
+        help="with --watch: wait for a run that starts after this time, in seconds since 1970"
+        " (default %(default)s)",
     )
     add(
         "--while",
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from clipsieve.provenance.progress import progress_of
+    from clipsieve.provenance.plan import progress_of
 
     folder = _folder(args.run)
     if args.watch is not None and not _watch(folder, args.watch, args.since, args.process):
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _folder(given: str | None) -> Path:
     """Return the folder of the run that was asked for."""
-    from clipsieve.provenance.progress import PLAN
+    from clipsieve.provenance.plan import PLAN
 
     if given is not None:
         path = Path(given)
@@ -100,7 +101,7 @@ def _watch(folder: Path, seconds: float, since: float, process: int | None) -> b
 
     Returns False where the run never started: the process that was to start it had nothing to do.
     """
-    from clipsieve.provenance.progress import is_alive, progress_of
+    from clipsieve.provenance.plan import is_alive, progress_of
 
     alone = sys.stdout.isatty()
     before, told = "", 0.0

@@ -176,6 +176,14 @@ OPERATING = table(
     (FLOAT, "confidence test_share"),
     needed="feature_set cells metric asked value low high difference n_cells probes_without",
 )
+REMOVAL = table(
+    *_WHOSE,
+    (TEXT, "search"),
+    (INT, "step left"),
+    (TEXT, "metric train test"),
+    (FLOAT, "value"),
+    needed="search step metric train test value",
+)
 ROBUSTNESS = table(
     *_WHOSE,
     (TEXT, "feature_set perturbation family"),
@@ -286,6 +294,7 @@ TABLES: dict[str, Table] = {
     "pairs": PAIRS,
     "ranking": RANKING,
     "operating": OPERATING,
+    "removal": REMOVAL,
     "robustness": ROBUSTNESS,
     "leakage": LEAKAGE,
     "shortcuts": SHORTCUTS,

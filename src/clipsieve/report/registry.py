@@ -37,6 +37,7 @@ INPUTS: dict[str, str] = {
     "leaderboard": "leaderboard.csv",
     "scores": "seed{seed}/{encoder}/scores/{family}.h5",
     "robustness": "seed{seed}/{encoder}/robustness.parquet",
+    "removal": "seed{seed}/{encoder}/removal.parquet",
 }
 
 #: Headings under which `snakemake --report` files the results, in the order of its menu.
@@ -408,5 +409,5 @@ GALLERY = Result(
 #: Inputs of the explorer, where a run has them; of the scores, those of methods alone.
 EXPLORED = (
     *("cells", "means", "controls", "searches", "head_rankings", "interpretation", "concepts"),
-    *("scores", "manifest"),
+    *("removal", "scores", "manifest"),
 )

@@ -62,8 +62,10 @@ def browser():
 
 @pytest.fixture
 def shown(browser, page):
+    browser.complaints()
     browser.open(page)
-    return browser
+    yield browser
+    assert browser.complaints() == []
 
 
 def cells_of(made, encoder, feature_set, metric, seed=None):
@@ -150,6 +152,7 @@ def test_the_page_asks_nobody_and_complains_of_nothing(shown, page):
         )
         == "refused"
     )
+    assert any("violates" in text for text in shown.complaints())
 
 
 def test_every_cell_is_that_of_the_files(shown, made):
@@ -326,6 +329,28 @@ def test_the_slider_reads_the_search(shown, made):
         assert f"accuracy {expected:.3f}" in text
     rows = csv_of(shown, "removal")
     assert [float(r["accuracy"]) for r in rows[1:]] == pytest.approx(steps.tolist(), abs=1e-4)
+
+
+def test_the_slider_moves_the_transfer_along(shown, made):
+    a, b = made.pairs[0]
+    shown.choose("search", f"{a}--{b}")
+    path = next(p for p in made.inputs["removal"] if "clip_b16" in p.parts and "seed0" in p.parts)
+    table = pd.read_parquet(path)
+    mine = table[(table["search"] == f"{a}--{b}") & (table["metric"] == "auc")]
+    for step, nearest in ((3, 0), (30, 20), (50, 51), (59, 59)):
+        shown.run(
+            "const s = document.querySelector('#step'); s.value = arguments[0];"
+            "s.dispatchEvent(new Event('input'))",
+            step,
+        )
+        part = mine[mine["step"] == nearest]
+        mean = part[part["train"] != part["test"]]["value"].mean()
+        note = shown.texts("#removal-note")[0]
+        assert f"off the diagonal with {60 - nearest} columns left" in note
+        assert f": {mean:.3f} over 30 cells" in note
+        told = shown.texts("#removal-matrix .cell:not(.none)", "aria-label")
+        values = sorted(numbers_in(text)[-1] for text in told)
+        assert values == pytest.approx(sorted(part["value"]), abs=6e-4)
 
 
 def test_heads_and_words(shown, made):

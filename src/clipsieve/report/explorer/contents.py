@@ -208,6 +208,34 @@ def add_searches(packing: Packing, paths: Sequence[Path], axes: Axes) -> dict[st
     return {"searches": found}
 
 
+def add_removals(packing: Packing, removal: pd.DataFrame, axes: Axes) -> dict[str, Any]:
+    """Add the transfer of probes on what is left, search by search: [size, metric, train, test]."""
+    removal = removal[removal["metric"].isin(axes.metrics)]
+    found, values = [], []
+    at = 0
+    for (encoder, seed, search), mine in removal.groupby(["encoder", "seed", "search"], sort=False):
+        if encoder not in axes.encoders or seed not in axes.seeds:
+            continue
+        steps = sorted(set(mine["step"].tolist()))
+        metrics = [name for name in axes.metrics if name in set(mine["metric"])]
+        names = (steps, metrics, *[axes.generators] * 2)
+        place = tuple(
+            mine[column].map({name: i for i, name in enumerate(axis)}).to_numpy(dtype=np.int64)
+            for column, axis in zip(("step", "metric", "train", "test"), names, strict=True)
+        )
+        cube = np.full([len(axis) for axis in names], np.nan)
+        cube[place] = mine["value"].to_numpy(dtype=float)
+        train, val = families.generators_of(str(search))
+        found.append(
+            plain({"encoder": encoder, "seed": seed, "train": train, "val": val, "at": at})
+            | {"steps": steps, "metrics": metrics}
+        )
+        values.append(cube.ravel())
+        at += cube.size
+    packing.numbers("removals", np.concatenate(values) if values else [], PARTS)
+    return {"removals": found}
+
+
 def add_heads(packing: Packing, rankings: pd.DataFrame, axes: Axes) -> dict[str, Any]:
     """Add what each head scores: rows (encoder, seed, train, val, layer, head, rank) and numbers."""
     mine = rankings[rankings["encoder"].isin(axes.encoders) & rankings["seed"].isin(axes.seeds)]

@@ -78,6 +78,8 @@ def explorer_page(
         header |= contents.add_controls(read_tables("controls", paths["controls"]), axes)
     if paths.get("searches"):
         header |= contents.add_searches(packing, paths["searches"], axes)
+    if paths.get("removal"):
+        header |= contents.add_removals(packing, read_tables("removal", paths["removal"]), axes)
     if paths.get("head_rankings"):
         rankings = read_tables("head_rankings", paths["head_rankings"])
         header |= contents.add_heads(packing, rankings, axes)

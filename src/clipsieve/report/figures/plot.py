@@ -21,6 +21,7 @@ INK = "#20262c"
 _STYLE: Any = {
     "svg.hashsalt": "clipsieve",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"],
@@ -67,11 +68,15 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG or PNG by its suffix, without a date; nothing is cut off."""
-    metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    """Write a figure as SVG, PDF or PNG by its suffix, without a date; nothing is cut off."""
+    metadata: dict[str, Any] = {
+        ".svg": {"Date": None},
+        ".pdf": {"CreationDate": None},
+        ".png": {"Software": None},
+    }[path.suffix]
     figure.savefig(
         path,
-        dpi=130,
+        dpi=200,
         bbox_inches="tight",
         pad_inches=0.12,
         format=path.suffix[1:],

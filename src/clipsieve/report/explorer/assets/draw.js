@@ -53,8 +53,9 @@ const inkOn = (c) => ((c[0] * 299 + c[1] * 587 + c[2] * 114) / 1000 > 140 ? "#11
 
 // A scale from values to colours. Levels begin at chance (where less is better: end there).
 function levelScale(metric) {
-  const best = metric.higher ? 1 : 0;
-  return { color: (x) => mix(LEVELS, (x - metric.chance) / (best - metric.chance)), ends: [metric.chance, best] };
+  // a constant answer can have the best calibration: half a unit is then the worst that is told apart
+  const best = metric.higher ? 1 : 0, worst = metric.chance === best ? 0.5 : metric.chance;
+  return { color: (x) => mix(LEVELS, (x - worst) / (best - worst)), ends: [worst, best], chance: worst === metric.chance };
 }
 function differenceScale(metric, largest) {
   const top = Math.max(0.05, Math.ceil(largest * 20) / 20), sign = metric.higher ? 1 : -1;

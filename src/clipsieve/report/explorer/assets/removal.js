@@ -65,7 +65,7 @@ function removedAt(search, step) {
 function drawRemoved(search, step) {
   const found = removedAt(search, step), holder = $("#removal-matrix"), G = header.generators;
   holder.replaceChildren();
-  if (!found) { $("#removal-note").textContent = "The transfer of probes on fewer columns was not computed in this run (config: removal.steps)."; return; }
+  if (!found) { $("#removal-note").textContent = "The transfer of probes on fewer columns is not in this run (config: search.sizes)."; return; }
   const metric = header.metrics[place(header.metrics, found.metric)], scale = levelScale(metric);
   const off = [...found.values].filter((v, n) => known(v) && Math.floor(n / G.length) !== n % G.length);
   grid(holder, { label: `Transfer with ${found.left} columns left`, rows: G, columns: G, most: 34, numbered: true,
@@ -74,8 +74,8 @@ function drawRemoved(search, step) {
       return known(v) ? { label: `With ${found.left} columns, trained on ${G[i].title}, tested on ${G[t].title}: ${metric.title} ${show(v)}`, color: scale.color(v), text: show(v, 2).replace(/^0/, ""), css: i === t ? "own" : "" }
         : { label: `${G[i].title}, ${G[t].title}: in the search, so not evaluated`, css: "none", text: "–" };
     }, hear: (text) => { $("#removal-note").textContent = text; } });
-  $("#removal-note").textContent = `Mean ${metric.title} on test images off the diagonal with ${found.left} columns left (the nearest size that was fitted, after ${found.step} removals): ${show(mean(off))} over ${off.length} cells. One probe per generator at the C of the search; the two generators of the search are left out.`;
-  $("#removal-note").dataset.mean = show(mean(off), 4);
+  const told = `Mean ${metric.title} on test images off the diagonal with ${found.left} columns left (the nearest size that was fitted, after ${found.step} removals): ${show(mean(off))} over ${off.length} cells. One probe per generator at the C of the search; the two generators of the search are left out.`;
+  $("#removal-note").textContent = told;
 }
 
 function removalRows() {

@@ -43,8 +43,8 @@ function drawTransfer() {
     choose: (i, t) => set({ train: G[i].id, test: G[t].id }, "cell"), hear: (text) => { $("#told").textContent = text; },
   });
   $("#told").textContent = cells[now().i][now().t].label;
-  const better = a < 0 ? (metric.higher ? ["chance or less", "best"] : ["chance or worse", "best"]) : [show(scale.ends[0], 2), show(scale.ends[1], 2)];
-  const words = a < 0 ? [`${+metric.chance.toFixed(3)} (${better[0]})`, `${scale.ends[1]} (${better[1]})`] : [metric.higher ? `${better[0]} (worse)` : `${better[0]} (better)`, metric.higher ? `+${better[1]} (better)` : `+${better[1]} (worse)`];
+  const better = a < 0 ? [scale.chance ? "chance or worse" : "or worse", "best"] : [show(scale.ends[0], 2), show(scale.ends[1], 2)];
+  const words = a < 0 ? [`${+scale.ends[0].toFixed(3)} (${better[0]})`, `${scale.ends[1]} (${better[1]})`] : [metric.higher ? `${better[0]} (worse)` : `${better[0]} (better)`, metric.higher ? `+${better[1]} (better)` : `+${better[1]} (worse)`];
   scaleBar($("#legend"), scale, words);
   const seeds = header.seeds.length > 1 && state.seed === "mean" ? " Intervals are the means of the seeds' own." : "";
   const drawn = cells.flat().some((c) => known(c.value) && !known(c.mine.low)) ? " A control that is drawn many times has no interval." : "";

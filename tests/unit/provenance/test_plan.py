@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from clipsieve.cli import main
-from clipsieve.provenance.progress import PLAN, end_plan, is_alive, progress_of, write_plan
+from clipsieve.provenance.plan import PLAN, end_plan, is_alive, progress_of, write_plan
 
 HEAD = "s\th:m:s\n"
 
