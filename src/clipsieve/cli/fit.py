@@ -18,6 +18,7 @@ import argparse
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from clipsieve.io.feature_sets import FeatureSet
     from clipsieve.io.probes import StoredProbe
     from clipsieve.probes import Probe, TuneRows
+    from clipsieve.probes.pooled import Weights
 
     Fitted = tuple[Probe, Any]
 
@@ -126,6 +128,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.probes import write_probes
     from clipsieve.io.roles import FITTING
+    from clipsieve.selection.seen import fit_choices
     from clipsieve.threads import limited
 
     if args.train_set is not None:
@@ -167,7 +170,7 @@ def run(args: argparse.Namespace) -> None:
                     data.tune.take(data.tune.apart_from(train)),
                     f"{what}: rows of {second} whose group was not trained on",
                 )
-            probes += fit_draws(feature_set, data, args)
+            probes += fit_choices(feature_set, partial(fit_draws, data=data, args=args))
             log.info(
                 "%s: %s, accuracy %.3f on the rows tuned on",
                 what, feature_set.feature_set, probes[-1].facts["val_accuracy"],
@@ -193,6 +196,7 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
     from clipsieve.io.dataset import read_rows, require_both_classes
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.roles import FITTING
+    from clipsieve.selection.seen import fit_choices
 
     what = f"fit {args.train_set}"
     if args.kind is None or not args.sources:
@@ -225,8 +229,8 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
         mine = rows.take(np.isin(rows.image_set, image_sets))
         for split in FITTING:
             require_both_classes(mine.of(split), f"{what}: {split} rows")
-        for draw in range(min(len(feature_set.draws), args.draws)):
-            probes.append(_fit_pooled(feature_set, draw, mine, left, sources, args))
+        fit = partial(_fit_pooled, rows=mine, members=left, sources=sources, args=args)
+        probes += fit_choices(feature_set, fit, members=left, tested=args.tested)
         log.info(
             "%s: %s, %d generators, accuracy %.3f on val",
             what, feature_set.feature_set, len(left), probes[-1].facts["val_accuracy"],
@@ -236,15 +240,13 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
 
 def _fit_pooled(
     feature_set: FeatureSet,
-    draw: int,
     rows: Rows,
     members: list[str],
     sources: dict[str, str],
     args: argparse.Namespace,
-) -> StoredProbe:
-    """Fit one draw of a feature set on the rows of several generators and of their sources."""
-    from clipsieve.io.probes import StoredProbe
-    from clipsieve.probes.pooled import Weights, fit_pooled_probe
+) -> list[StoredProbe]:
+    """Fit the draws of a feature set on the rows of several generators and of their sources."""
+    from clipsieve.probes.pooled import Weights
     from clipsieve.selection.training_sets import balanced_weights
 
     train, val = rows.of("train"), rows.of("val")
@@ -260,11 +262,32 @@ def _fit_pooled(
         origin = (sources.get(name, name) for name in part.image_set.tolist())
         return [f"{s}/{name}" for s, name in zip(origin, part.group.tolist(), strict=True)]
 
+    named = groups(train), groups(val)
+    draws = range(min(len(feature_set.draws), args.draws))
+    return [
+        _pooled_draw(feature_set, draw, (train, val), weights, named, members, args)
+        for draw in draws
+    ]
+
+
+def _pooled_draw(
+    feature_set: FeatureSet,
+    draw: int,
+    rows: tuple[Rows, Rows],
+    weights: Weights,
+    groups: tuple[list[str], list[str]],
+    members: list[str],
+    args: argparse.Namespace,
+) -> StoredProbe:
+    from clipsieve.io.probes import StoredProbe
+    from clipsieve.probes.pooled import fit_pooled_probe
+    from clipsieve.selection.seen import seen_by, stored_coefficients
+
+    train, val = rows
     probe = fit_pooled_probe(
-        _features(feature_set, draw, train), train.label,
-        _features(feature_set, draw, val), val.label,
-        weights, fit_intercept=feature_set.fit_intercept, score=args.score,
-        groups=(groups(train), groups(val)),
+        seen_by(feature_set, draw, train), train.label,
+        seen_by(feature_set, draw, val), val.label,
+        weights, fit_intercept=feature_set.fit_intercept, score=args.score, groups=groups,
     )  # fmt: skip
     return StoredProbe(
         feature_set=feature_set.feature_set,
@@ -272,7 +295,7 @@ def _fit_pooled(
         train=args.train_set,
         space=feature_set.space,
         columns=feature_set.draws[draw],
-        coef=_coefficients(feature_set, draw, probe),
+        coef=stored_coefficients(feature_set, draw, train, probe.coef),
         intercept=probe.intercept,
         threshold=probe.threshold,
         params=probe.params,
@@ -285,28 +308,6 @@ def _fit_pooled(
         training=args.kind,
         members=members,
     )  # fmt: skip
-
-
-def _features(feature_set: FeatureSet, draw: int, rows: Rows, **options: Any) -> Any:
-    """Return what a probe sees of these rows, less the directions that are projected out."""
-    from clipsieve.probes.features import features_of
-    from clipsieve.selection.nuisance import project_out
-
-    X = features_of(rows, feature_set.space, feature_set.draws[draw], **options)
-    return project_out(X, feature_set.directions[draw]) if feature_set.directions else X
-
-
-def _coefficients(feature_set: FeatureSet, draw: int, probe: Probe) -> Any:
-    """Return the coefficients on the embedding itself.
-
-    Those of a penalised fit on projected rows lie across the directions but for rounding; without
-    that, w . x is w . (projected x), and whoever applies the probe need not project.
-    """
-    from clipsieve.selection.nuisance import project_out
-
-    if not feature_set.directions:
-        return probe.coef
-    return project_out(probe.coef[None], feature_set.directions[draw])[0]
 
 
 @dataclass(frozen=True)
@@ -350,7 +351,7 @@ def fit_draws(feature_set: FeatureSet, data: Data, args: argparse.Namespace) -> 
         and args.grid == "fast"
         and feature_set.space == "embedding"
         and not feature_set.shuffle
-        and not feature_set.directions
+        and not feature_set.directions  # those change what is seen, column by column
         and len(subsets) == len(draws)
     )
     if together:
@@ -389,6 +390,7 @@ def _fit(
 ) -> Fitted:
     """Fit one probe; returns the residual that its feature was made with, too."""
     from clipsieve.probes import fit_probe, fit_residual_probe, residual
+    from clipsieve.selection.seen import seen_by
 
     train, val = data.train, data.val
     columns, direction = feature_set.draws[draw], None
@@ -396,7 +398,7 @@ def _fit(
         X = train.embedding if columns is None else train.embedding[:, columns]
         direction = residual(X, train.label)
     X_train, X_val = (
-        _features(feature_set, draw, rows, residual=direction, residual_kind=args.residual_kind)
+        seen_by(feature_set, draw, rows, residual=direction, residual_kind=args.residual_kind)
         for rows in (train, val)
     )
     y_train, y_val = _labels(feature_set, draw, data, args.seed)
@@ -411,7 +413,7 @@ def _fit(
     if feature_set.space == "residual":
         return fit_residual_probe(*fitted, **options), direction
     if data.tune is not None:
-        options["tune"] = data.tune_rows(_features(feature_set, draw, data.tune))
+        options["tune"] = data.tune_rows(seen_by(feature_set, draw, data.tune))
     return fit_probe(*fitted, **options), direction
 
 
@@ -419,6 +421,7 @@ def _stored(
     feature_set: FeatureSet, draw: int, data: Data, args: argparse.Namespace, fitted: Fitted
 ) -> StoredProbe:
     from clipsieve.io.probes import StoredProbe
+    from clipsieve.selection.seen import stored_coefficients
 
     probe, direction = fitted
     tuned = data.val if data.tune is None else data.tune.take(data.tune.apart_from(data.train))
@@ -429,7 +432,7 @@ def _stored(
         train=data.generator,
         space=feature_set.space,
         columns=feature_set.draws[source],
-        coef=_coefficients(feature_set, source, probe),
+        coef=stored_coefficients(feature_set, source, data.train, probe.coef),
         intercept=probe.intercept,
         threshold=probe.threshold,
         params=probe.params,

@@ -37,9 +37,9 @@ def features(
     embedding
         float [n, D].
     heads
-        [n, L, H, d_head]; needed by the heads space.
+        [n, L, H, d_head]; needed by the spaces heads and beside.
     basis
-        [L, H, d_out, d_head]; needed by the heads space.
+        [L, H, d_out, d_head]; needed by the spaces heads and beside.
     residual
         float64 [D or len(columns)]; needed by the residual space.
     residual_kind
@@ -48,18 +48,19 @@ def features(
     Returns
     -------
     float64 [n, k]
-        The columns; or one column of cosines; or R z of each head, side by side.
+        The columns; or one column of cosines; or R z of each head, side by side; or all columns, and
+        R z of each head after them.
 
     Raises
     ------
     ValueError
         When the space needs an array that is not given.
     """
-    if space == "heads":
+    if space in ("heads", "beside"):
         if heads is None or basis is None:
-            raise ValueError("the heads space needs head outputs and their basis")
+            raise ValueError(f"the {space} space needs head outputs and their basis")
         chosen = [(int(layer), int(head)) for layer, head in columns or []]
-        return head_features(heads, basis, chosen)
+        return _with_embedding(space, embedding, head_features(heads, basis, chosen))
     X = embedding if columns is None else embedding[:, np.asarray(columns, dtype=int)]
     X = np.ascontiguousarray(X, dtype=np.float64)
     if space == "residual":
@@ -78,11 +79,19 @@ def features_of(
     residual_kind: Literal["cosine", "dot"] = "cosine",
 ) -> Floats:
     """Compute the feature matrix of stored rows; as `features`, reading only the heads that are needed."""
-    if space == "heads":
+    if space in ("heads", "beside"):
         chosen = [(int(layer), int(head)) for layer, head in columns or []]
         basis = rows.head_basis()
-        return head_features(rows.heads(chosen), np.stack([basis[head] for head in chosen]))
+        found = head_features(rows.heads(chosen), np.stack([basis[head] for head in chosen]))
+        return _with_embedding(space, rows.embedding, found)
     return features(space, columns, rows.embedding, residual=residual, residual_kind=residual_kind)
+
+
+def _with_embedding(space: str, embedding: NDArray[Any], heads: Floats) -> Floats:
+    """Return outputs of heads as they are, or after the columns of the embedding."""
+    if space == "heads":
+        return heads
+    return np.concatenate([np.asarray(embedding, dtype=np.float64), heads], axis=1)
 
 
 def head_features(
