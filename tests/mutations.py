@@ -178,7 +178,7 @@ MUTATIONS = (
     ),
     Mutation(
         "evaluation reads scores of val rows",
-        "io/score_checks.py",
+        "io/tested_images.py",
         'require_splits(columns["split"], EVALUATION,',
         'require_splits(columns["split"], ("train", "val", "test"),',
         ("io/test_scores.py",),

@@ -513,6 +513,7 @@ class Run:
             for record in map(families.get, dict.fromkeys(chosen))
             if (self.pairs or record.pairs == "none")
             and len(self.sources) >= record.sources
+            and len(self.generators) >= record.generators
             and (self.has_heads(encoder) or not record.needs_heads)
             and (self.has_layers(encoder) or not record.needs_layers)
             and not (no_draws and record.drawn)
@@ -522,7 +523,8 @@ class Run:
         """Return the grid of a family's twins: that of its controls' draws; None without such."""
         exist = self.families(encoder, seed)
         drawn = (c for c in exist if families.get(c).drawn and family in families.get(c).control_of)
-        return self.drawn_grid if any(drawn) else None
+        grid = families.get(family).grid or self.drawn_grid
+        return grid if any(drawn) else None
 
     @property
     def drawn_grid(self) -> str:

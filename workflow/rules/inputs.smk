@@ -202,9 +202,11 @@ def paired_generators(wildcards):
 
 
 def read_sets(wildcards):
-    """What a family is made from: the sources of the run, or the generators of all pairs."""
+    """What a family is made from: the sources of the run, all generators, or those of all pairs."""
     if reads(wildcards, "reals"):
         return STUDY.sources
+    if reads(wildcards, "everyone"):
+        return STUDY.generators
     return paired_generators(wildcards)
 
 
@@ -225,7 +227,8 @@ def family_options(wildcards):
         options += [f"--{name}", config[section][value]]
     if family.drawn:
         options += ["--seed", wildcards.seed]
-    if generators := paired_generators(wildcards):
+    everyone = reads(wildcards, "everyone")
+    if generators := STUDY.generators if everyone else paired_generators(wildcards):
         sources = {g: STUDY.source_of(g) for g in generators}
         options += ["--sources", json.dumps(sources, sort_keys=True)]
     return options
@@ -233,8 +236,10 @@ def family_options(wildcards):
 
 def grid_of_family(wildcards):
     """The hyperparameter grid of a family's probes: controls drawn many times may have their own."""
-    drawn = families.get(wildcards.family).drawn
-    return STUDY.drawn_grid if drawn else config["probe"]["grid"]
+    record = families.get(wildcards.family)
+    if record.grid is not None:
+        return record.grid
+    return STUDY.drawn_grid if record.drawn else config["probe"]["grid"]
 
 
 def twin_option(wildcards):

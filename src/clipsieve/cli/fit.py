@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,7 @@ def run(args: argparse.Namespace) -> None:
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.probes import write_probes
     from clipsieve.io.roles import FITTING
+    from clipsieve.selection.seen import fit_choices
     from clipsieve.selection.set_probes import Data, Fitting, Shared, fit_draws
     from clipsieve.threads import limited
 
@@ -162,7 +164,8 @@ def run(args: argparse.Namespace) -> None:
                     data.tune.take(data.tune.apart_from(train)),
                     f"{what}: rows of {second} whose group was not trained on",
                 )
-            probes += fit_draws(feature_set, data, how, shared)
+            fit = partial(fit_draws, data=data, how=how, shared=shared)
+            probes += fit_choices(feature_set, fit)
             log.info(
                 "%s: %s, accuracy %.3f on the rows tuned on",
                 what, feature_set.feature_set, probes[-1].facts["val_accuracy"],
@@ -188,7 +191,8 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
     from clipsieve.io.dataset import read_rows, require_both_classes
     from clipsieve.io.feature_sets import read_feature_sets
     from clipsieve.io.roles import FITTING
-    from clipsieve.selection.training_set_probes import fit_training_set_probe
+    from clipsieve.selection.seen import fit_choices
+    from clipsieve.selection.training_set_probes import fit_training_set_draws
 
     what = f"fit {args.train_set}"
     if args.kind is None or not args.sources:
@@ -221,13 +225,11 @@ def fit_training_set(args: argparse.Namespace) -> list[StoredProbe]:
         mine = rows.take(np.isin(rows.image_set, image_sets))
         for split in FITTING:
             require_both_classes(mine.of(split), f"{what}: {split} rows")
-        for draw in range(min(len(feature_set.draws), args.draws)):
-            probes.append(
-                fit_training_set_probe(
-                    feature_set, draw, mine, left, sources,
-                    train_set=args.train_set, kind=args.kind, score=args.score,
-                )
-            )  # fmt: skip
+        fit = partial(
+            fit_training_set_draws, rows=mine, members=left, sources=sources, draws=args.draws,
+            train_set=args.train_set, kind=args.kind, score=args.score,
+        )  # fmt: skip
+        probes += fit_choices(feature_set, fit, members=left, tested=args.tested)
         log.info(
             "%s: %s, %d generators, accuracy %.3f on val",
             what, feature_set.feature_set, len(left), probes[-1].facts["val_accuracy"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import textwrap
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from clipsieve import families
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clipsieve.families import Family, Pair
-    from clipsieve.selection.choose import Given, Head, Searched
+    from clipsieve.selection.choose import Everyone, Given, Head, Searched
 
 HELP = "make the feature sets of one family"
 
@@ -82,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "families made from real images",
         f"{_names(reads='reals')}\n--embeddings and --splits are then those of every source; train"
         " rows alone are read",
+    )
+    parser.add_argument_group(
+        "families chosen by transfer between generators",
+        f"{_names(reads='everyone')}\n--embeddings, --splits and --sources are then those of every"
+        " generator and source; train and val rows are read",
     )
     group = parser.add_argument_group(
         "settings",
@@ -153,8 +159,10 @@ def run(args: argparse.Namespace) -> None:
             parts["X"], parts["y"] = rows[pair]
         given[pair] = choose.Given(**parts)
     if family.pairs == "none":
-        reals: dict[str, Any] = _real_rows(args) if "reals" in family.reads else {}
-        given[None] = choose.Given(seed=args.seed, **settings, **reals)
+        read: dict[str, Any] = _real_rows(args) if "reals" in family.reads else {}
+        if "everyone" in family.reads:
+            read["everyone"] = _everyone(args, family)
+        given[None] = choose.Given(seed=args.seed, **settings, **read)
     found = choose.select(family, given, args.exclude)
     write_feature_sets(args.output, found)
     log.info("select %s: %d feature sets", family.name, len(found))
@@ -165,7 +173,9 @@ def _check_options(args: argparse.Namespace, family: Family) -> None:
     wanted = {
         "pairs": family.pairs != "none",
         **{name: name in family.reads for name in ("searches", "rankings", "layer_rankings")},
-        **dict.fromkeys(("embeddings", "splits"), bool({"rows", "reals"} & {*family.reads})),
+        **dict.fromkeys(
+            ("embeddings", "splits"), bool({"rows", "reals", "everyone"} & {*family.reads})
+        ),
         **{name: name in families.settings_of(family) for name in families.SETTINGS},
     }
     for name, needed in wanted.items():
@@ -261,6 +271,35 @@ def _real_rows(args: argparse.Namespace) -> dict[str, np.ndarray]:
             " images alone"
         )
     return {"X": rows.embedding, "source": rows.image_set}
+
+
+def _everyone(args: argparse.Namespace, family: Family) -> Everyone:
+    """Return the train and val rows of every generator and source; blocks are read when asked for."""
+    import numpy as np
+
+    from clipsieve.io.dataset import read_rows
+    from clipsieve.io.roles import FITTING
+    from clipsieve.probes.features import head_features
+    from clipsieve.selection.choose import Everyone
+
+    rows = read_rows(args.embeddings, args.splits, FITTING, f"select {family.name}")
+    sources = words_by_generator(args.sources, "--sources") if args.sources else {}
+    for generator in np.unique(rows.image_set[rows.label == 0]).tolist():
+        if generator not in sources:
+            raise UserError(f"--sources: does not name the generator {generator}")
+    basis = rows.head_basis() if family.needs_heads else None
+    layers, heads = (0, 0) if basis is None else basis.shape[:2]
+
+    @lru_cache(maxsize=4)
+    def block(layer: int) -> np.ndarray:
+        assert basis is not None
+        chosen = [(layer, head) for head in range(heads)]
+        return head_features(rows.heads(chosen), basis[layer])
+
+    return Everyone(
+        rows.embedding.astype(np.float64), rows.label, rows.image_set, rows.group,
+        rows.split == "train", sources, block, layers, heads,
+    )  # fmt: skip
 
 
 def _pair_rows(

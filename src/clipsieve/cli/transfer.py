@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         else item.excluded
         for item in read_feature_sets(args.features)
     }
-    probes = [probe for path in args.probes for probe in read_probes(path, twins=True)]
+    probes = [probe for path in args.probes for probe in read_probes(path, twins=True, nested=True)]
     image_sets = (
         read_rows([embeddings], [splits], EVALUATION, f"transfer {Path(embeddings).stem}")
         for embeddings, splits in zip(args.embeddings, args.splits, strict=True)

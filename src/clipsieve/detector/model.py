@@ -79,7 +79,7 @@ class Model:
     @property
     def needs_heads(self) -> bool:
         """Whether head outputs are needed."""
-        return any(probe.space == "heads" for probe in self.probes)
+        return any(probe.space in ("heads", "beside") for probe in self.probes)
 
     def logits(
         self, embeddings: NDArray, heads: NDArray | None = None, basis: NDArray | None = None

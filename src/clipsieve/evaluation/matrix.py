@@ -125,6 +125,8 @@ def transfer_matrix(scores: Scores, layout: Layout, *, replicate: bool = True) -
     UserError
         When the probes were applied to some but not all images of a set, or to different sets.
     """
+    if scores.nested:
+        return _joined(scores, layout, replicate=replicate)
     present = _present(scores, layout)
     test = [name for name in layout.source if name in present]
     n_metrics, shape = len(metrics.METRICS), (len(scores.train), len(test))
@@ -149,6 +151,29 @@ def transfer_matrix(scores: Scores, layout: Layout, *, replicate: bool = True) -
             replicates[:, :, own, start : start + step] = _block(scores, every, weights)
         groups = layout.groups_of(source, *sets)
         influence.append((groups, own, _influence(scores, layout, every, groups)))
+    return Matrix(
+        scores.feature_set, scores.draw, scores.train, test, values, replicates, influence,
+        scores.training,
+    )  # fmt: skip
+
+
+def _joined(scores: Scores, layout: Layout, *, replicate: bool) -> Matrix:
+    """Join the columns of the choices of a feature set: each cell by the choice of its tested generator."""
+    parts = [transfer_matrix(one, layout, replicate=replicate) for one in scores.nested]
+    parts = [part for part in parts if part.test]
+    there = {name for part in parts for name in part.test}
+    test = [name for name in layout.source if name in there]
+    n_metrics, rows = len(metrics.METRICS), len(scores.train)
+    values = np.empty((n_metrics, rows, len(test)))
+    shape = (*values.shape, layout.weights.shape[1])
+    replicates = np.empty(shape, np.float32) if replicate else None
+    influence = []
+    for part in parts:
+        own = [test.index(name) for name in part.test]
+        values[:, :, own] = part.values
+        if replicates is not None and part.replicates is not None:
+            replicates[:, :, own] = part.replicates
+        influence += [(groups, [own[k] for k in at], each) for groups, at, each in part.influence]
     return Matrix(
         scores.feature_set, scores.draw, scores.train, test, values, replicates, influence,
         scores.training,

@@ -142,6 +142,13 @@ def alarms_of(scores: Scores, layout: Layout, name: str) -> Alarms:
     shape = (2, len(scores.train), len(test))
     values = np.full(shape, np.nan)
     replicates = np.full((*shape, layout.weights.shape[1]), np.nan, dtype=np.float32)
+    if scores.nested:
+        # a tested generator has the alarms of the choice that was made for it
+        for one in scores.nested:
+            part = alarms_of(one, layout, name)
+            values = np.where(np.isnan(values), part.values, values)
+            replicates = np.where(np.isnan(replicates), part.replicates, replicates)
+        return Alarms(scores.train, test, values, replicates)
     known = np.isfinite(limits)
     for j, generator in enumerate(test):
         real, generated = (

@@ -7,7 +7,7 @@ averaged apart from the rows trained on one generator.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +71,8 @@ def several_rows(scores: Scores, layout: Layout, *, replicate: bool = True) -> S
         None where no row is tested on a generator.
     """
     rows = []
-    for i, name in enumerate(scores.train):
-        at = slice(i, i + 1)
-        one = replace(
-            scores, train=[name], logits=scores.logits[at], threshold=scores.threshold[at]
-        )
-        found = transfer_matrix(one, layout, replicate=replicate)
+    for i in range(len(scores.train)):
+        found = transfer_matrix(scores.row(i), layout, replicate=replicate)
         if found.test:
             rows.append(found)
     if not rows:

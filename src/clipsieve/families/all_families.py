@@ -7,6 +7,7 @@ from clipsieve.families.family import Family, catalogue
 _CHOOSE = "clipsieve.selection.choose"
 _FILTERS = "clipsieve.selection.filters"
 _PROJECTIONS = "clipsieve.selection.projections"
+_BLOCKS = "clipsieve.selection.block_sets"
 
 #: Every family, by name. The order is that of the config's defaults and of every page.
 FAMILIES = catalogue((
@@ -61,6 +62,43 @@ FAMILIES = catalogue((
         reads=("reals",), settings={"components": "nuisance.components"}, pooled=True,
     ),
     Family(
+        "nuisance_strict", "less the differences of sources not tested", "method",
+        f"{_PROJECTIONS}:less_other_sources",
+        reads=("everyone",), sources=3, pooled=True,
+    ),
+    Family(
+        "nuisance_chosen", "less the sources' differences and a chosen number of components",
+        "method", f"{_PROJECTIONS}:less_chosen_components",
+        reads=("everyone",), generators=3, pooled=True,
+    ),
+    Family(
+        "block", "best block of heads", "method", f"{_BLOCKS}:block",
+        reads=("everyone",), generators=3, space="heads", pooled=True, grid="fast",
+    ),
+    Family(
+        "block_nuisance", "best block of heads, less the sources' differences", "method",
+        f"{_BLOCKS}:block_less_sources",
+        reads=("everyone",), generators=3, sources=2, space="heads", pooled=True, grid="fast",
+    ),
+    Family(
+        "block_beside", "best block beside the embedding", "method", f"{_BLOCKS}:block_beside",
+        reads=("everyone",), generators=3, space="beside", pooled=True, grid="fast",
+    ),
+    Family(
+        "block_beside_nuisance", "best block beside the embedding, less the sources' differences",
+        "method", f"{_BLOCKS}:block_beside_less_sources",
+        reads=("everyone",), generators=3, sources=2, space="beside", pooled=True, grid="fast",
+    ),
+    Family(
+        "middle_beside", "middle blocks beside the embedding", "method", f"{_BLOCKS}:middle_beside",
+        reads=("everyone",), space="beside", pooled=True, grid="fast",
+    ),
+    Family(
+        "middle_beside_nuisance", "middle blocks beside the embedding, less the sources' differences",
+        "method", f"{_BLOCKS}:middle_beside_less_sources",
+        reads=("everyone",), sources=2, space="beside", pooled=True, grid="fast",
+    ),
+    Family(
         "shuffled", "shuffled labels", "control", f"{_CHOOSE}:every_column",
         shuffle=True, settings={"draws": "controls.shuffles"}, control_of=("all",), explained=True,
     ),
@@ -105,12 +143,60 @@ FAMILIES = catalogue((
         "random_directions", "less random directions, as many as sources differ in", "control",
         f"{_PROJECTIONS}:less_random_directions",
         reads=("reals",), sources=2, settings={"draws": "controls.draws"},
-        control_of=("nuisance",), pooled=True,
+        control_of=("nuisance", "nuisance_strict"), pooled=True,
     ),
     Family(
         "random_components", "less random directions, components as well", "control",
         f"{_PROJECTIONS}:less_random_components",
         reads=("reals",), settings={"draws": "controls.draws"},
         control_of=("nuisance_components",), pooled=True,
+    ),
+    Family(
+        "random_chosen", "less random directions, a chosen number", "control",
+        f"{_PROJECTIONS}:less_random_chosen",
+        reads=("everyone",), generators=3, settings={"draws": "controls.draws"},
+        control_of=("nuisance_chosen",), pooled=True,
+    ),
+    Family(
+        "random_block", "random block of heads", "control", f"{_BLOCKS}:random_block",
+        reads=("everyone",), generators=3, space="heads", settings={"draws": "blocks.draws"},
+        control_of=("block", "block_nuisance"), pooled=True, grid="fast",
+    ),
+    Family(
+        "scattered_heads", "random heads, as many as a block has", "control",
+        f"{_BLOCKS}:scattered_heads",
+        reads=("everyone",), generators=3, space="heads", settings={"draws": "blocks.draws"},
+        control_of=("block", "block_nuisance"), pooled=True, grid="fast",
+    ),
+    Family(
+        "random_block_beside", "random block beside the embedding", "control",
+        f"{_BLOCKS}:random_block_beside",
+        reads=("everyone",), generators=3, space="beside", settings={"draws": "blocks.draws"},
+        control_of=("block_beside", "block_beside_nuisance"), pooled=True, grid="fast",
+    ),
+    Family(
+        "columns_beside", "random columns twice, as many as a block has", "control",
+        f"{_BLOCKS}:columns_beside_block",
+        reads=("everyone",), generators=3, heads=True, settings={"draws": "blocks.draws"},
+        control_of=("block_beside",), pooled=True, grid="fast",
+    ),
+    Family(
+        "columns_beside_less", "random columns twice, as many as a block has, less random directions",
+        "control", f"{_BLOCKS}:columns_beside_block_less_random",
+        reads=("everyone",), generators=3, heads=True, sources=2, settings={"draws": "blocks.draws"},
+        control_of=("block_beside_nuisance",), pooled=True, grid="fast",
+    ),
+    Family(
+        "columns_middle", "random columns twice, as many as the middle blocks have", "control",
+        f"{_BLOCKS}:columns_beside_middle",
+        reads=("everyone",), heads=True, settings={"draws": "blocks.draws"},
+        control_of=("middle_beside",), pooled=True, grid="fast",
+    ),
+    Family(
+        "columns_middle_less",
+        "random columns twice, as many as the middle blocks have, less random directions", "control",
+        f"{_BLOCKS}:columns_beside_middle_less_random",
+        reads=("everyone",), heads=True, sources=2, settings={"draws": "blocks.draws"},
+        control_of=("middle_beside_nuisance",), pooled=True, grid="fast",
     ),
 ))  # fmt: skip

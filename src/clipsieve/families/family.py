@@ -13,14 +13,20 @@ Role = Literal["method", "control"]
 Pairs = Literal["none", "unordered", "ordered"]
 
 PAIRS = ("none", "unordered", "ordered")
-SPACES = ("embedding", "residual", "heads", "layers")
+SPACES = ("embedding", "residual", "heads", "layers", "beside")
+#: Those whose probes see outputs of heads.
+OF_HEADS = ("heads", "beside")
 #: Draw of a twin: the probe of a selected set made as those of its control's draws are.
 TWIN = -1
 #: What a selector can be made from, and the pairs that it needs for it.
 READS = {
-    "searches": "unordered", "rankings": "ordered", "layer_rankings": "ordered",
-    "rows": "unordered", "reals": "none",
-}  # fmt: skip
+    "searches": "unordered",
+    "rankings": "ordered",
+    "layer_rankings": "ordered",
+    "rows": "unordered",
+    "reals": "none",
+    "everyone": "none",
+}
 #: Values of the config that a selector can be told; options of `clipsieve select` have these names.
 SETTINGS = ("best", "exclude", "draws", "alpha", "components")
 
@@ -47,12 +53,16 @@ class Family:
         (train, val).
     reads
         What the selector is made from: `searches`, `rankings` of heads, `layer_rankings`, `rows` (train
-        and val rows of the pair's generators), any number of them; for families without pairs `reals` (train rows of
-        the real images of every source).
+        and val rows of the pair's generators), any number of them; for families without pairs `reals`
+        (train rows of the real images of every source) or `everyone` (train and val rows of every
+        generator and source, for choices that are made for each tested generator without it).
     sources
         The fewest sources of a run in which it exists.
+    generators
+        The fewest generators of a run in which it exists.
     space
-        What its probes see: columns of the `embedding`, one `residual` feature, `heads` or `layers`.
+        What its probes see: columns of the `embedding`, one `residual` feature, `heads`, `layers`, or
+        heads `beside` all columns of the embedding.
     fit_intercept
         Whether its probes have an intercept.
     shuffle
@@ -79,6 +89,11 @@ class Family:
     tuned_on_partner
         Whether hyperparameters are tuned on the validation generator of the pair whatever the config
         says of heads; it tells what that way of tuning gives by itself.
+    heads
+        Whether it needs an encoder whose head outputs can be read though its probes see none.
+    grid
+        The hyperparameter grid of its probes whatever the config says; None for the config's. The
+        paper's grid has solvers that crawl on thousands of columns.
     figure
         The figure of the paper that shows it after selection, beside its counterpart before.
     """
@@ -90,6 +105,7 @@ class Family:
     pairs: Pairs = "none"
     reads: tuple[str, ...] = ()
     sources: int = 1
+    generators: int = 1
     space: str = "embedding"
     fit_intercept: bool = False
     shuffle: bool = False
@@ -101,6 +117,8 @@ class Family:
     robustness: bool = False
     pooled: bool = False
     tuned_on_partner: bool = False
+    heads: bool = False
+    grid: Literal["fast"] | None = None
     figure: str | None = None
 
     def __post_init__(self) -> None:
@@ -119,7 +137,7 @@ class Family:
                 "a family that is drawn many times is a control",
             ),
             (
-                self.pairs == "none" and set(self.reads) - {"reals"},
+                self.pairs == "none" and any(READS.get(n) != "none" for n in self.reads),
                 "what it reads is of pairs, and it has none",
             ),
             (self.pairs != "none" and not self.reads, "it is selected on pairs and reads nothing"),
@@ -165,7 +183,7 @@ class Family:
     @property
     def needs_heads(self) -> bool:
         """Whether it exists only for encoders whose head outputs can be read."""
-        return self.space == "heads" or "rankings" in self.reads
+        return self.heads or self.space in OF_HEADS or "rankings" in self.reads
 
     @property
     def needs_layers(self) -> bool:

@@ -274,7 +274,7 @@ FEATURES = table(  # JSON: one object per feature set
     (BOOL, "fit_intercept shuffle"),
     ("list", "draws excluded"),
     ("object", "facts"),
-    ("list", "directions"),
+    ("list", "directions scales nested"),
     needed="feature_set family draws",
 )
 

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clipsieve.errors import UserError
 from clipsieve.families import family_of
 from clipsieve.io.files import replacing
+
+
+@dataclass(frozen=True)
+class Nested:
+    """What a feature set is for some tested generators: chosen without any image of theirs.
+
+    Attributes
+    ----------
+    tested
+        The generators.
+    draws, directions, scales
+        As those of the feature set, in whose place they stand.
+    """
+
+    tested: tuple[str, ...]
+    draws: tuple[list[Any] | None, ...] = (None,)
+    directions: tuple[list[list[float]], ...] = ()
+    scales: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,7 +44,8 @@ class FeatureSet:
     pair
         The two generators it was selected on, or None.
     space
-        `embedding` (columns of the embedding), `residual` (one feature made from columns) or `heads`.
+        `embedding` (columns of the embedding), `residual` (one feature made from columns), `heads`, or
+        `beside` (heads beside all columns of the embedding).
     fit_intercept
         Whether its probes have an intercept.
     shuffle
@@ -40,6 +59,13 @@ class FeatureSet:
     directions
         For each draw the orthonormal directions [k][D] that are projected out of the embedding
         before a probe is fitted; empty where there are none.
+    scales
+        For each draw the factor of the heads' outputs before a probe is fitted, so that its penalty
+        treats them and the embedding alike; empty where they are taken as they are.
+    nested
+        Where the choice is made for each tested generator apart: what it is for each. The fields
+        above are then the choice made with all generators, for detectors alone; no score of the run
+        is of it. Empty for all others.
     """
 
     feature_set: str
@@ -52,6 +78,17 @@ class FeatureSet:
     excluded: tuple[str, ...] = ()
     facts: dict[str, Any] | None = None
     directions: tuple[list[list[float]], ...] = ()
+    scales: tuple[float, ...] = ()
+    nested: tuple[Nested, ...] = ()
+
+    def choices(self) -> Iterator[tuple[int, tuple[str, ...], FeatureSet]]:
+        """Yield the set itself, numbered 0, and each choice for tested generators, from 1, as a set."""
+        yield 0, (), replace(self, nested=())
+        for number, one in enumerate(self.nested, 1):
+            chosen = replace(
+                self, draws=one.draws, directions=one.directions, scales=one.scales, nested=()
+            )
+            yield number, one.tested, chosen
 
 
 def write_feature_sets(path: str | os.PathLike[str], feature_sets: Sequence[FeatureSet]) -> None:
@@ -75,7 +112,7 @@ def read_feature_sets(path: str | os.PathLike[str]) -> list[FeatureSet]:
         return [_feature_set(**entry) for entry in entries]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise UserError(f"{path}: not a feature-set file of clipsieve ({error})") from None
 
 
@@ -86,6 +123,8 @@ def _feature_set(
     draws: Sequence[list[Any] | None] = (None,),
     excluded: Sequence[str] = (),
     directions: Sequence[list[list[float]]] = (),
+    scales: Sequence[float] = (),
+    nested: Sequence[Mapping[str, Any]] = (),
     **others: Any,
 ) -> FeatureSet:
     """Make a feature set from its JSON object."""
@@ -95,5 +134,15 @@ def _feature_set(
         draws=tuple(draws),
         excluded=tuple(excluded),
         directions=tuple(directions),
+        scales=tuple(scales),
+        nested=tuple(
+            Nested(
+                tuple(one["tested"]),
+                tuple(one["draws"]),
+                tuple(one["directions"]),
+                tuple(one["scales"]),
+            )
+            for one in nested
+        ),
         **{"family": family_of(feature_set), **others},
     )

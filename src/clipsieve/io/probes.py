@@ -20,7 +20,7 @@ from clipsieve.io.files import replacing
 
 _ENTRY = (
     "feature_set", "draw", "train", "space", "columns", "threshold", "operating_points", "params",
-    "facts", "training", "members",
+    "facts", "training", "members", "choice", "tested",
 )  # fmt: skip
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # of an archive cut or overwritten
 
@@ -35,11 +35,12 @@ class StoredProbe:
         Which feature set, which draw of it (0 but for controls; `families.TWIN` for a twin), which
         training generator or training set.
     space
-        `embedding`, `residual` or `heads`.
+        `embedding`, `residual`, `heads` or `beside`.
     columns
         Columns of the embedding (int list), heads ([[l, h], ..]), or None for all columns.
     coef, intercept
-        float64 [k] and float; a logit above 0 says real.
+        float64 [k] and float; a logit above 0 says real. Those of `beside` are of the embedding's
+        columns first, then of the heads' outputs.
     threshold
         Logit threshold, cross-fitted (docs/method/probes.md).
     params
@@ -56,6 +57,10 @@ class StoredProbe:
         `one` generator, or the kind of the training set (`clipsieve.io.training.KINDS`).
     members
         Generators of the training set; it is tested on none of them. Empty for one generator.
+    choice, tested
+        Of a feature set that is chosen for each tested generator apart: the number of the choice,
+        from 1, and the generators that it was made for, the only ones that the probe is tested on.
+        0, and nobody, for the choice made with all generators; and for all other feature sets.
     """
 
     feature_set: str
@@ -72,6 +77,8 @@ class StoredProbe:
     operating_points: dict[str, float | None] = field(default_factory=dict)
     training: str = "one"
     members: Sequence[str] = ()
+    choice: int = 0
+    tested: Sequence[str] = ()
 
 
 def write_probes(path: str | os.PathLike[str], probes: Sequence[StoredProbe]) -> None:
@@ -138,7 +145,9 @@ def opened_npz(path: str | os.PathLike[str], what: str) -> Iterator[NpzFile]:
         raise UserError(f"{path}: not {what} of clipsieve ({error})") from None
 
 
-def read_probes(path: str | os.PathLike[str], *, twins: bool = False) -> list[StoredProbe]:
+def read_probes(
+    path: str | os.PathLike[str], *, twins: bool = False, nested: bool = False
+) -> list[StoredProbe]:
     """Read the probes of `write_probes`, in their order.
 
     Parameters
@@ -148,6 +157,9 @@ def read_probes(path: str | os.PathLike[str], *, twins: bool = False) -> list[St
     twins
         Whether twins come too, which are there to be ranked among a control's draws and nothing
         else.
+    nested
+        Whether probes of choices for tested generators come too, which are there to be tested on
+        these and nothing else.
 
     Raises
     ------
@@ -156,4 +168,6 @@ def read_probes(path: str | os.PathLike[str], *, twins: bool = False) -> list[St
     """
     with opened_npz(path, "a probe file") as archive:
         probes = unpack(archive, json.loads(str(archive["meta"])))
-    return [probe for probe in probes if twins or probe.draw != TWIN]
+    return [
+        probe for probe in probes if (twins or probe.draw != TWIN) and (nested or probe.choice == 0)
+    ]

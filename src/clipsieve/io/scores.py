@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,66 +15,17 @@ from clipsieve.families import TWIN
 from clipsieve.io import hdf5
 from clipsieve.io.files import replacing
 from clipsieve.io.hdf5 import PathLike
-from clipsieve.io.score_checks import checked_families, require_finite, require_same_images
+from clipsieve.io.tested_images import IMAGE_TEXTS, checked_images, require_same_images
+from clipsieve.io.tested_images import Images as Images
 from clipsieve.io.training import KINDS, ONE
 
 if TYPE_CHECKING:
     import h5py
 
-# Columns of the images that are text; `label` is beside them.
-_IMAGE_TEXTS = ("image_id", "image_set", "source", "generator", "family", "group", "split")
 # Numbers in an HDF5 chunk of the logits: about 1 MiB.
 _CHUNK = 1 << 17
 #: Thresholds for a rate of false alarms, as probes name them.
 OPERATING = ("fpr_1", "fpr_5")
-
-
-@dataclass
-class Images:
-    """The test images of a run, in the order of the files.
-
-    Attributes
-    ----------
-    image_id, image_set, source, group
-        str [n]. The source of a real image is its own image set.
-    label
-        int64 [n], 0 = generated, 1 = real.
-    family
-        Family of each generator.
-    split
-        str [n]; a file must say it, and only test images are read from one.
-    """
-
-    image_id: NDArray[np.str_]
-    image_set: NDArray[np.str_]
-    source: NDArray[np.str_]
-    group: NDArray[np.str_]
-    label: NDArray[np.int64]
-    family: dict[str, str] = field(default_factory=dict)
-    split: NDArray[np.str_] | None = None
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Return the columns of a score file: the texts and the label, each [n].
-
-        Raises
-        ------
-        ValueError
-            The split is not said.
-        """
-        if self.split is None:
-            raise ValueError("images.split: a score file must state the split of each image")
-        generated = self.label == 0
-        families = [self.family.get(name, "") for name in self.image_set.tolist()]
-        return {
-            "image_id": self.image_id,
-            "image_set": self.image_set,
-            "source": self.source,
-            "generator": np.where(generated, self.image_set, ""),
-            "family": np.where(generated, np.array(families, dtype=str), ""),
-            "group": self.group,
-            "split": self.split,
-            "label": self.label,
-        }
 
 
 @dataclass
@@ -98,6 +49,13 @@ class Scores:
     operating
         float64 [P] for each of `OPERATING`: threshold fixed on val for that rate of false alarms, NaN
         where there were too few real images. Where a name is missing, no probe has such a threshold.
+    nested
+        Where the feature set is chosen for each tested generator apart: the scores of each choice,
+        which are of its own tested generators and of all real images. `logits` then holds those of
+        each generator's own choice, and of real images, and `threshold`, those of the first; the
+        metrics of a cell are made from `nested`. Empty for all others.
+    choice, tested
+        Of an entry of `nested`: its number, from 1, and the generators that it was chosen for.
     """
 
     feature_set: str
@@ -107,10 +65,63 @@ class Scores:
     threshold: NDArray[np.float64]
     training: str = ONE
     operating: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    nested: tuple[Scores, ...] = ()
+    choice: int = 0
+    tested: tuple[str, ...] = ()
 
     def operating_threshold(self, name: str) -> NDArray[np.float64]:
         """Return the thresholds [P] for one rate of false alarms; NaN where there is none."""
         return self.operating.get(name, np.full(len(self.train), np.nan))
+
+    def row(self, place: int) -> Scores:
+        """Return the scores of one probe alone."""
+        at = slice(place, place + 1)
+        return replace(
+            self,
+            train=self.train[at],
+            logits=self.logits[at],
+            threshold=self.threshold[at],
+            operating={name: limits[at] for name, limits in self.operating.items()},
+            nested=tuple(one.row(place) for one in self.nested),
+        )
+
+    def of_images(self, keep: NDArray[np.bool_]) -> Scores:
+        """Return the scores of the images where the mask `keep` [n] is true."""
+        nested = tuple(one.of_images(keep) for one in self.nested)
+        return replace(self, logits=self.logits[:, keep], nested=nested)
+
+
+def joined_choices(choices: list[Scores], images: Images) -> Scores:
+    """Join the scores of choices that were made for different tested generators.
+
+    Parameters
+    ----------
+    choices
+        One entry for each choice of a feature set, draw and kind of training. A training set that is
+        tested on generators of other choices alone is missing from `train`.
+    images
+        The columns of the logits.
+    """
+    ordered = sorted(choices, key=lambda one: one.choice)
+    train = sorted({name for one in ordered for name in one.train})
+    real = images.label == 1
+    whole = np.full((len(train), len(real)), np.nan)
+    threshold, nested = np.full(len(train), np.nan), []
+    for one in ordered:
+        rows = [train.index(name) for name in one.train]
+        logits, cuts = np.full(whole.shape, np.nan), np.full(len(train), np.nan)
+        logits[rows], cuts[rows] = one.logits, one.threshold
+        limits = {name: np.full(len(train), np.nan) for name in OPERATING}
+        for name in OPERATING:
+            limits[name][rows] = one.operating_threshold(name)
+        nested.append(replace(one, train=train, logits=logits, threshold=cuts, operating=limits))
+        whole = np.where(np.isnan(whole), logits, whole)
+        threshold = np.where(np.isnan(threshold), cuts, threshold)
+    first = ordered[0]
+    return Scores(
+        first.feature_set, first.draw, train, whole, threshold, first.training,
+        nested=tuple(nested),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,11 +171,10 @@ class AllScores:
             if (column := getattr(self.images, name)) is not None
         }
         parts, several = (
-            [replace(one, logits=one.logits[:, keep]) for one in each]
-            for each in (self.scores, self.several)
+            [one.of_images(keep) for one in each] for each in (self.scores, self.several)
         )
         twins = {
-            name: replace(twin, scores=replace(twin.scores, logits=twin.scores.logits[:, keep]))
+            name: replace(twin, scores=twin.scores.of_images(keep))
             for name, twin in self.twins.items()
         }
         images = replace(self.images, **columns)
@@ -190,31 +200,28 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
     ordered = _by_draw([*scores.scores, *scores.several, *twins])
     if not ordered:
         raise ValueError("scores: no probe")
-    probes = [
-        (one.feature_set, one.draw, train, kind)
-        for one, kinds in ordered
-        for train, kind in zip(one.train, kinds, strict=True)
-    ]
+    probes = [probe for _, each in ordered for probe in each]
     shape = (len(probes), len(scores.images.label))
     rows = max(1, min(shape[0], _CHUNK // max(1, shape[1])))
     with replacing(path) as temporary, hdf5.create(temporary) as file:
         # `hdf5.numbers` refuses the NaN that marks an image to which a probe was not applied
         hdf5.dataset(file, "logits", shape, np.float64, (rows, shape[1]))
         start = 0
-        for one, _ in ordered:
-            file["logits"][start : start + len(one.train)] = one.logits
-            start += len(one.train)
-        names, draws, trains, kinds = (list(column) for column in zip(*probes, strict=True))
-        hdf5.strings(file, "feature_set", names)
-        hdf5.numbers(file, "draw", np.array(draws, dtype=np.int64))
-        hdf5.strings(file, "train", trains)
-        hdf5.strings(file, "training", kinds)
-        hdf5.strings(file, "grid", [_grid_of(scores, *probe) for probe in probes])
-        hdf5.numbers(file, "threshold", np.concatenate([one.threshold for one, _ in ordered]))
-        for name in OPERATING:
-            column = np.concatenate([one.operating_threshold(name) for one, _ in ordered])
-            hdf5.dataset(file, f"threshold_{name}", column.shape, np.float64, column.shape)
-            file[f"threshold_{name}"][...] = column
+        for logits, each in ordered:
+            file["logits"][start : start + len(each)] = logits
+            start += len(each)
+        hdf5.strings(file, "feature_set", [probe.feature_set for probe in probes])
+        hdf5.numbers(file, "draw", np.array([probe.draw for probe in probes], dtype=np.int64))
+        hdf5.strings(file, "train", [probe.train for probe in probes])
+        hdf5.strings(file, "training", [probe.training for probe in probes])
+        hdf5.numbers(file, "choice", np.array([probe.choice for probe in probes], dtype=np.int64))
+        hdf5.strings(file, "tested", [" ".join(probe.tested) for probe in probes])
+        hdf5.strings(file, "grid", [_grid_of(scores, probe) for probe in probes])
+        hdf5.numbers(file, "threshold", np.array([probe.threshold for probe in probes]))
+        for k, name in enumerate(OPERATING):
+            limits = np.array([probe.limits[k] for probe in probes])
+            hdf5.dataset(file, f"threshold_{name}", limits.shape, np.float64, limits.shape)
+            file[f"threshold_{name}"][...] = limits
         for name, column in scores.images.columns().items():
             if name == "label":
                 hdf5.numbers(file, name, column.astype(np.int64))
@@ -224,34 +231,53 @@ def write_scores(path: PathLike, scores: AllScores) -> None:
         hdf5.set_attributes(file, "scores", facts)
 
 
-def _grid_of(scores: AllScores, feature_set: str, draw: int, train: str, kind: str) -> str:
+class _Row(NamedTuple):
+    """What a file says of one probe; the first four fields say which it is, and sort the rows."""
+
+    feature_set: str
+    draw: int
+    train: str
+    choice: int
+    training: str
+    tested: tuple[str, ...]
+    threshold: float
+    limits: tuple[float, ...]
+
+    @property
+    def place(self) -> tuple[str, int, str, int]:
+        return self[:4]
+
+
+def _grid_of(scores: AllScores, probe: _Row) -> str:
     """Return the grid that a probe was made on; empty where it is not known."""
-    if kind != ONE:
+    if probe.training != ONE:
         return "fast"  # that of all training sets, whatever the other probes are fitted on
-    if draw == TWIN:
-        return scores.twins[feature_set].grid
-    return scores.grid.get(feature_set, "")
+    if probe.draw == TWIN:
+        return scores.twins[probe.feature_set].grid
+    return scores.grid.get(probe.feature_set, "")
 
 
-def _by_draw(scores: list[Scores]) -> list[tuple[Scores, list[str]]]:
-    """Join the kinds of training of each feature set and draw, rows sorted; each with its kinds."""
+def _by_draw(scores: list[Scores]) -> list[tuple[NDArray[np.float64], list[_Row]]]:
+    """Join the rows of each feature set and draw, sorted: their logits, and what is said of them."""
     joined = []
-    ordered = sorted(scores, key=lambda one: (one.feature_set, one.draw))
-    for (feature_set, draw), each in groupby(ordered, lambda one: (one.feature_set, one.draw)):
-        parts = list(each)
-        train = [name for part in parts for name in part.train]
-        order = np.argsort(np.array(train), kind="stable")
-        logits = np.concatenate([part.logits for part in parts])[order]
-        threshold = np.concatenate([part.threshold for part in parts])[order]
-        kinds = [part.training for part in parts for _ in part.train]
-        whole = Scores(feature_set, draw, [train[k] for k in order], logits, threshold)
-        whole.operating.update(
-            {
-                name: np.concatenate([part.operating_threshold(name) for part in parts])[order]
-                for name in OPERATING
-            }
-        )
-        joined.append((whole, [kinds[k] for k in order]))
+    parts = [part for one in scores for part in (one.nested or (one,))]
+    ordered = sorted(parts, key=lambda one: (one.feature_set, one.draw))
+    for _, each in groupby(ordered, lambda one: (one.feature_set, one.draw)):
+        logits, rows = [], []
+        for one in each:
+            # a training set that is tested on generators of other choices has no row of this one
+            there = np.flatnonzero(~np.isnan(one.threshold))
+            logits.append(one.logits[there])
+            rows += [
+                _Row(
+                    one.feature_set, one.draw, one.train[k], one.choice, one.training, one.tested,
+                    float(one.threshold[k]),
+                    tuple(float(one.operating_threshold(name)[k]) for name in OPERATING),
+                )
+                for k in there
+            ]  # fmt: skip
+        order = sorted(range(len(rows)), key=lambda k: rows[k].place)
+        joined.append((np.concatenate(logits)[order], [rows[k] for k in order]))
     return joined
 
 
@@ -281,7 +307,7 @@ def read_scores(paths: Iterable[PathLike]) -> AllScores:
             mine, wanted = getattr(part, name), getattr(first, name)
             if mine != wanted:
                 raise UserError(f"{path}: {name} {mine!r}, but {first_path} is of {wanted!r}")
-        require_same_images(path, part.images.columns(), first_path, first.images.columns())
+        require_same_images(path, part.images, first_path, first.images)
         for one in (*part.scores, *part.several):
             key = _key(one)
             if key in found:
@@ -307,68 +333,105 @@ def _read(path: PathLike) -> AllScores:
     """Read and check one file."""
     with hdf5.opened(path, "scores") as file:
         facts = hdf5.get_attributes(file)
-        columns = {name: hdf5.read_strings(file, name).astype(str) for name in _IMAGE_TEXTS}
+        columns = {name: hdf5.read_strings(file, name).astype(str) for name in IMAGE_TEXTS}
         label = np.asarray(file["label"][...], dtype=np.int64)
-        probes, threshold, grids, kinds = _read_probes(file)
-        operating = {
-            name: np.asarray(file[f"threshold_{name}"][...], dtype=np.float64) for name in OPERATING
-        }
+        probes, grids = _read_probes(file)
         logits = np.asarray(file["logits"][...], dtype=np.float64)
         run, encoder, seed = str(facts["run"]), str(facts["encoder"]), int(facts["seed"])
-    per_probe = {len(probes), len(threshold), len(grids), len(kinds)}
-    per_probe |= {len(column) for column in operating.values()}
-    lengths = per_probe, {len(label), *map(len, columns.values())}
+    lengths = {len(probes), len(grids)}, {len(label), *map(len, columns.values())}
     if logits.ndim != 2 or lengths != ({logits.shape[0]}, {logits.shape[1]}):
         raise UserError(f"{path}: logits of shape {logits.shape} do not fit the columns beside it")
     if not probes:
         raise UserError(f"{path}: holds no probe")
     for before, after in pairwise(probes):
-        if before >= after:
+        if before.place >= after.place:
             raise UserError(
                 f"{path}: probes must be sorted by feature set, draw and training generator, each"
-                f" once; {after[0]}, draw {after[1]}, trained on {after[2]} follows {before[0]},"
-                f" draw {before[1]}, trained on {before[2]}"
+                f" once; {after.feature_set}, draw {after.draw}, trained on {after.train} follows"
+                f" {before.feature_set}, draw {before.draw}, trained on {before.train}"
             )
-    family = checked_families(path, columns, label)
-    ids, sets, source, group = (
-        columns[name] for name in ("image_id", "image_set", "source", "group")
-    )
-    images = Images(ids, sets, source, group, label, family, columns["split"])
-    require_finite(path, columns, probes, logits)
-    if not np.isfinite(threshold).all():
+    images = checked_images(path, columns, label)
+    _require_finite(path, images, probes, logits)
+    if not np.isfinite([probe.threshold for probe in probes]).all():
         raise UserError(f"{path}: a threshold is not a finite number")
-    unknown = sorted(set(kinds) - set(KINDS))
+    unknown = sorted({probe.training for probe in probes} - set(KINDS))
     if unknown:
         raise UserError(f"{path}: training {unknown[0]!r}; allowed: {', '.join(KINDS)}")
-    rows: dict[tuple[str, int, str], list[int]] = {}
-    for k, ((feature_set, draw, _), kind) in enumerate(zip(probes, kinds, strict=True)):
-        rows.setdefault((feature_set, draw, kind), []).append(k)
+    rows: dict[tuple[str, int, str], dict[int, list[int]]] = {}
+    for k, probe in enumerate(probes):
+        key = (probe.feature_set, probe.draw, probe.training)
+        rows.setdefault(key, {}).setdefault(probe.choice, []).append(k)
     found = AllScores(encoder, seed, images, [], run=run)
-    for (feature_set, draw, kind), mine in rows.items():
-        # one range where it can be, which is not copied
-        part = slice(mine[0], mine[-1] + 1) if mine[-1] - mine[0] + 1 == len(mine) else mine
-        train = [probes[k][2] for k in mine]
-        limits = {name: column[part] for name, column in operating.items()}
-        one = Scores(feature_set, draw, train, logits[part], threshold[part], kind, limits)
+    for (feature_set, draw, kind), choices in rows.items():
+        parts = []
+        for choice, mine in choices.items():
+            # one range where it can be, which is not copied
+            part = slice(mine[0], mine[-1] + 1) if mine[-1] - mine[0] + 1 == len(mine) else mine
+            train = [probes[k].train for k in mine]
+            cuts = np.array([probes[k].threshold for k in mine])
+            limits = {
+                name: np.array([probes[k].limits[at] for k in mine])
+                for at, name in enumerate(OPERATING)
+            }
+            tested = probes[mine[0]].tested
+            parts.append(
+                Scores(
+                    feature_set, draw, train, logits[part], cuts, kind, limits, (), choice, tested
+                )
+            )
+        one = parts[0] if choices.keys() == {0} else joined_choices(parts, images)
+        grid = grids[next(iter(choices.values()))[0]]
         if kind != ONE:
             found.several.append(one)
         elif draw == TWIN:
-            found.twins[feature_set] = Twin(one, grids[mine[0]])
+            found.twins[feature_set] = Twin(one, grid)
         else:
             found.scores.append(one)
-            found.grid[feature_set] = grids[mine[0]]
+            found.grid[feature_set] = grid
     return found
 
 
-def _read_probes(
-    file: h5py.File,
-) -> tuple[list[tuple[str, int, str]], NDArray[np.float64], list[str], list[str]]:
-    """Feature set, draw and training generator of each probe; thresholds, grids, kinds of training."""
+def _read_probes(file: h5py.File) -> tuple[list[_Row], list[str]]:
+    """Read what is said of each probe, and its grid."""
     names, trains, grids, kinds = (
         hdf5.read_strings(file, name).tolist()
         for name in ("feature_set", "train", "grid", "training")
     )
     draws = file["draw"][...].tolist()
-    threshold = np.asarray(file["threshold"][...], dtype=np.float64)
-    probes = list(zip(names, draws, trains, strict=False))
-    return probes, threshold, grids, kinds
+    threshold = np.asarray(file["threshold"][...], dtype=np.float64).tolist()
+    # files of an earlier version have one choice for all tested generators
+    choices = file["choice"][...].tolist() if "choice" in file else [0] * len(names)
+    tested = hdf5.read_strings(file, "tested").tolist() if "tested" in file else [""] * len(names)
+    limits = list(
+        zip(*(file[f"threshold_{name}"][...].tolist() for name in OPERATING), strict=True)
+    )
+    columns = (names, draws, trains, choices, kinds, tested, threshold, limits)
+    lengths = {len(column) for column in columns}
+    if len(lengths) > 1:
+        raise ValueError(f"the columns of its probes have {sorted(lengths)} rows")
+    probes = [
+        _Row(name, draw, train, choice, kind, tuple(those.split()), cut, at)
+        for name, draw, train, choice, kind, those, cut, at in zip(*columns, strict=True)
+    ]
+    return probes, grids
+
+
+def _require_finite(
+    path: PathLike, images: Images, probes: list[_Row], logits: NDArray[Any]
+) -> None:
+    """Refuse infinite logits, and NaN in an image set to which the probe was applied."""
+    finite = np.isfinite(logits)
+    if finite.all():
+        return
+    wrong = np.isinf(logits)
+    for name in np.unique(images.image_set).tolist():
+        mine = images.image_set == name
+        applied = finite[:, mine].any(axis=1)
+        wrong[:, mine] |= applied[:, None] & ~finite[:, mine]
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        feature_set, draw, train, _ = probes[row].place
+        raise UserError(
+            f"{path}: the logit of {images.image_id[column]} is not a finite number"
+            f" ({feature_set}, draw {draw}, trained on {train})"
+        )

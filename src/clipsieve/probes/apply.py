@@ -13,7 +13,7 @@ from clipsieve.families import TWIN
 from clipsieve.io.dataset import Rows
 from clipsieve.io.probes import StoredProbe
 from clipsieve.io.roles import EVALUATION, require_excluded, require_splits
-from clipsieve.io.scores import OPERATING, AllScores, Images, Scores, Twin
+from clipsieve.io.scores import OPERATING, AllScores, Images, Scores, Twin, joined_choices
 from clipsieve.io.training import ONE
 from clipsieve.probes.features import features_of
 
@@ -36,7 +36,8 @@ def apply_probes(
     -------
     float64 [len(probes), len(rows)]
         Logits, large = real; a row of NaN where the probe's feature set gave up the image set, or
-        the probe was trained on it together with other generators.
+        the probe was trained on it together with other generators, or is there to be tested on
+        others alone.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def apply_probes(
         given_up = excluded[probe.feature_set]
         require_excluded([probe.train, *probe.members], given_up, probe.feature_set)
         if not real and (image_set in given_up or image_set in probe.members):
+            continue
+        if not real and probe.choice and image_set not in probe.tested:
             continue
         key = (probe.space, str(probe.columns))
         if probe.space == "residual":
@@ -109,11 +112,14 @@ def score_images(
         As `apply_probes`; or the source or family of a generator is not given, a probe is there
         twice, or there is none.
     """
-    ordered = sorted(probes, key=lambda probe: (probe.feature_set, probe.draw, probe.train))
+    apart = {probe.feature_set for probe in probes if probe.choice}
+    # a choice that has seen every generator is tested on none
+    tested = [probe for probe in probes if probe.choice or probe.feature_set not in apart]
+    ordered = sorted(tested, key=lambda p: (p.feature_set, p.draw, p.train, p.choice))
     if not ordered:
         raise UserError("transfer: the probe files hold no probe")
     for a, b in pairwise(ordered):
-        if (a.feature_set, a.draw, a.train) == (b.feature_set, b.draw, b.train):
+        if (a.feature_set, a.draw, a.train, a.choice) == (b.feature_set, b.draw, b.train, b.choice):
             raise UserError(
                 f"transfer: two probes of {a.feature_set}, draw {a.draw}, trained on {a.train}"
             )
@@ -134,12 +140,10 @@ def score_images(
     found = AllScores(encoder, seed, images, [], run=run)
     grids: dict[str, set[str]] = {}
     places = sorted(range(len(ordered)), key=lambda k: _matrix_of(ordered[k]))
-    for key, each in groupby(places, lambda k: _matrix_of(ordered[k])):
+    for _, each in groupby(places, lambda k: _matrix_of(ordered[k])):
         own = list(each)
         mine = [ordered[k] for k in own]
-        train = [probe.train for probe in mine]
-        threshold = np.array([probe.threshold for probe in mine], dtype=np.float64)
-        scores = Scores(*key[:2], train, matrix[own], threshold, key[2], _operating(mine))
+        scores = _scores_of(mine, matrix[own], images)
         made_on = {str(probe.params["grid"]) for probe in mine if "grid" in probe.params}
         if scores.training != ONE:
             found.several.append(scores)
@@ -150,6 +154,24 @@ def score_images(
             grids.setdefault(scores.feature_set, set()).update(made_on)
     found.grid = {name: ", ".join(sorted(kinds)) for name, kinds in grids.items()}
     return found
+
+
+def _scores_of(probes: list[StoredProbe], logits: NDArray[np.float64], images: Images) -> Scores:
+    """Return the scores of the probes of one matrix, which may be of several choices."""
+    parts = []
+    for choice in sorted({probe.choice for probe in probes}):
+        rows = [k for k, probe in enumerate(probes) if probe.choice == choice]
+        own = [probes[k] for k in rows]
+        one = own[0]
+        threshold = np.array([probe.threshold for probe in own], dtype=np.float64)
+        train = [probe.train for probe in own]
+        parts.append(
+            Scores(
+                one.feature_set, one.draw, train, logits[rows], threshold, one.training,
+                _operating(own), (), choice, tuple(one.tested),
+            )
+        )  # fmt: skip
+    return joined_choices(parts, images) if probes[0].choice else parts[0]
 
 
 def _operating(probes: Sequence[StoredProbe]) -> dict[str, NDArray[np.float64]]:

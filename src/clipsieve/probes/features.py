@@ -38,9 +38,9 @@ def features(
     embedding
         float [n, D].
     heads
-        [n, L, H, d_head]; needed by the heads space.
+        [n, L, H, d_head]; needed by the spaces heads and beside.
     basis
-        [L, H, d_out, d_head]; needed by the heads space.
+        [L, H, d_out, d_head]; needed by the spaces heads and beside.
     layers
         [n, L, width]; needed by the layers space.
     residual
@@ -52,18 +52,18 @@ def features(
     -------
     float64 [n, k]
         The columns; or one column of cosines; or R z of each head, or each normalised layer, side by
-        side.
+        side; or all columns, and R z of each head after them.
 
     Raises
     ------
     ValueError
         When the space needs an array that is not given.
     """
-    if space == "heads":
+    if space in ("heads", "beside"):
         if heads is None or basis is None:
-            raise ValueError("the heads space needs head outputs and their basis")
+            raise ValueError(f"the {space} space needs head outputs and their basis")
         chosen = [(int(layer), int(head)) for layer, head in columns or []]
-        return head_features(heads, basis, chosen)
+        return _with_embedding(space, embedding, head_features(heads, basis, chosen))
     if space == "layers":
         if layers is None:
             raise ValueError("the layers space needs the tokens after the blocks")
@@ -86,13 +86,21 @@ def features_of(
     residual_kind: Literal["cosine", "dot"] = "cosine",
 ) -> Floats:
     """Compute the feature matrix of stored rows; as `features`, reading only the heads or layers needed."""
-    if space == "heads":
+    if space in ("heads", "beside"):
         chosen = [(int(layer), int(head)) for layer, head in columns or []]
         basis = rows.head_basis()
-        return head_features(rows.heads(chosen), np.stack([basis[head] for head in chosen]))
+        found = head_features(rows.heads(chosen), np.stack([basis[head] for head in chosen]))
+        return _with_embedding(space, rows.embedding, found)
     if space == "layers":
         return layer_features(rows.layers([int(layer) for layer in columns or []]))
     return features(space, columns, rows.embedding, residual=residual, residual_kind=residual_kind)
+
+
+def _with_embedding(space: str, embedding: NDArray[Any], heads: Floats) -> Floats:
+    """Return outputs of heads as they are, or after the columns of the embedding."""
+    if space == "heads":
+        return heads
+    return np.concatenate([np.asarray(embedding, dtype=np.float64), heads], axis=1)
 
 
 def layer_features(layers: ArrayLike) -> Floats:

@@ -7,7 +7,7 @@ in `select`. The selectors of the methods are here, those of controls in `filter
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clipsieve import families
 from clipsieve.errors import UserError
 from clipsieve.families import Family, Pair
-from clipsieve.io.feature_sets import FeatureSet
+from clipsieve.io.feature_sets import FeatureSet, Nested
 
 Head = tuple[int, int]
 
@@ -41,6 +41,41 @@ class Searched:
 
 
 @dataclass(frozen=True)
+class Everyone:
+    """Train and val rows of every generator and source, for choices made for each tested generator.
+
+    Attributes
+    ----------
+    X
+        Embeddings [n, D].
+    y
+        Labels [n] (0 = generated, 1 = real).
+    domain
+        Generator or source of each row [n].
+    group
+        Group of each row [n].
+    train
+        Which rows are of the train split, bool [n].
+    source_of
+        Source of each generator.
+    block
+        Layer -> outputs of its heads side by side [n, H * d_out].
+    layers, heads
+        Number of layers, and of heads of each; 0 where they were not read.
+    """
+
+    X: NDArray[Any]
+    y: NDArray[Any]
+    domain: NDArray[Any]
+    group: NDArray[Any]
+    train: NDArray[np.bool_]
+    source_of: Mapping[str, str]
+    block: Callable[[int], NDArray[np.float64]]
+    layers: int = 0
+    heads: int = 0
+
+
+@dataclass(frozen=True)
 class Given:
     """What a selector may use, for one pair (or for none); its family's record says what is filled.
 
@@ -57,6 +92,8 @@ class Given:
         pair's generators and their sources.
     source
         Source of each row of X [n], where these are the real train rows of every source.
+    everyone
+        The rows of all generators, where the choice looks at transfer between them.
     best
         How many heads or layers make a set.
     components
@@ -73,6 +110,7 @@ class Given:
     X: NDArray[Any] = field(default_factory=lambda: np.empty((0, 0)))
     y: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     source: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    everyone: Everyone | None = None
     best: int = 0
     components: int = 0
     draws: int = 1
@@ -96,11 +134,17 @@ class Chosen:
         What the selection says of itself.
     directions
         float64 [k, D] for each draw: orthonormal directions that are projected out; none where empty.
+    scales
+        Factor of the heads' outputs for each draw; none where empty.
+    nested
+        The choice for each tested generator, where it is made for each apart.
     """
 
     subsets: Sequence[Any]
     facts: dict[str, Any] | None = None
     directions: Sequence[NDArray[np.float64]] = ()
+    scales: Sequence[float] = ()
+    nested: Mapping[str, Chosen] = field(default_factory=dict)
 
 
 def select(
@@ -129,17 +173,39 @@ def select(
                 space=family.space,
                 fit_intercept=family.fit_intercept,
                 shuffle=family.shuffle,
-                draws=tuple(
-                    None if subset is None else np.asarray(subset).tolist()
-                    for subset in chosen.subsets
-                ),
                 excluded=families.excluded(family, pair, exclude),
                 facts=chosen.facts,
-                # so many digits are orthonormal to 1e-8, and keep the file small
-                directions=tuple(np.round(one, 9).tolist() for one in chosen.directions),
+                nested=_nested(chosen),
+                **_written(chosen),
             )
         )
     return found
+
+
+def _written(chosen: Chosen) -> dict[str, Any]:
+    """Return a choice as lists: draws, directions and scales."""
+    return {
+        "draws": tuple(
+            None if subset is None else np.asarray(subset).tolist() for subset in chosen.subsets
+        ),
+        # so many digits are orthonormal to 1e-8, and keep the file small
+        "directions": tuple(np.round(one, 9).tolist() for one in chosen.directions),
+        "scales": tuple(float(one) for one in chosen.scales),
+    }
+
+
+def _nested(chosen: Chosen) -> tuple[Nested, ...]:
+    """Return the choices for tested generators, one for all generators that have the same one."""
+    written = {name: _written(one) for name, one in sorted(chosen.nested.items())}
+    alike: list[tuple[list[str], dict[str, Any]]] = []
+    for name, one in written.items():
+        for names, other in alike:
+            if other == one:
+                names.append(name)
+                break
+        else:
+            alike.append(([name], one))
+    return tuple(Nested(tuple(names), **one) for names, one in alike)
 
 
 def every_column(given: Given) -> Chosen:

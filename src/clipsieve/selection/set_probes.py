@@ -14,9 +14,8 @@ from clipsieve.io.files import seed_of
 from clipsieve.io.probes import StoredProbe
 from clipsieve.probes import Probe, SharedFits, TuneRows, fit_probe, fit_residual_probe, residual
 from clipsieve.probes.batch import fit_probes
-from clipsieve.probes.features import features_of
 from clipsieve.selection.filters import shuffled_labels
-from clipsieve.selection.nuisance import project_out
+from clipsieve.selection.seen import seen_by, stored_coefficients
 
 Fitted = tuple[Probe, Any]
 #: Fits of all columns that feature sets of one job share, by grid and intercept.
@@ -147,7 +146,7 @@ def _fit(
         X = train.embedding if columns is None else train.embedding[:, columns]
         direction = residual(X, train.label)
     X_train, X_val = (
-        seen_features(feature_set, draw, rows, residual=direction, residual_kind=how.residual_kind)
+        seen_by(feature_set, draw, rows, residual=direction, residual_kind=how.residual_kind)
         for rows in (train, val)
     )
     y_train, y_val = _labels(feature_set, draw, data, how.seed)
@@ -165,7 +164,7 @@ def _fit(
     if shared is not None and whole and not feature_set.shuffle and not feature_set.directions:
         options["shared"] = shared.setdefault((grid, feature_set.fit_intercept), SharedFits())
     if data.tune is not None:
-        options["tune"] = data.tune_rows(seen_features(feature_set, draw, data.tune))
+        options["tune"] = data.tune_rows(seen_by(feature_set, draw, data.tune))
     return fit_probe(*fitted, **options), direction
 
 
@@ -181,7 +180,7 @@ def _stored(
         train=data.generator,
         space=feature_set.space,
         columns=feature_set.draws[source],
-        coef=own_coefficients(feature_set, source, probe),
+        coef=stored_coefficients(feature_set, source, data.train, probe.coef),
         intercept=probe.intercept,
         threshold=probe.threshold,
         params=probe.params,
@@ -207,20 +206,3 @@ def _labels(feature_set: FeatureSet, draw: int, data: Data, seed: int) -> tuple[
         for rows in (data.train, data.val)
     )
     return next(parts), next(parts)
-
-
-def seen_features(feature_set: FeatureSet, draw: int, rows: Rows, **options: Any) -> Any:
-    """Return what a probe sees of these rows, less the directions that are projected out."""
-    X = features_of(rows, feature_set.space, feature_set.draws[draw], **options)
-    return project_out(X, feature_set.directions[draw]) if feature_set.directions else X
-
-
-def own_coefficients(feature_set: FeatureSet, draw: int, probe: Probe) -> Any:
-    """Return the coefficients on the embedding itself.
-
-    Those of a penalised fit on projected rows lie across the directions but for rounding; without
-    that, w . x is w . (projected x), and whoever applies the probe need not project.
-    """
-    if not feature_set.directions:
-        return probe.coef
-    return project_out(probe.coef[None], feature_set.directions[draw])[0]

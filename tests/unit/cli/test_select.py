@@ -131,6 +131,9 @@ def select_everything(tmp_path, files, family, exclude):
     if "rows" in record.reads:
         options += ["--embeddings", *files["embeddings"], "--splits", *files["splits"]]
         options += ["--sources", json.dumps(SOURCES)]
+    if "everyone" in record.reads:
+        options += ["--embeddings", *files["embeddings"], "--splits", *files["splits"]]
+        options += ["--sources", json.dumps(SOURCES)]
     if "reals" in record.reads:
         for option in ("embeddings", "splits"):
             options += [f"--{option}", *(f for f in files[option] if "/real_" in f)]
