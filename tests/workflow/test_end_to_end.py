@@ -34,7 +34,8 @@ def test_every_table_and_figure_of_the_registry_is_there(finished):
     for name in registry.TABLES:
         csv = pd.read_csv(finished.root / RUN / "tables" / f"{name}.csv")
         page = (finished.root / RUN / "tables" / f"{name}.html").read_text()
-        assert len(csv) > 0 or name == "leakage", name
+        # a clean run leaks nothing, and one search pair has no spread between pairs
+        assert len(csv) > 0 or name in ("leakage", "pairs"), name
         assert "http://" not in page.replace("http://www.w3.org", ""), name
     for name in registry.FIGURES:
         assert (finished.root / RUN / "figures" / f"{name}.svg").stat().st_size > 5000, name

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
             " `images`"
         )
     settings = Settings(args.generator, entry, args.threads)
-    shard = Shard(settings, chosen, args.output_dir, args.images if adapter.from_images else None)
+    shard = Shard(settings, chosen, args.output_dir, args.images)
     pace = Pace()
 
     def progress(done: int, total: int) -> None:

@@ -51,6 +51,8 @@ _IMPORT, _FROM, _CONST = (dis.opmap[n] for n in ("IMPORT_NAME", "IMPORT_FROM", "
 _SHIFTED = {dis.opmap["LOAD_ATTR"]} if sys.version_info >= (3, 12) else set()
 
 
+#: Functions that import a module by a name that is worked out.
+_RESOLVERS = {"import_module", "resolve_name"}
 #: A module and a name that it binds; no name where the module itself is meant.
 Target = tuple[str, str]
 
@@ -142,8 +144,9 @@ class Package:
         """Return every unit that can be reached from names of a module, by `module:name`."""
         found: dict[Target, Unit] = {}
         waiting: list[Target] = [(module, name) for name in entries]
-        lazy: set[str] = set()
-        resolves = False
+        # by package: what its lazy paths lead to, and whether something in it imports by name
+        lazy: dict[str, set[Target]] = {}
+        resolving: set[str] = set()
         while waiting:
             target = waiting.pop()
             units = self.module(target[0]).units
@@ -153,14 +156,21 @@ class Package:
             if target not in self._used:
                 self._used[target] = list(self._uses(target[0], unit))
             waiting += self._used[target]
-            if not (resolves or unit.names.isdisjoint({"import_module", "resolve_name"})):
-                resolves = True
-                waiting += filter(None, map(self._lazily, lazy))
-            fresh = unit.lazy - lazy
-            lazy |= fresh
-            if resolves:
-                waiting += filter(None, map(self._lazily, fresh))
+            package = self._package_of(target[0])
+            leads = lazy.setdefault(package, set())
+            if package not in resolving and not unit.names.isdisjoint(_RESOLVERS):
+                resolving.add(package)
+                waiting += leads
+            fresh = set(filter(None, (self._lazily(package, text) for text in unit.lazy))) - leads
+            leads |= fresh
+            if package in resolving:
+                waiting += fresh
         return {":".join(target): unit for target, unit in found.items()}
+
+    def _package_of(self, module: str) -> str:
+        """The package that a module lies in; a package is its own."""
+        is_package = self.paths[module].endswith("__init__.py")
+        return module if is_package else module.rpartition(".")[0]
 
     def _uses(self, module: str, unit: Unit) -> Iterator[Target]:
         """Names of this package that a unit can use."""
@@ -179,10 +189,10 @@ class Package:
                         aliases.add(target[0])
                         waiting.add(target[0])
 
-    def _lazily(self, text: str) -> Target | None:
-        """The unit of a lazy path, written in full or from the package on."""
+    def _lazily(self, package: str, text: str) -> Target | None:
+        """The unit of a lazy path: written in full, or from the package on in which it stands."""
         module, _, name = text.partition(":")
-        for start in (module, f"{self.name}.{module}"):
+        for start in (module, f"{package}.{module}"):
             if start in self.paths:
                 target = self.resolve(start, name)
                 return target if target is not None and target[1] else None

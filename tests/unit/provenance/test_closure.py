@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 import clipsieve
+from clipsieve import families
+from clipsieve.images.perturbations.records import RECORDS
 from clipsieve.provenance.closure import Package, code_of
+from clipsieve.report import registry
 
 FILES = {
     "__init__.py": '__version__ = "1"\n',
@@ -251,3 +254,20 @@ def test_a_docstring_added_before_a_try_is_no_edit(folder):
     assert hashes(folder) == before
     (folder / "face/one.py").write_text(plain.replace("x[0]\n", "x[0]\n        f()\n"))
     assert hashes(folder) != before
+
+
+def reached(command):
+    return set(Package(Path(clipsieve.__file__).parent).reached(f"clipsieve.cli.{command}"))
+
+
+def test_what_a_record_names_is_code_of_the_command_that_imports_it():
+    selectors = {family.select for family in families.FAMILIES.values()}
+    assert selectors <= reached("select")
+    makers = {f"clipsieve.images.perturbations.{record.maker}" for record in RECORDS.values()}
+    assert makers <= reached("perturb")
+    assert not makers & reached("table")
+    for command, results in (("table", registry.TABLES), ("figure", registry.FIGURES)):
+        builders = {f"clipsieve.report.{result.builder}" for result in results.values()}
+        assert builders <= reached(command)
+        assert not selectors & reached(command)
+    assert not selectors & reached("perturb")
