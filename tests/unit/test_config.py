@@ -240,7 +240,14 @@ def test_every_key_is_described_and_has_a_default_or_is_required():
 
 
 @pytest.mark.parametrize(
-    "path", [None, "config/paper.yaml", "config/demo-small.yaml", "tests/config/tiny.yaml"]
+    "path",
+    [
+        None,
+        "config/paper.yaml",
+        "config/demo-small.yaml",
+        "config/what-if.yaml",
+        "tests/config/tiny.yaml",
+    ],
 )
 def test_every_config_of_the_project_resolves(path):
     merged = config.read_run([ROOT / path] if path else [], base=BASE)

@@ -163,6 +163,8 @@ def figure_category(wildcards):
 
 def exists(result):
     """Whether this run has something to show in a table or figure; a heat map needs both its sides."""
+    if result.several_runs and not config["compare"]:
+        return False
     files = inputs_of(result)
     present = {f for encoder in ENCODERS for f in STUDY.families(encoder)}
     is_figure = registry.FIGURES.get(result.name) is result

@@ -114,6 +114,8 @@ class Package:
         self._modules: dict[str, Module] = {}
         self._resolved: dict[tuple[str, str], Target | None] = {}
         self._used: dict[Target, list[Target]] = {}
+        # and what the lazy paths in a unit lead to
+        self._leads: dict[Target, set[Target]] = {}
 
     def module(self, name: str) -> Module:
         """Return a module of the package."""
@@ -153,15 +155,17 @@ class Package:
             if target in found or target[1] not in units:
                 continue
             unit = found[target] = units[target[1]]
+            package = self._package_of(target[0])
             if target not in self._used:
                 self._used[target] = list(self._uses(target[0], unit))
+                named = (self._lazily(package, text) for text in unit.lazy)
+                self._leads[target] = set(filter(None, named))
             waiting += self._used[target]
-            package = self._package_of(target[0])
             leads = lazy.setdefault(package, set())
             if package not in resolving and not unit.names.isdisjoint(_RESOLVERS):
                 resolving.add(package)
                 waiting += leads
-            fresh = set(filter(None, (self._lazily(package, text) for text in unit.lazy))) - leads
+            fresh = self._leads[target] - leads
             leads |= fresh
             if package in resolving:
                 waiting += fresh

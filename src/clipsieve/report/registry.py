@@ -73,6 +73,8 @@ class Result:
         a figure that names families is drawn only in runs that have all of them. Empty for all.
     takes_pair
         Whether the builder takes `pair`, the search pair to show.
+    several_runs
+        Whether it is made only where the config compares this run with others.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Result:
     texts: Literal["phrases", "vocabulary", "every"] | None = None
     families: tuple[str, ...] = ()
     takes_pair: bool = False
+    several_runs: bool = False
 
     def __post_init__(self) -> None:
         for field in ("name", "title"):
@@ -298,6 +301,14 @@ TABLES = by_name(
             inputs=("leaderboard",),
             optional=("features",),
             families=SELECTING,
+        ),
+        Result(
+            "what_if",
+            "What other choices would have given: gains of the compared runs",
+            TRANSFER,
+            "tables.what_if:what_if_page",
+            inputs=("leaderboard",),
+            several_runs=True,
         ),
         Result(
             "robustness",

@@ -394,7 +394,7 @@ def test_rank_counts_equals_against_the_selected_set() -> None:
     assert rank_among(0.6, draws) == (4, 0.8)
     assert rank_among(0.6, draws, less=True) == (4, 0.8)
     assert rank_among(0.8, draws) == (1, 0.2)
-    assert controls_of("heads/a--b") == ["random_heads/a--b"]
+    assert controls_of("heads/a--b") == ["random_heads/a--b", "all_tuned/a--b"]
 
 
 def test_optimism_is_the_gain_that_stays_on_the_pair(run) -> None:

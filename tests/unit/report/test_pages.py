@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -553,6 +554,33 @@ def test_every_printed_cosine_stands_beside_ours_or_says_why_not(paper, demo):
     assert "list absent" in html
     other, _ = build(demo, "paper_cosines")
     assert other["reason"].str.contains("other generators than the paper").all()
+
+
+def test_what_another_choice_gives_is_the_change_of_gains_over_shared_sets(demo, tmp_path):
+    board = pd.read_csv(demo.inputs["leaderboard"][0])
+    mine = board.loc[board["run"] == "demo"]
+    there = mine[~mine["feature_set"].eq(f"components/{'--'.join(demo.pairs[0])}")].copy()
+    there["run"] = "demo_first"
+    there["difference"] += 0.02
+    there.loc[there["feature_set"] == "all", "value"] -= 0.01
+    path = tmp_path / "results/demo/leaderboard.csv"
+    path.parent.mkdir(parents=True)
+    # the other run leads the file: whose it is follows from its place
+    pd.concat([there, mine]).to_csv(path, index=False)
+    changed = replace(demo, inputs={**demo.inputs, "leaderboard": [path]})
+    table, html = build(changed, "what_if")
+    assert set(table["run"]) == {"demo"}
+    assert set(table["compared"]) == {"demo_first"}
+    found = table[table["metric"] == "auc"].set_index(["encoder", "family"])
+    assert found.loc[("clip_b16", "components"), "sets"] == len(demo.pairs) - 1
+    assert found.loc[("clip_b16", "components"), "change"] == pytest.approx(0.02)
+    assert found.loc[("clip_b16", "all"), "change"] == pytest.approx(-0.01)
+    heads = mine[(mine["metric"] == "auc") & mine["feature_set"].str.startswith("heads/")]
+    heads = heads[heads["encoder"] == "clip_b16"]
+    assert found.loc[("clip_b16", "heads"), "value"] == pytest.approx(heads["difference"].mean())
+    assert "demo_first" in html
+    alone, _ = build(demo, "what_if")
+    assert alone.empty
 
 
 def test_the_papers_phrases_are_said_to_be_absent_where_the_list_is(paper):
