@@ -166,6 +166,21 @@ TABLES = by_name(
             families=SELECTING,
         ),
         Result(
+            "headline",
+            "What survives: every method on generators not trained on, beside its controls",
+            TRANSFER,
+            "tables.headline:headline_page",
+            inputs=("means",),
+        ),
+        Result(
+            "losses",
+            "Where transfer is lost: threshold, direction or source, and what to do",
+            TRANSFER,
+            "tables.losses:losses_page",
+            inputs=("cells",),
+            optional=("manifest",),
+        ),
+        Result(
             "errors_by_size",
             "Errors by the size of the image, real and generated apart",
             AUDITS,
