@@ -48,6 +48,8 @@ def has_input(name, encoder):
         "concepts": bool(EDITS) and edited,
         "robustness": bool(PERTURBATIONS) and edited,
         "searches": "searches" in made_from,
+        "training_choice": bool(config["training"]["choose"])
+        and len(STUDY.generators) > 2,
         "head_rankings": "rankings" in made_from,
     }.get(name, True)
 

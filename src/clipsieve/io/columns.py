@@ -158,6 +158,16 @@ RANKING = table(
     needed="comparison feature_set metric average_rank sets generators n_cells friedman_p"
     " critical_difference best_told_apart",
 )
+TRAINING_CHOICE = table(
+    *_WHOSE,
+    (TEXT, "held_out"),
+    (INT, "step"),
+    (TEXT, "generator"),
+    (FLOAT, "transfer value random_mean random_best"),
+    (INT, "random_sets"),
+    (FLOAT, "all_others"),
+    needed="held_out step generator transfer value random_mean random_best all_others",
+)
 ROBUSTNESS = table(
     *_WHOSE,
     (TEXT, "feature_set perturbation family"),
@@ -266,6 +276,7 @@ TABLES: dict[str, Table] = {
     "optimism": OPTIMISM,
     "pairs": PAIRS,
     "ranking": RANKING,
+    "training_choice": TRAINING_CHOICE,
     "robustness": ROBUSTNESS,
     "leakage": LEAKAGE,
     "shortcuts": SHORTCUTS,

@@ -23,6 +23,7 @@ INPUTS: dict[str, str] = {
     "optimism": "seed{seed}/{encoder}/optimism.parquet",
     "pairs": "seed{seed}/{encoder}/pairs.parquet",
     "ranking": "seed{seed}/{encoder}/ranking.parquet",
+    "training_choice": "seed{seed}/{encoder}/training_choice.parquet",
     "searches": "seed{seed}/{encoder}/searches/{train}--{val}.parquet",
     "head_rankings": "seed{seed}/{encoder}/head_rankings/{train}.parquet",
     "features": "seed{seed}/{encoder}/features/{family}.json",
@@ -179,6 +180,13 @@ TABLES = by_name(
             "tables.losses:losses_page",
             inputs=("cells",),
             optional=("manifest",),
+        ),
+        Result(
+            "training_choice",
+            "Which generators to train on, and how many",
+            TRANSFER,
+            "tables.training_choice:training_choice_page",
+            inputs=("training_choice",),
         ),
         Result(
             "errors_by_size",
