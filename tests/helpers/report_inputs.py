@@ -127,6 +127,7 @@ def make_run(
             ranking.to_parquet(made.add("ranking", base / "ranking.parquet"))
             operating = report_numbers.operating(means)
             operating.to_parquet(made.add("operating", base / "operating.parquet"))
+            _training_choice(made, base, run, encoder, seed)
             report_numbers.controls(made, base, means, rng)
             report_numbers.searches(made, base, rng, components)
             report_numbers.layers(made, base)
@@ -137,6 +138,21 @@ def make_run(
     _manifest(made, rng)
     _leaderboard(made)
     return made
+
+
+def _training_choice(made: Made, base: Path, run: str, encoder: str, seed: int) -> None:
+    """Sets of up to two generators for each held-out one, every number another one."""
+    rows = [
+        {
+            **{"run": run, "encoder": encoder, "seed": seed, "held_out": held_out, "step": step},
+            **{"generator": [g for g in made.generators if g != held_out][step - 1]},
+            **{"transfer": 0.7 + 0.01 * place, "value": 0.6 + 0.02 * place + 0.1 * step},
+            **{"random_mean": 0.65, "random_best": 0.75, "random_sets": 10, "all_others": 0.9},
+        }
+        for place, held_out in enumerate(made.generators)
+        for step in (1, 2)
+    ]
+    pd.DataFrame(rows).to_parquet(made.add("training_choice", base / "training_choice.parquet"))
 
 
 def _feature_sets(made: Made, base: Path, rng: Any, components: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import shutil
 import pytest
 import yaml
 
+from clipsieve.config import Run, read_run, resolve
 from tests.workflow.conftest import TINY
 
 

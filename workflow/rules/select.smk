@@ -153,3 +153,37 @@ rule select:
         " {params.options:q}"
         " --output {output:q}"
         " 2> {log:q}"
+
+
+rule choose_training:
+    """Which generators to train on, judged on generators that had no part in the choice."""
+    input:
+        embeddings=all_embeddings,
+        splits=all_splits,
+    output:
+        "results/{run}/seed{seed}/{encoder}/training_choice.parquet",
+    log:
+        "results/{run}/logs/choose_training/seed{seed}/{encoder}.log",
+    benchmark:
+        "results/{run}/benchmarks/choose_training/seed{seed}/{encoder}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=grow(4000),
+        runtime=grow(60),
+    params:
+        most=lookup("training/choose", within=config),
+        sources=SOURCE_OF,
+        code=code_of("choose_training"),
+    shell:
+        "clipsieve choose-training"
+        " --run {wildcards.run}"
+        " --encoder {wildcards.encoder}"
+        " --seed {wildcards.seed}"
+        " --embeddings {input.embeddings:q}"
+        " --splits {input.splits:q}"
+        " --sources {params.sources:q}"
+        " --most {params.most}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " 2> {log:q}"

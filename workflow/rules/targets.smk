@@ -49,6 +49,8 @@ def has_input(name, encoder):
         "robustness": bool(PERTURBATIONS) and edited,
         "searches": "searches" in made_from,
         "removal": "searches" in made_from and config["search"]["sizes"] > 0,
+        "training_choice": bool(config["training"]["choose"])
+        and len(STUDY.generators) > 2,
         "head_rankings": "rankings" in made_from,
         "layer_rankings": "layer_rankings" in made_from,
     }.get(name, True)

@@ -86,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument_group(
         "families chosen by transfer between generators",
-        f"{_names(reads='everyone')}\n--embeddings, --splits and --sources are then those of every"
-        " generator and source; train and val rows are read",
+        f"{_names(reads='everyone')}\n--embeddings, --splits and --sources are then those of every generator"
+        " and\nsource; train and val rows are read",
     )
     group = parser.add_argument_group(
         "settings",

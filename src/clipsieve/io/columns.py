@@ -184,6 +184,16 @@ REMOVAL = table(
     (FLOAT, "value"),
     needed="search step metric train test value",
 )
+TRAINING_CHOICE = table(
+    *_WHOSE,
+    (TEXT, "held_out"),
+    (INT, "step"),
+    (TEXT, "generator"),
+    (FLOAT, "transfer value random_mean random_best"),
+    (INT, "random_sets"),
+    (FLOAT, "all_others"),
+    needed="held_out step generator transfer value random_mean random_best all_others",
+)
 ROBUSTNESS = table(
     *_WHOSE,
     (TEXT, "feature_set perturbation family"),
@@ -295,6 +305,7 @@ TABLES: dict[str, Table] = {
     "ranking": RANKING,
     "operating": OPERATING,
     "removal": REMOVAL,
+    "training_choice": TRAINING_CHOICE,
     "robustness": ROBUSTNESS,
     "leakage": LEAKAGE,
     "shortcuts": SHORTCUTS,

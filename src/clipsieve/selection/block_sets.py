@@ -160,7 +160,8 @@ def _chosen(given: Given, *, beside: bool, project: bool) -> Chosen:
         rows.layers,
         scored,
         embedding=rows.X[few] if beside else None,
-        project=project,
+        # what sources differ in hides which block transfers, whether or not the probes see it
+        project=len(np.unique(rows.domain[rows.y == 1])) > 1,
     )
     # before a layer is written down: tested generators with the same layer share their fits
     made = {

@@ -190,6 +190,97 @@ def nested_choices(
 
 
 @dataclass(frozen=True)
+class JudgedStep:
+    """What a set of training generators is worth on a generator that had no part in its choice.
+
+    Attributes
+    ----------
+    held_out : str
+        The generator.
+    step : int
+        Generators in the set, from 1.
+    added : str
+        The one that this step added.
+    transfer : float
+        The score that decided: on the other generators outside the set.
+    score : float
+        The score on the held-out generator.
+    random : float64 [sets]
+        The score there of random sets of as many of the same generators.
+    everyone : float
+        The score there of all other generators together.
+    """
+
+    held_out: str
+    step: int
+    added: str
+    transfer: float
+    score: float
+    random: Floats
+    everyone: float
+
+
+def judged_choices(
+    X: ArrayLike,
+    y: ArrayLike,
+    domain: ArrayLike,
+    *,
+    source_of: Mapping[str, str],
+    group: ArrayLike | None = None,
+    k: int = 2,
+    C: float = 1.0,
+    score: str = "auc",
+    folds: int = 3,
+    seed: int = 0,
+    random_sets: int = 10,
+) -> list[JudgedStep]:
+    """Choose without each generator in turn, and score the chosen sets on it, beside random ones.
+
+    Parameters
+    ----------
+    X, y, domain, source_of, group, k, C, score, folds, seed
+        As `choose_training_generators` takes them.
+    random_sets : int, default 10
+        Random sets for each step.
+
+    Returns
+    -------
+    list of JudgedStep
+        One for each held-out generator and step. Scored rows share no group with training rows.
+    """
+    options: dict[str, Any] = {"k": k, "C": C, "score": score, "folds": folds, "seed": seed}
+    chosen = nested_choices(X, y, domain, source_of=source_of, group=group, **options)
+    data = _Data.of(X, y, domain, source_of, group, folds, seed)
+
+    def worth(train: tuple[str, ...], held_out: str) -> float:
+        return data.score_on(held_out, data.logits(train, check_C(C)), score)
+
+    found = []
+    for held_out, choice in chosen.items():
+        others = [name for name in data.generators if name != held_out]
+        everyone = worth(tuple(others), held_out)
+        for step, added in enumerate(choice.chosen, 1):
+            # by name, so that a generator more or less does not change the draws of the others
+            rng = np.random.default_rng([seed, step, *held_out.encode()])
+            drawn = [
+                tuple(rng.choice(others, size=step, replace=False).tolist())
+                for _ in range(random_sets)
+            ]
+            found.append(
+                JudgedStep(
+                    held_out,
+                    step,
+                    added,
+                    float(choice.scores[step - 1]),
+                    worth(choice.chosen[:step], held_out),
+                    np.array([worth(one, held_out) for one in drawn]),
+                    everyone,
+                )
+            )
+    return found
+
+
+@dataclass(frozen=True)
 class _Data:
     """Checked rows with their folds."""
 
@@ -235,8 +326,8 @@ class _Data:
         order = np.random.default_rng(seed).permutation(place.max() + 1)
         return cls(matrix, labels, names, dict(source_of), generators, (order % folds)[place])
 
-    def transfer(self, train: tuple[str, ...], C: float, score: str, pool: str) -> float:
-        """Return the score of a probe trained on `train`, over the generators outside it."""
+    def logits(self, train: tuple[str, ...], C: float) -> Floats:
+        """Return the logit of every row by a probe trained on `train` in the other folds."""
         rows = np.isin(self.domain, [*train, *(self.source_of[g] for g in train)])
         logits = np.empty(len(self.y))
         for fold in range(self.fold.max() + 1):
@@ -245,11 +336,16 @@ class _Data:
                 raise UserError(f"too few groups: fold {fold} leaves one class of {train} to train")
             out = self.fold == fold
             logits[out] = self.X[out] @ _fit(self.X[seen], self.y[seen], self.domain[seen], C)
-        found = [self._score(logits, g, score) for g in self.generators if g not in train]
+        return logits
+
+    def transfer(self, train: tuple[str, ...], C: float, score: str, pool: str) -> float:
+        """Return the score of a probe trained on `train`, over the generators outside it."""
+        logits = self.logits(train, C)
+        found = [self.score_on(g, logits, score) for g in self.generators if g not in train]
         worst = max if score == "log_loss" else min
         return float(np.mean(found) if pool == "mean" else worst(found))
 
-    def _score(self, logits: Floats, generator: str, score: str) -> float:
+    def score_on(self, generator: str, logits: Floats, score: str) -> float:
         """Return one generator's score against its source, the mean of the folds' own scores."""
         from clipsieve.probes.scores import accuracy, auc, log_loss
 

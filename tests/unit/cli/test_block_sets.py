@@ -185,3 +185,21 @@ def test_a_generator_without_a_source_is_refused(tmp_path, capsys):
     command += [*planted.image_sets(*SOURCE_OF), "--sources", '{"a": "coco"}']
     assert main(command) == 2
     assert "--sources: does not name the generator b" in capsys.readouterr().err
+
+
+def test_twins_are_of_the_same_choices(tmp_path):
+    planted = PlantedBlocks(tmp_path)
+    features = select(planted, "block_beside")
+    probes = []
+    for name in SOURCE_OF:
+        probes.append(tmp_path / f"{name}.npz")
+        command = ["fit", "--features", str(features), *planted.image_sets(name)]
+        command += ["--grid", "fast", "--twin", "fast", "--output", str(probes[-1])]
+        assert main(command) == 0
+    scores = read_scores([planted.transfer(features, probes)])
+    (one,), twin = scores.scores, scores.twins["block_beside"].scores
+    assert [part.tested for part in twin.nested] == [part.tested for part in one.nested]
+    np.testing.assert_allclose(twin.logits, one.logits)  # the same grid, and so the same probes
+    few = scores.take(scores.images.image_set != "e")
+    assert few.scores[0].nested[0].logits.shape[1] == few.scores[0].logits.shape[1]
+    assert few.twins["block_beside"].scores.nested[0].logits.shape == few.scores[0].logits.shape

@@ -9,7 +9,11 @@ from sklearn.metrics import roc_auc_score
 
 from clipsieve.errors import UserError
 from clipsieve.selection import choose_training_generators
-from clipsieve.selection.training_sets import balanced_weights, nested_choices
+from clipsieve.selection.training_sets import (
+    balanced_weights,
+    judged_choices,
+    nested_choices,
+)
 
 SOURCE_OF = {"a": "coco", "b": "coco", "c": "laion", "d": "laion"}
 
@@ -114,3 +118,45 @@ def test_what_cannot_be_is_refused_in_a_line(change, words):
         choose_training_generators(
             X, y, domain, **{"source_of": SOURCE_OF, "group": group, "k": 2, **change}
         )
+
+
+def test_chosen_sets_are_judged_on_the_generator_left_out_of_the_choice():
+    X, y, domain, group = data(1, n=160)
+    found = judged_choices(
+        X, y, domain, source_of=SOURCE_OF, group=group, k=2, folds=2, seed=1, random_sets=6
+    )
+    assert [(one.held_out, one.step) for one in found] == [(g, k) for g in "abcd" for k in (1, 2)]
+    choices = nested_choices(X, y, domain, source_of=SOURCE_OF, group=group, k=2, folds=2, seed=1)
+    for one in found:
+        assert one.added == choices[one.held_out].chosen[one.step - 1] != one.held_out
+        assert one.transfer == choices[one.held_out].scores[one.step - 1]
+        assert len(one.random) == 6
+    # the hub of all traces is worth more than a random generator wherever it could be chosen
+    first = [one for one in found if one.step == 1 and one.held_out != "c"]
+    assert all(one.added == "c" for one in first)
+    assert np.mean([one.score - one.random.mean() for one in first]) > 0.1
+
+
+def test_a_judged_score_is_that_of_a_plain_fit():
+    X, y, domain, group = data(2)
+    one = judged_choices(
+        X, y, domain, source_of=SOURCE_OF, group=group, k=1, C=0.2, folds=2, seed=3, random_sets=1
+    )[0]
+    names = np.array([f"{SOURCE_OF.get(d, d)}\t{g}" for d, g in zip(domain, group, strict=True)])
+    order = np.random.default_rng(3).permutation(len(set(names.tolist())))
+    fold = (order % 2)[np.unique(names, return_inverse=True)[1]]
+
+    def plain(train):
+        aucs = []
+        for k in range(2):
+            rows = np.isin(domain, [*train, *(SOURCE_OF[g] for g in train)]) & (fold != k)
+            probe = LogisticRegression(C=0.2, fit_intercept=False, tol=1e-10, max_iter=10_000)
+            probe.fit(X[rows], y[rows], sample_weight=balanced_weights(y[rows], domain[rows]))
+            at = np.isin(domain, [one.held_out, SOURCE_OF[one.held_out]]) & (fold == k)
+            aucs.append(roc_auc_score(y[at], X[at] @ probe.coef_[0]))
+        return np.mean(aucs)
+
+    assert one.score == pytest.approx(plain([one.added]), abs=1e-6)
+    assert one.everyone == pytest.approx(
+        plain([g for g in SOURCE_OF if g != one.held_out]), abs=1e-6
+    )
