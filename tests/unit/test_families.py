@@ -192,7 +192,9 @@ def literals(path):
         elif isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
             parts = node.keys if isinstance(node, ast.Dict) else node.elts
             words = [p for p in parts if isinstance(p, ast.Constant) and p.value in FAMILIES]
-            if len(words) > 1 and all(isinstance(p, ast.Constant) for p in parts):
+            # heads and layers side by side are the arrays of a file of embeddings
+            others = {word.value for word in words} - {"heads", "layers"}
+            if len(words) > 1 and others and all(isinstance(p, ast.Constant) for p in parts):
                 beside |= {id(word) for word in words}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:

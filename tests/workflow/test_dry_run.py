@@ -45,7 +45,6 @@ def test_training_sets_are_fitted_for_the_families_that_have_them(bare):
 
 
 def test_a_large_image_set_is_planned_in_parts_and_read_as_one(bare):
-    before = bare.planned("--configfile", TINY)
     folder = bare.root / "data" / "tiny" / "mine"
     folder.mkdir(parents=True)
     for i in range(7):
@@ -60,7 +59,6 @@ def test_a_large_image_set_is_planned_in_parts_and_read_as_one(bare):
     whole = bare.root / "whole.yaml"
     whole.write_text(change.read_text().replace("part_size: 3", "part_size: 7"))
     one, parts = (bare.planned("--configfile", TINY, str(path)) for path in (whole, change))
-    assert "embed_part" not in before
     assert "embed_part" not in one
     # the sets that the workflow makes have no files to count yet
     assert parts == {**one, "embed": one["embed"] - 1, "embed_part": 3, "join_embeddings": 1}
