@@ -214,3 +214,22 @@ def tables_and_figures(wildcards):
 def final_results(wildcards):
     galleries = [f"results/{RUN}/gallery/{encoder}.html" for encoder in ENCODERS]
     return [*tables_and_figures(wildcards), *galleries]
+
+
+# ---- images to judge ---------------------------------------------------------------------------
+
+# embeddings that were made elsewhere have no encoder here
+OWN_ENCODERS = [e for e in ENCODERS if not STUDY.is_imported(e)]
+DETECTOR = (
+    config["detector"]
+    or f"results/{RUN}/detectors/{(OWN_ENCODERS or ['none'])[0]}/{EVERY_GENERATOR}"
+)
+DETECTED = Path(config["images"] or "images").name
+PARTS = config["detect_parts"]
+
+
+def images_to_judge():
+    """Say what is missing where the images to judge are not named."""
+    raise WorkflowError(
+        "config: images: names no folder to judge; add --config images=FOLDER"
+    )
