@@ -5,15 +5,6 @@ results/<run>/detected/<name>.parquet. Which images there are is not known befor
 no inputs: what was judged is judged again when it is asked for with --forcerun detect_part.
 """
 
-# embeddings that were made elsewhere have no encoder here
-OWN_ENCODERS = [e for e in ENCODERS if not STUDY.is_imported(e)]
-DETECTOR = (
-    config["detector"]
-    or f"results/{RUN}/detectors/{(OWN_ENCODERS or ['none'])[0]}/{EVERY_GENERATOR}"
-)
-DETECTED = Path(config["images"] or "images").name
-PARTS = config["detect_parts"]
-
 
 rule detect:
     """Join the results of all parts."""
@@ -55,7 +46,9 @@ use rule detect as detect_part with:
         f"results/{RUN}/logs/detect_part/{DETECTED}/{{part}}.log",
     benchmark:
         f"results/{RUN}/benchmarks/detect_part/{DETECTED}/{{part}}.tsv"
+    threads: 4
     resources:
+        gpu=1,
         mem_mb=grow(6000),
         runtime=grow(480),
     params:
@@ -67,10 +60,3 @@ use rule detect as detect_part with:
             f"{wildcards.part}/{PARTS}",
         ],
         code=code_of("detect"),
-
-
-def images_to_judge():
-    """Say what is missing where the images to judge are not named."""
-    raise WorkflowError(
-        "config: images: names no folder to judge; add --config images=FOLDER"
-    )

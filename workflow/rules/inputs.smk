@@ -420,3 +420,8 @@ def edit_options(wildcards):
         for s in STUDY.sources
         for part in ("--edit", edit, f"{stem}/{s}.h5", f"{stem}/{s}__train__{edit}.h5")
     ]
+
+
+def detector_generators(detector):
+    """The generators that a detector is made of: one, or every one."""
+    return STUDY.generators if detector == EVERY_GENERATOR else [detector]

@@ -204,11 +204,6 @@ rule explorer:
         " 2> {log:q}"
 
 
-def detector_generators(detector):
-    """The generators that a detector is made of: one, or every one."""
-    return STUDY.generators if detector == EVERY_GENERATOR else [detector]
-
-
 rule export:
     """Make a detector of single images of the probes on all columns: one generator's, or every generator's."""
     input:

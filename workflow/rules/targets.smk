@@ -244,3 +244,22 @@ def final_results(wildcards):
     cards = [f"results/{RUN}/cards/{s}.html" for s in STUDY.image_sets]
     explorer = f"results/{RUN}/explorer.html"
     return [*tables_and_figures(wildcards), *galleries, *cards, explorer]
+
+
+# ---- images to judge ---------------------------------------------------------------------------
+
+# embeddings that were made elsewhere have no encoder here
+OWN_ENCODERS = [e for e in ENCODERS if not STUDY.is_imported(e)]
+DETECTOR = (
+    config["detector"]
+    or f"results/{RUN}/detectors/{(OWN_ENCODERS or ['none'])[0]}/{EVERY_GENERATOR}"
+)
+DETECTED = Path(config["images"] or "images").name
+PARTS = config["detect_parts"]
+
+
+def images_to_judge():
+    """Say what is missing where the images to judge are not named."""
+    raise WorkflowError(
+        "config: images: names no folder to judge; add --config images=FOLDER"
+    )

@@ -49,6 +49,8 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+# of a body that is an image file, beside image/*; the last is what curl says of --data-binary
+_KINDS = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _FILES = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css"),
           "/page.js": ("page.js", "text/javascript")}  # fmt: skip
 
@@ -294,7 +296,7 @@ async def _body(request: Request, max_bytes: int) -> bytes:
     if announced.isdigit() and int(announced) > max_bytes:
         raise HTTPException(413, f"more than {max_bytes} bytes")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
+    if kind not in _KINDS and not kind.startswith("image/"):
         raise HTTPException(415, "send the image file itself as the body")
     kept = bytearray()
     try:

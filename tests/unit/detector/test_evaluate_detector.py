@@ -49,7 +49,7 @@ def test_it_measures_as_scikit_learn_does(
     raw.to_csv(tmp_path / "raw.csv", index=False)
     output = tmp_path / "found"
     assert main(
-        ["evaluate-detector", str(exported), str(folder), "--labels", "folders", "--resamples", "300",
+        ["evaluate-detector", str(exported), str(folder), "--labels", "folders", "--resamples", "200",
          "--scores", f"other={tmp_path / 'other.csv'}", f"raw={tmp_path / 'raw.csv'}",
          "--output", str(output)]
     ) == 0  # fmt: skip
@@ -136,7 +136,7 @@ def test_intervals_of_groups_cover():
     rng = np.random.default_rng(0)
     truth = 0.7602  # of normal scores, means one apart: Phi(1 / sqrt(2))
     inside = []
-    for _ in range(60):
+    for _ in range(40):
         images = images_of(rng, 40)
         shared = np.repeat(rng.normal(size=40), 2) * 0.8
         logits = images["label"] + shared + rng.normal(size=80) * 0.6

@@ -54,7 +54,7 @@ def test_a_detector_comes_back_as_it_was_and_equal_ones_are_equal_bytes(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_any_changed_cut_or_added_byte_is_refused(exported: Path, tmp_path: Path, data):

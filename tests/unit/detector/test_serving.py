@@ -7,13 +7,17 @@ import io
 import json
 import resource
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -116,6 +120,7 @@ def test_what_it_refuses(run: Run, client: TestClient):
 
     assert status()[0] == 200
     assert status(origin="http://127.0.0.1:8000")[0] == 200
+    assert status(content_type="application/x-www-form-urlencoded")[0] == 200  # curl --data-binary
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", ""):
         assert status(host=host)[0] == 400, host
     for origin in ("http://evil.example", "null", "http://127.0.0.1:9000", "http://localhost:8000"):
@@ -265,6 +270,25 @@ def test_the_page_in_a_browser(
         assert all("415" in line for line in complaints), complaints
     finally:
         browser.quit()
+
+
+def test_the_command_says_where_it_listens_and_stops_when_told(run: Run, exported: Path):
+    command = [sys.executable, "-m", "clipsieve", "serve", str(exported), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            address = urlsplit(server.stdout.readline().strip())
+            assert address.hostname == "127.0.0.1"
+            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+            connection.request("POST", "/api/score", image_of(run))
+            assert json.loads(connection.getresponse().read())["problem"] is None
+            connection.close()
+        finally:
+            server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert server.returncode in (0, 130)
 
 
 def test_other_machines_are_let_in_only_on_purpose(
