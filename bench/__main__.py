@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 STEP_TIME = "processor_milliseconds_of_each_further"
 WIDEST = 10  # columns of a table
-PARTS = ("search", "probes", "encoders", "throughput", "statistics", "paper_shape")
+PARTS = ("search", "probes", "encoders", "throughput", "statistics", "paper_shape", "folders")
 
 
 def main() -> None:

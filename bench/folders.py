@@ -1,9 +1,7 @@
 """Folders of many small files: scanned, scanned again, and looked at while a run is planned.
 
-    python -m bench.folders --sizes 50000 100000 200000 --folder /tmp/many
-
-Makes the files in a folder of its own, measures, and removes them. Processor time is what counts on a
-machine that is busy with other things; the time on the clock and the peak memory are beside it.
+Makes the files, measures, and removes them. Processor time is what counts on a machine that is busy with
+other things; the time on the clock and the peak memory are beside it.
 """
 
 from __future__ import annotations
@@ -18,10 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+Row = dict[str, Any]
+
+SIZES = (20_000, 60_000, 200_000)
 FILES_A_FOLDER = 1000
 SIDE = 24
 
@@ -126,39 +129,63 @@ def dry_run(base: Path) -> dict[str, float]:
     )  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[50_000, 100_000, 200_000])
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "many-files")
-    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
-    args = parser.parse_args()
-    base, there = args.folder, 0
-    rows = []
+def rows_of(sizes: Sequence[int], scan_up_to: int, base: Path) -> Iterator[Row]:
+    """Measure a folder that grows from size to size; it is removed at the end."""
+    there = 0
     shutil.rmtree(base, ignore_errors=True)
     try:
-        for size in sorted(args.sizes):
+        for size in sorted(sizes):
             make(base / "many", there, size)
             there = size
             (base / "known.parquet").unlink(missing_ok=True)
-            row = {
-                "files": size,
-                "hash_in_a_loop": hashing(base / "many"),
-                "scan": scan(base),
-                "scan_again": scan(base),
-                "planning": planning(base),
-                "dry_run": dry_run(base),
-            }
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-            if args.output is not None:
-                args.output.write_text(json.dumps(rows, indent=2) + "\n")
+            row: Row = {"files": size}
+            if size <= scan_up_to:
+                row["hash_in_a_loop"] = hashing(base / "many")
+                row["scan"] = scan(base)
+                row["scan_again"] = scan(base)
+            row["planning"] = planning(base)
+            row["dry_run"] = dry_run(base)
+            yield row
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    for part in ("scan", "scan_again", "planning", "dry_run"):
-        used = [row[part]["processor_seconds"] for row in rows]
-        if len(rows) > 1:
-            power = np.polyfit(np.log(args.sizes), np.log(used), 1)[0]
-            print(f"{part}: processor time grows with the power {power:.2f} of the number of files")
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows as tables, and lines fitted to processor time and peak memory against files."""
+    found: dict[str, Any] = {}
+    for part in ("hash_in_a_loop", "scan", "scan_again", "planning", "dry_run"):
+        mine = [{"files": row["files"], **row[part]} for row in rows if part in row]
+        found[part] = mine
+        if len(mine) > 1:
+            files = [row["files"] for row in mine]
+            for name, scale, unit in (
+                ("processor_seconds", 1e3, "processor_milliseconds_a_file"),
+                ("peak_mib", 1024, "kib_a_file"),
+            ):
+                slope, start = np.polyfit(files, [row[name] for row in mine], 1)
+                found[f"growth_of_{part}_{name}"] = {unit: slope * scale, "at_the_start": start}
+    return found
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Measure, for `python -m bench folders`."""
+    sizes = (500, 1000, 2000) if quick else SIZES
+    with tempfile.TemporaryDirectory() as folder:
+        return summary(list(rows_of(sizes, max(sizes), Path(folder, "base"))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--scan-up-to", type=int, default=max(SIZES), help="plan only above this")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "many-files")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    args = parser.parse_args()
+    rows = []
+    for row in rows_of(args.sizes, args.scan_up_to, args.folder):
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+        args.output.write_text(json.dumps(summary(rows), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -222,3 +222,25 @@ def test_an_image_of_a_users_folder_is_noticed(project, how):
         assert project.planned(*options, "--", target) == {}
         return
     assert project.planned(*options, "--", target) == {"scan": 1}
+
+
+def test_only_the_scan_lists_a_users_folder(project):
+    """A job on a cluster parses the Snakefile again; a folder of a million files is none of its business."""
+    mine = project.root / "data/tiny/mine"
+    shutil.copytree(project.root / "data/tiny/made/upsample_bilinear", mine)
+    entry = {"upsample_bilinear": {"folder": "mine", "make": None}}
+    options = change_config(project, generators=entry, robustness={"perturbations": []})
+    wildcards = "run=tiny,image_set=upsample_bilinear"
+    listed = project.root / "listed"
+    edit(
+        project,
+        "images/fingerprint.py",
+        "    # of a container the file itself",
+        f"    open({str(listed)!r}, 'a').write('.')\n    # of a container the file itself",
+    )
+    for rule, extra, times in (("split", ",seed=0", 0), ("scan", "", 1)):
+        project.snakemake(
+            "--mode", "remote", "--target-jobs", f"{rule}:{wildcards}{extra}", "--allowed-rules",
+            rule, "--cores", "1", "--nolock", "--force", *options,
+        )  # fmt: skip
+        assert (listed.read_text() if listed.exists() else "") == "." * times

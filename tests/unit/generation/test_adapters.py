@@ -113,6 +113,33 @@ def test_kandinsky_by_prior_and_decoder(folder, models):
     assert not set(other["sha256"]) & set(table["sha256"])
 
 
+def test_a_transformer_with_rectified_flow_without_its_third_text_encoder(folder, models):
+    """SD 3 and its like are saved without parts that are optional, and load so."""
+    from diffusers import StableDiffusion3Pipeline
+
+    path = tiny.stable_diffusion_3(models / "sd3")
+    arguments = {"num_inference_steps": 2, "guidance_scale": 4.0, "height": 32, "width": 32}
+    recipe = {"adapter": "diffusers_text_to_image", "model": str(path), "arguments": arguments}
+    table, note = generate(folder, recipe, size=2)
+    assert len(set(table["sha256"])) == 4
+    assert table["problem"].isna().all()
+    (facts,) = note["machines"].values()
+    assert facts["model"]["class"] == "StableDiffusion3Pipeline"
+    torch.set_num_threads(1)
+    pipeline = StableDiffusion3Pipeline.from_pretrained(
+        str(path), text_encoder_3=None, tokenizer_3=None
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    seed = seed_for("tiny", 0, "p1", 1)
+    expected = pipeline(
+        "a blue bird on a tree 1", generator=torch.Generator().manual_seed(seed), **arguments
+    ).images[0]
+    found = np.asarray(Image.open(folder / "0/p1_1.png"))
+    assert np.array_equal(found, np.asarray(expected))
+    generate(folder, recipe, "alone", shard=1, size=1)
+    assert pictures(folder / "alone").items() <= pictures(folder / "0").items()
+
+
 @pytest.fixture
 def photographs(folder) -> Path:
     root, random = folder / "photos", np.random.default_rng(0)

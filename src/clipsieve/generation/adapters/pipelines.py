@@ -8,6 +8,7 @@ https://huggingface.co/docs/diffusers/api/pipelines/auto_pipeline
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ class _Pipelines:
             weights = weights_of(settings, key, settings[key], library)
             # a local folder from here on: nothing is asked of the network
             options["local_files_only"] = True
+            options = {**absent(Path(weights.path)), **options}
             try:
                 pipeline = kind.from_pretrained(weights.path, **options)
             except ValueError as error:
@@ -152,6 +154,19 @@ def weights_of(settings: Settings, key: str, name: str, library: Any) -> Weights
         **options,
     )
     return Weights(str(folder), {"hub": name, "commit": Path(folder).name})
+
+
+def absent(folder: Path) -> dict[str, None]:
+    """Return the parts that a saved pipeline was made without, as arguments of its loader.
+
+    A pipeline without its third text encoder (SD 3) says so in its index, and diffusers loads it only
+    if it is told again.
+    """
+    index = folder / "model_index.json"
+    if not index.is_file():
+        return {}
+    parts = json.loads(index.read_text(encoding="utf-8"))
+    return {name: None for name, value in parts.items() if value == [None, None]}
 
 
 def offline() -> bool:
