@@ -237,6 +237,7 @@ rule audited:
 
 
 rule audit_shortcuts:
+    """Measure how well file facts and spectra alone separate generated from real images, before and after align."""
     input:
         manifest="results/{run}/manifest.parquet",
         originals=ORIGINALS,
@@ -246,12 +247,10 @@ rule audit_shortcuts:
         "results/{run}/logs/audit_shortcuts/seed{seed}.log",
     benchmark:
         "results/{run}/benchmarks/audit_shortcuts/seed{seed}.tsv"
-    """Measure how well file facts and spectra alone separate generated from real images, before and after align."""
-
-    # before any embedding, which waits for the other audit
-    priority: 10
     conda:
         "../../envs/cpu.yaml"
+    # before any embedding, which waits for the other audit
+    priority: 10
     resources:
         mem_mb=grow(2000),
         runtime=grow(30),
