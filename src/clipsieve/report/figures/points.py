@@ -65,7 +65,7 @@ def geometry(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
         row[0].set_title(f"{facts.encoder_title(encoder)}\nIsoScore (1: isotropic)")
         row[1].set_title("mean cosine of two images (0: isotropic)")
     pairs = shown.loc[shown["feature_set"] != families.BASELINE, "feature_set"].nunique()
-    figure.legend(handles=_geometry_handles(), loc="outside upper right", ncols=4)
+    figure.legend(handles=_geometry_handles(), loc="outside upper right", ncols=2)
     return figure, (
         f"Small dots: one for each of {pairs} search pairs. Grey bands: 95 % of random subsets of"
         " equal size, mean over pairs.\nInside them, the selection is no more isotropic than chance."
