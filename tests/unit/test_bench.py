@@ -33,11 +33,11 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path):
     assert all(row["same"] for row in probes["grid"])
     assert "## Probes" in page
     assert "## Search" in page
-    assert "Not measured yet: encoders, throughput, statistics, paper_shape" in page
+    assert "Not measured yet: encoders, throughput, statistics, paper_shape, folders" in page
     assert (tmp_path / "docs/images/growth.svg").stat().st_size > 2000
     said = (tmp_path / "docs/performance.md").read_text()
     assert (
-        "Not measured at full size: paper_shape, search, probes, encoders, throughput, statistics"
+        "Not measured at full size: paper_shape, search, probes, encoders, throughput, statistics, folders"
         in said
     )
 
@@ -71,6 +71,6 @@ def test_an_unknown_part_is_named(tmp_path):
     done = run(tmp_path, "serch")
     assert done.returncode == 2
     assert (
-        "no part 'serch'; one of: search, probes, encoders, throughput, statistics, paper_shape"
+        "no part 'serch'; one of: search, probes, encoders, throughput, statistics, paper_shape, folders"
         in done.stderr
     )

@@ -16,6 +16,7 @@ rule table:
             category=table_category,
             labels={"result": "{table}", "form": "page"},
         ),
+        tex="results/{run}/tables/{table}.tex",
     log:
         "results/{run}/logs/table/{table}.log",
     benchmark:
@@ -37,6 +38,7 @@ rule table:
         " --encoders {params.encoders:q}"
         " --csv {output.csv:q}"
         " --html {output.html:q}"
+        " --tex {output.tex:q}"
         " 2> {log:q}"
 
 

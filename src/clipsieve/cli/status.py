@@ -163,7 +163,7 @@ def report(found: Progress) -> str:
     lines = [line(found)]
     kept = len(found.of("kept"))
     if kept:
-        lines.append(f"  {kept} other jobs were up to date")
+        lines.append(f"  {kept} other {'jobs were' if kept > 1 else 'job was'} up to date")
     for job in found.of("running"):
         lines.append(
             f"  running  {job.rule} {job.name}, {duration(job.seconds)}: {job.last or 'no line yet'}"

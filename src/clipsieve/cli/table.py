@@ -1,4 +1,4 @@
-"""Build one table of a run: a tidy CSV file and a self-contained HTML page.
+"""Build one table of a run: a tidy CSV file, a self-contained HTML page, and LaTeX (booktabs).
 
 Each input option takes one or more files (those of every seed and encoder). The inputs of each
 table are listed below; all others are ignored.
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_facts(parser)
     parser.add_argument("--csv", type=Path, required=True, help="the tidy table to write")
     parser.add_argument("--html", type=Path, required=True, help="the page to write")
+    parser.add_argument("--tex", type=Path, help="the page's tables as LaTeX (default: none)")
     parser.epilog = epilog(
         registry.TABLES,
         "clipsieve table means --means results/demo/seed0/*/means.parquet \\\n"
@@ -35,11 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from clipsieve.report.build import build_table
+    from clipsieve.report.build import csv_of, table_page
+    from clipsieve.report.html.page import render
+    from clipsieve.report.latex import latex_of
 
-    facts = parse_facts(args.generators, args.encoders)
-    csv, html = build_table(args.name, inputs_of(args), facts)
-    for path, text in ((args.csv, csv), (args.html, html)):
+    page, table = table_page(
+        args.name, inputs_of(args), parse_facts(args.generators, args.encoders)
+    )
+    written = [(args.csv, csv_of(table)), (args.html, render(page))]
+    if args.tex is not None:
+        written.append((args.tex, latex_of(page)))
+    for path, text in written:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     log.info("table %s: %s, %s", args.name, args.csv, args.html)

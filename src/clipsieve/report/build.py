@@ -41,6 +41,19 @@ def build_table(name: str, paths: Mapping[str, Sequence[Path]], facts: Facts) ->
     UserError
         For an unknown name, an input that is missing, or a file that cannot be read.
     """
+    page, table = table_page(name, paths, facts)
+    return csv_of(table), render(page)
+
+
+def csv_of(table: pd.DataFrame) -> str:
+    """Return a table as CSV text, numbers with ten significant digits."""
+    return table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+
+
+def table_page(
+    name: str, paths: Mapping[str, Sequence[Path]], facts: Facts
+) -> tuple[Page, pd.DataFrame]:
+    """Build one table as `build_table` does, and return its page and its rows."""
     if name not in TABLES:
         raise UserError(f"no table {name!r}; one of: {', '.join(TABLES)}")
     result = TABLES[name]
@@ -60,7 +73,7 @@ def build_table(name: str, paths: Mapping[str, Sequence[Path]], facts: Facts) ->
         seeds=sorted(inputs.values("seed")),
         confidence=inputs.confidence if {"low", "difference_low"} & set(table.columns) else None,
     )
-    return table.to_csv(index=False, float_format="%.10g", lineterminator="\n"), render(page)
+    return page, table
 
 
 def build_figure(

@@ -117,7 +117,7 @@ def test_the_command_says_it_in_words(run, capsys):
     assert status.value.code == 1
     said = capsys.readouterr().out
     assert said.startswith("run demo: 1 of 5 jobs done, 1 failed, 2 waiting, running: scan; ")
-    assert "1 other jobs were up to date" in said
+    assert "1 other job was up to date" in said
     assert "scan b" in said
     assert "scan: 4 of 9" in said
     assert "failed   fit c: clipsieve fit: no such file: x.h5" in said

@@ -252,6 +252,16 @@ def test_the_means_are_those_of_the_files(shown, made):
         assert int(row["n_cells"]) == mine["n_cells"][name]
 
 
+def test_no_title_of_the_matrix_is_clipped(shown):
+    script = (
+        "const box = document.querySelector('#transfer .scroll').getBoundingClientRect();"
+        "return [...document.querySelectorAll('#matrix text')].filter((x) => {"
+        " const t = x.getBoundingClientRect(); return t.right > box.right + 1 || t.left < box.left - 1"
+        " || t.top < box.top - 1; }).map((x) => x.textContent)"
+    )
+    assert shown.run(script) == []
+
+
 def test_the_keyboard_walks_through_the_matrix(shown):
     from selenium.webdriver.common.keys import Keys
 

@@ -153,17 +153,38 @@ def overlapping(texts, renderer):
     return None
 
 
-@pytest.mark.parametrize("name", ["figure3", "figure6", "forest"])
-def test_titles_and_labels_are_not_drawn_over_each_other(demo, name):
+@pytest.mark.parametrize("name", sorted(registry.FIGURES))
+def test_texts_are_not_drawn_over_each_other_nor_far_outside(demo, name):
+    """At the figure's own width, and on a narrower page."""
     with style():
         figure = build_figure(name, demo.inputs, facts_of(demo))
-        figure.canvas.draw()
-        renderer = figure.canvas.get_renderer()
-        titles = [ax.title for ax in figure.axes] + [ax._left_title for ax in figure.axes]
-        titles += [t for legend in figure.findobj(Legend) for t in legend.get_texts()]
-        assert overlapping([*titles, figure._suptitle, figure._supxlabel], renderer) is None
-        for ax in figure.axes:
-            assert overlapping(ax.get_yticklabels(), renderer) is None
+        for scale in (1, 0.9):
+            figure.set_size_inches(figure.get_figwidth() * scale, figure.get_figheight())
+            figure.canvas.draw()
+            renderer = figure.canvas.get_renderer()
+            titles = [ax.title for ax in figure.axes] + [ax._left_title for ax in figure.axes]
+            titles += [t for legend in figure.findobj(Legend) for t in legend.get_texts()]
+            assert overlapping([*titles, figure._suptitle, figure._supxlabel], renderer) is None
+            for ax in figure.axes:
+                assert overlapping(ax.get_yticklabels(), renderer) is None
+            if scale == 1:
+                # text that is wider than the panels would leave half of the page white
+                tight = figure.get_tightbbox()
+                assert tight.width <= figure.get_figwidth() * 1.02
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".pdf", b"%PDF"), (".png", b"\x89PNG")])
+def test_a_pdf_and_a_png_are_the_same_each_time(demo, tmp_path, suffix, start):
+    saved = []
+    for k in range(2):
+        with style():
+            save(
+                build_figure("interpretability", demo.inputs, facts_of(demo)),
+                tmp_path / f"{k}{suffix}",
+            )
+        saved.append((tmp_path / f"{k}{suffix}").read_bytes())
+    assert saved[0] == saved[1]
+    assert saved[0].startswith(start)
 
 
 def gallery(made, **options):

@@ -169,7 +169,7 @@ def robustness_curves(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     for ax, perturbation in zip(axes[-1], perturbations, strict=True):
         levels = _levels(shown, perturbation)
         ax.set_xticks(range(len(levels) + 1), ["none", *levels], rotation=45)
-    figure.legend(handles=_handles(looks, facts), loc="outside right upper", fontsize=7.5)
+    figure.legend(handles=_handles(looks, facts), loc="outside upper right", ncols=4, fontsize=7.5)
     n = sorted({int(v) for v in shown["n"].dropna()})
     level = f"{100 * inputs.confidence:g} %"
     return figure, (

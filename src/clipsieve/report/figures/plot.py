@@ -113,7 +113,11 @@ def kind_note(facts: Facts, encoders: Iterable[str] = ()) -> str:
 
 
 def finish(figure: Figure, title: str, note: str) -> None:
-    """Put the title above and the note below all panels."""
+    """Put the title above and the note below all panels, no line wider than the figure."""
+    inches = figure.get_figwidth() - 0.2
+    title = textwrap.fill(title, int(inches * 72 / (12 * 0.68)))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     if note:
+        width = int(inches * 72 / (8.5 * 0.6))
+        note = "\n".join(textwrap.fill(line, width) for line in note.split("\n"))
         figure.supxlabel(note, x=0.01, ha="left", fontsize=8.5, color="#59626c")

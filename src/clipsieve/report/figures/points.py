@@ -54,7 +54,7 @@ def geometry(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     labels = [
         f"{s} (real)" if facts.generators and s in real else short_title(facts, s, 40) for s in sets
     ]
-    figure = new_figure(11.2, len(encoders) * (0.27 * len(sets) + 0.9) + 1.6)
+    figure = new_figure(11.2, len(encoders) * (0.27 * len(sets) + 1.1) + 1.9)
     axes = figure.subplots(len(encoders), 2, squeeze=False, sharey=True)
     for row, encoder in zip(axes, encoders, strict=True):
         mine = shown[shown["encoder"] == encoder]
@@ -62,10 +62,10 @@ def geometry(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
             _dumbbells(ax, mine, sets, column)
             ax.set_yticks(range(len(sets)), labels)
             ax.set_ylim(len(sets) - 0.4, -0.6)
-        row[0].set_title(f"{facts.encoder_title(encoder)}: IsoScore (1: isotropic)")
+        row[0].set_title(f"{facts.encoder_title(encoder)}\nIsoScore (1: isotropic)")
         row[1].set_title("mean cosine of two images (0: isotropic)")
     pairs = shown.loc[shown["feature_set"] != families.BASELINE, "feature_set"].nunique()
-    figure.legend(handles=_geometry_handles(), loc="outside right upper")
+    figure.legend(handles=_geometry_handles(), loc="outside upper right", ncols=2)
     return figure, (
         f"Small dots: one for each of {pairs} search pairs. Grey bands: 95 % of random subsets of"
         " equal size, mean over pairs.\nInside them, the selection is no more isotropic than chance."

@@ -66,7 +66,7 @@ def interpretability(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     if families:
-        figure.legend(handles=_family_handles(families), loc="outside right upper")
+        figure.legend(handles=_family_handles(families), loc="outside upper right", ncols=4)
     seeds = table["seed"].nunique()
     return figure, (
         (

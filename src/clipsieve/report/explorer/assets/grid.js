@@ -7,12 +7,13 @@ function grid(holder, options) {
   const titles = rows.map((row, i) => (narrow || options.numbered ? `${i + 1} ${row.title}` : row.title));
   const longest = Math.max(0, ...titles.map((t) => widthOf(t)));
   const left = Math.ceil(Math.min(longest, narrow ? room * 0.34 : 240)) + 8;
-  const size = Math.max(24, Math.min(options.most ?? 46, Math.floor((room - left - 10) / C)));
   const heads = columns.map((c, j) => (narrow || options.numbered ? `${j + 1}` : c.title));
-  const tallest = Math.max(...heads.map((t) => widthOf(t)));
-  const angled = tallest > size - 4;
-  const top = angled ? Math.ceil(Math.min(tallest, 190) * 0.77) + 14 : 20;
-  const right = angled ? Math.ceil(Math.min(tallest, 190) * 0.64) : 4;
+  const tallest = Math.min(190, Math.max(...heads.map((t) => widthOf(t))));
+  const sized = (beside) => Math.max(24, Math.min(options.most ?? 46, Math.floor((room - left - beside) / C)));
+  // a title that is wider than its column is turned, and reaches beyond the last column
+  const angled = tallest > sized(4) - 4;
+  const right = angled ? Math.ceil(tallest * 0.64) : 4, size = sized(right);
+  const top = angled ? Math.ceil(tallest * 0.77) + 14 : 20;
   const width = left + C * size + right, height = top + R * size + 4;
   const image = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": options.label });
   columns.forEach((c, j) => {

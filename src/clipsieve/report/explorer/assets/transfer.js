@@ -65,7 +65,7 @@ function drawMeans(e, s, a, m, cells) {
   if (a >= 0) {
     const off = cells.flatMap((line, i) => line.filter((c, t) => i !== t && known(c.value)));
     const marked = off.filter((c) => c.mark).length;
-    parts.push(`Against ${header.sets[a].title} on ${off.length} common cells: ${signed(mean(off.map((c) => c.value)))} on average, ${off.filter((c) => (metric.higher ? c.value > 0 : c.value < 0)).length} better, ${marked} told apart.`);
+    parts.push(`Against ${header.sets[a].title}, cell by cell (${off.length} common cells): ${signed(mean(off.map((c) => c.value)))} on average, ${off.filter((c) => (metric.higher ? c.value > 0 : c.value < 0)).length} better, ${marked} told apart.`);
   }
   $("#means").textContent = parts.join(" ");
   asTable(cells);
