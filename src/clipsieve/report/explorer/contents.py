@@ -267,6 +267,10 @@ def add_words(packing: Packing, paths: Sequence[Path], axes: Axes) -> dict[str, 
     ]
     table = pd.concat(parts, ignore_index=True)
     table = table[table["encoder"].isin(axes.encoders) & table["seed"].isin(axes.seeds)]
+    if "centred" in table.columns:
+        # the same directions again, with the mean text subtracted, are a list of their own
+        again = table["centred"].fillna(False).astype(bool)
+        table["list"] = table["list"].where(~again, table["list"] + ", less the mean text")
     told: dict[str, list[str]] = {}
     columns: list[Any] = [table["encoder"].map(axes.encoders.index)]
     columns += [table["seed"].map(axes.seeds.index)]
