@@ -76,8 +76,8 @@ def less_chosen_components(given: Given) -> Chosen:
     whole = made[choice.chosen]
     facts = {
         "directions": len(bases[choice.chosen]),
-        "components": numbers[choice.chosen],
-        "components_for": {name: numbers[k] for name, k in choice.nested.items()},
+        "number": numbers[choice.chosen],
+        "number_for": {name: numbers[k] for name, k in choice.nested.items()},
         "tried": {str(k): float(s) for k, s in zip(numbers, choice.scores[""], strict=True)},
     }
     nested = {name: made[k] for name, k in choice.nested.items()}

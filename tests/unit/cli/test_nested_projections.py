@@ -79,12 +79,12 @@ def test_real_images_of_the_tested_source_do_not_change_the_strict_form():
 
 def test_components_are_removed_where_that_helps_transfer_and_not_where_it_does_not():
     found = less_chosen_components(Given(everyone=everyone()))
-    assert found.facts["components"] == 2
+    assert found.facts["number"] == 2
     assert np.abs(np.asarray(found.directions[0])[:, 3:5]).max() > 0.9
-    assert set(found.facts["components_for"]) == set(OWN)
+    assert set(found.facts["number_for"]) == set(OWN)
     calm = everyone()
     calm.X[:, 3:5] /= 25  # nothing varies there, and the trace is alone
-    assert less_chosen_components(Given(everyone=calm)).facts["components"] <= 1
+    assert less_chosen_components(Given(everyone=calm)).facts["number"] <= 1
     scores = found.facts["tried"]
     assert list(scores) == [str(k) for k in COMPONENTS if k <= 6]
     assert max(scores, key=scores.get) == "2"
