@@ -42,6 +42,9 @@ _BANDS = {
 def geometry(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     """Draw IsoScore and mean cosine of every image set before and after each selection."""
     table = inputs["geometry"]
+    # a run that selects no columns has no random subsets of their number
+    bands = [name for pair in _BANDS.values() for name in pair]
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *bands])))
     shown = over_seeds(
         table,
         ["encoder", "image_set", "feature_set"],
