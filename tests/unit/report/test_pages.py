@@ -63,7 +63,7 @@ def test_every_page_is_whole_escaped_and_self_contained(demo, name):
         assert generator["title"] in text
     assert text.count("simulated") >= 6  # the roster says it of each
     assert "2 are real networks and 6 are simulated" in text
-    if name not in ("leakage",):
+    if name not in ("leakage", "what_if"):  # one run alone has nothing to compare
         assert len(table)
     for column in ("train", "test", "generator"):
         if column in table:
