@@ -57,7 +57,7 @@ paper-shape: setup ## measure a run of the paper's size on synthetic embeddings
 lock: ## rewrite requirements.lock from pyproject.toml
 	mkdir -p build
 	$(BIN)/python -m pip install --dry-run --ignore-installed --quiet --report build/lock.json \
-	    ".[workflow,embed,demo,diffusers,dev]" "setuptools>=77"
+	    ".[workflow,embed,demo,diffusers,heif,dev]" "setuptools>=77"
 	$(BIN)/python envs/lock.py build/lock.json > requirements.lock
 
 clean: ## remove caches, but not results
