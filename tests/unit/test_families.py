@@ -143,7 +143,7 @@ def test_the_examples_of_the_module_hold():
 
 
 def test_the_config_allows_the_recorded_families_and_has_their_settings():
-    schema = config.read_schema(ROOT / config.SCHEMA)
+    schema = config.read_schema()
     use = schema["properties"]["use"]["properties"]
     for key, names in (("feature_sets", families.METHODS), ("controls", families.CONTROLS)):
         assert tuple(use[key]["items"]["enum"]) == tuple(use[key]["default"]) == names
@@ -164,8 +164,10 @@ def test_importing_the_records_imports_nothing_heavy():
 
 # ---- no other module names a family -----------------------------------------------------------
 
-#: Family names that mean something else too: a space, a group of cells, a key of the config, a null.
-AMBIGUOUS = {"all", "residual", "heads", "layers", "random", "shuffled", "nearest_mean"}
+#: Family names that mean something else too: a space, a group of cells, a setting, a key, a null.
+AMBIGUOUS = {
+    *("all", "components", "residual", "heads", "layers", "random", "shuffled", "nearest_mean"),
+}
 #: What an expression is called that holds a family or a feature set.
 ABOUT_FAMILIES = re.compile("famil|feature_set|method|control|baseline")
 

@@ -278,8 +278,13 @@ def _facts(
 
 def _columns(probe: StoredProbe) -> str:
     """Say in words what a probe sees."""
-    what = {"heads": "attention heads", "residual": "columns, as a cosine with the residual"}
-    kind = what.get(probe.space, "columns of the embedding")
+    kind = "columns of the embedding"
+    if probe.space == "heads":
+        kind = "attention heads"
+    elif probe.space == "residual":
+        kind = "columns, as a cosine with the residual"
+    elif probe.space == "beside":
+        kind = "attention heads beside all columns of the embedding"
     return f"all {kind}" if probe.columns is None else f"{len(probe.columns)} {kind}"
 
 

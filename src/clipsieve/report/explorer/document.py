@@ -12,7 +12,7 @@ from clipsieve import __version__
 from clipsieve.errors import UserError
 from clipsieve.report.explorer import contents
 from clipsieve.report.explorer.packing import Packing
-from clipsieve.report.explorer.pictures import add_details
+from clipsieve.report.explorer.thumbnails import add_details
 from clipsieve.report.facts import Facts
 from clipsieve.report.html.gallery import Thumbnails
 from clipsieve.report.reading import read_tables

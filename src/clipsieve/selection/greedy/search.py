@@ -28,16 +28,10 @@ from clipsieve.threads import limited
 
 VERSION = 1  # raised when a search would give another list
 TIES = ("log_loss", "first")
+# of a step, in the side file
 RECORDED = (
-    "column",
-    "score",
-    "ties",
-    "ties_exact",
-    "certified",
-    "refined",
-    "log_loss",
-    "error",
-)  # of a step, in the side file
+    *("column", "score", "ties", "ties_exact", "certified", "refined", "log_loss", "error"),
+)
 
 Progress = Callable[[int, int, float, float], None]
 
