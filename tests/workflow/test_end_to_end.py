@@ -31,7 +31,8 @@ PART = [
 
 
 def test_every_table_and_figure_of_the_registry_is_there(finished):
-    for name in registry.TABLES:
+    # what others are compared with is another run
+    for name in (name for name, table in registry.TABLES.items() if not table.several_runs):
         csv = pd.read_csv(finished.root / RUN / "tables" / f"{name}.csv")
         page = (finished.root / RUN / "tables" / f"{name}.html").read_text()
         # a clean run leaks nothing, and one search pair has no spread between pairs

@@ -9,7 +9,7 @@ import shutil
 import pytest
 import yaml
 
-from clipsieve.config import Run, read_run, resolve
+from clipsieve import families
 from tests.workflow.conftest import TINY
 
 
@@ -80,11 +80,21 @@ def test_a_new_generator_reruns_its_own_rows_and_no_search(project):
         "robustness": {"perturbations": []},
     }  # fmt: skip
     used = yaml.safe_load((project.root / TINY).read_text())["use"]
+    # sets that are chosen for each tested generator by all others are chosen anew
+    for key in ("feature_sets", "controls"):
+        used[key] = [
+            name
+            for name in used[key]
+            if not {"everyone", "layer_rankings"} & {*families.get(name).reads}
+        ]
+    options = change_config(project, use=used, training={"choose": 0}, robustness=new["robustness"])
+    before = set(project.planned(*options))
     used["generators"].append("denoise_tv_9")
-    jobs = project.planned(*change_config(project, use=used, **new))
+    jobs = project.planned(*change_config(project, use=used, training={"choose": 0}, **new))
+    assert not {"embed", "fit", "select"} & before
     assert jobs["demo_images"] == jobs["scan"] == jobs["split"] == jobs["embed"] == 1
     # its own fit in each family, and no other generator's
-    assert jobs["fit"] == len(Run.of(resolve(read_run([project.root / TINY]))).families("tiny"))
+    assert jobs["fit"] == len(used["feature_sets"]) + len(used["controls"])
     assert not {"search", "rank_heads", "select"} & set(jobs)
 
 

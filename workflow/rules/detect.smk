@@ -52,7 +52,7 @@ use rule detect as detect_part with:
         mem_mb=grow(6000),
         runtime=grow(480),
     params:
-        detector=DETECTOR,
+        detector=lambda wildcards, input: os.path.dirname(input[0]),
         what=lambda wildcards: [
             config["images"] or images_to_judge(),
             "--ignore-unusable",
