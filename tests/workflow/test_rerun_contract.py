@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from clipsieve import families
+from clipsieve.config import Run, read_run, resolve
 from tests.workflow.conftest import TINY
 
 
@@ -23,6 +24,14 @@ def change_config(project, **changes):
     path = project.root / "changed.yaml"
     path.write_text(yaml.safe_dump(changes))
     return ["--configfile", TINY, "changed.yaml"]
+
+
+def without_nested(used):
+    """Families of the config that are not chosen by transfer to all other generators."""
+    return {
+        key: [n for n in used[key] if not {"everyone", "layer_rankings"} & {*families.get(n).reads}]
+        for key in ("feature_sets", "controls")
+    }
 
 
 def test_nothing_changed_nothing_to_do(project):
@@ -81,12 +90,7 @@ def test_a_new_generator_reruns_its_own_rows_and_no_search(project):
     }  # fmt: skip
     used = yaml.safe_load((project.root / TINY).read_text())["use"]
     # sets that are chosen for each tested generator by all others are chosen anew
-    for key in ("feature_sets", "controls"):
-        used[key] = [
-            name
-            for name in used[key]
-            if not {"everyone", "layer_rankings"} & {*families.get(name).reads}
-        ]
+    used |= without_nested(used)
     options = change_config(project, use=used, training={"choose": 0}, robustness=new["robustness"])
     before = set(project.planned(*options))
     used["generators"].append("denoise_tv_9")
@@ -94,18 +98,20 @@ def test_a_new_generator_reruns_its_own_rows_and_no_search(project):
     assert not {"embed", "fit", "select"} & before
     assert jobs["demo_images"] == jobs["scan"] == jobs["split"] == jobs["embed"] == 1
     # its own fit in each family, and no other generator's
-    assert jobs["fit"] == len(used["feature_sets"]) + len(used["controls"])
+    changed = [project.root / name for name in (TINY, "changed.yaml")]
+    assert jobs["fit"] == len(Run.of(resolve(read_run(changed))).families("tiny"))
     assert not {"search", "rank_heads", "select"} & set(jobs)
 
 
 def test_a_removed_generator_reruns_the_gatherings_only(project):
     used = yaml.safe_load((project.root / TINY).read_text())["use"]
     used["generators"].remove("upsample_bilinear")
+    used |= without_nested(used)
     jobs = project.planned(
         *change_config(project, use=used, robustness={"perturbations": []}, concepts={"edits": []})
     )
     assert not {"demo_images", "scan", "split", "embed", "search", "rank_heads", "fit"} & set(jobs)
-    assert "evaluate" in jobs
+    assert {"transfer", "evaluate"} <= set(jobs)
 
 
 def test_a_new_pair_reruns_its_own_searches(project):
@@ -145,7 +151,7 @@ def edit(project, module, old, new):
         # what the command itself imports, and what it imports only when it runs
         ("geometry.py", "def iso_score(", "def iso_score(edited, ", "geometry", set()),
         ("images/splits.py", "def assign_splits(", "def assign_splits(edited, ", "split", None),
-        ("report/html/templates/style.css", "{", "{ margin: 0;", "table", {"gallery"}),
+        ("report/html/templates/style.css", "{", "{ margin: 0;", "table", {"gallery", "card"}),
         ("images/perturbations/pixels.py", "def blur(", "def blur(edited, ", "perturb", None),
         ("detector/evidence.py", "def gather_evidence(", "def gather_evidence(edited, ", "", set()),
     ],

@@ -68,8 +68,6 @@ rule embed:
         weights=local_weights,
         files=lambda wildcards: image_files(wildcards.image_set),
         images="results/{run}/images/{image_set}.parquet",
-        # its time does not count: audits are repeated for each new generator, embeddings are not
-        audited=ancient("results/{run}/audited"),
     output:
         "results/{run}/embeddings/{encoder}/{image_set}.h5",
     log:

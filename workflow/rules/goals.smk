@@ -3,7 +3,6 @@
 
 localrules:
     all,
-    audited,
     generated,
     images,
     embeddings,

@@ -1,6 +1,7 @@
 """Images: made where the config has a recipe, then scanned, divided into splits, and audited.
 
 Required: image folders (yours, or a recipe). Provides: image tables, splits, the manifest, two audits.
+They have priority over all that follows, so that a leak stops a run before hours of embedding.
 """
 
 
@@ -12,6 +13,7 @@ rule photographs:
         f"results/{RUN}/logs/photographs/{{source}}.log",
     benchmark:
         f"results/{RUN}/benchmarks/photographs/{{source}}.tsv"
+    priority: 10
     conda:
         "../../envs/demo.yaml"
     resources:
@@ -37,6 +39,7 @@ rule demo_images:
         f"results/{RUN}/logs/demo_images/{{generator}}.log",
     benchmark:
         f"results/{RUN}/benchmarks/demo_images/{{generator}}.tsv"
+    priority: 10
     conda:
         "../../envs/demo.yaml"
     threads: 2
@@ -68,6 +71,7 @@ rule scan:
         "results/{run}/benchmarks/scan/{image_set}.tsv"
     wildcard_constraints:
         image_set="|".join(STUDY.image_sets),
+    priority: 10
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -110,6 +114,7 @@ if config["align"]:
             "results/{run}/benchmarks/align/{image_set}.tsv"
         wildcard_constraints:
             image_set="|".join(STUDY.image_sets),
+        priority: 10
         conda:
             "../../envs/cpu.yaml"
         threads: 2
@@ -152,6 +157,7 @@ rule split:
         "results/{run}/logs/split/seed{seed}/{image_set}.log",
     benchmark:
         "results/{run}/benchmarks/split/seed{seed}/{image_set}.tsv"
+    priority: 10
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -187,6 +193,7 @@ rule manifest:
         "results/{run}/logs/manifest.log",
     benchmark:
         "results/{run}/benchmarks/manifest.tsv"
+    priority: 10
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -214,6 +221,7 @@ rule audit_leakage:
         "results/{run}/logs/audit_leakage/seed{seed}.log",
     benchmark:
         "results/{run}/benchmarks/audit_leakage/seed{seed}.tsv"
+    priority: 10
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -233,14 +241,6 @@ rule audit_leakage:
         " 2> {log:q}"
 
 
-rule audited:
-    """Hold back the first embedding until no audit has stopped the run: a leak costs minutes, not hours."""
-    input:
-        expand("results/{{run}}/seed{seed}/leakage.parquet", seed=SEEDS),
-    output:
-        touch("results/{run}/audited"),
-
-
 rule audit_shortcuts:
     """Measure how well file facts and spectra alone separate generated from real images, before and after align."""
     input:
@@ -252,7 +252,6 @@ rule audit_shortcuts:
         "results/{run}/logs/audit_shortcuts/seed{seed}.log",
     benchmark:
         "results/{run}/benchmarks/audit_shortcuts/seed{seed}.tsv"
-    # before any embedding, which waits for the other audit
     priority: 10
     conda:
         "../../envs/cpu.yaml"

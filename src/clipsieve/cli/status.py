@@ -194,7 +194,7 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> [duration(x) for x in (4, 75, 3700, 90_000)]
+    >>> [duration(x) for x in (4, 75, 3720, 90_000)]
     ['4 s', '1 min 15 s', '1 h 2 min', '25 h']
     """
     whole = round(seconds)

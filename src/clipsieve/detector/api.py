@@ -138,7 +138,7 @@ class Detector:
         >>> found[0]["warnings"][0]
         'the picture is of one colour'
         >>> found[1]["problem"]
-        'not an image in JPEG, PNG, WEBP, BMP, TIFF, GIF'
+        'not an image in JPEG, PNG, WebP, BMP, TIFF, GIF, PPM, AVIF, JPEG 2000, HEIF, JPEG XL'
         """
         self.model.band_at(max_false_alarms)
         judge = self.judge_

@@ -67,8 +67,8 @@ def joined_logits(
 
     Examples
     --------
-    >>> joined_logits([[10.0, -10.0], [0.1, 0.3]], [0.0, 0.2], [10.0, 0.1]).round(6).tolist()
-    [0.0, 0.0]
+    >>> joined_logits([[10.0, -10.0], [0.3, 0.5]], [0.0, 0.2], [10.0, 0.1]).round(6).tolist()
+    [1.0, 1.0]
     """
     z = np.asarray(logits, dtype=np.float64)
     t, s = (np.asarray(part, dtype=np.float64) for part in (thresholds, scales))

@@ -35,6 +35,15 @@ def test_a_cheap_rule_is_hashed_under_its_own_name_and_the_others_have_a_version
         assert [variant.split()[2] for variant in variants] == PARTS.get(name, [])
 
 
+def test_what_stops_a_run_comes_before_embedding_and_hides_no_change():
+    rules = rules_with_command()
+    for name in ("scan", "split", "manifest", "audit_leakage", "audit_shortcuts"):
+        assert "priority: 10" in rules[name], name
+    assert "priority" not in rules["embed"]
+    # below a job that is to run, Snakemake looks for no other change, and an ancient input stops there
+    assert not any("ancient(" in text for text in rules.values())
+
+
 def test_no_command_imports_another():
     commands = {name.replace("-", "_") for name in verbs()}
     for path in sorted(CLI.glob("*.py")):

@@ -196,6 +196,8 @@ def test_a_twin_is_made_as_the_draws_are(files, tmp_path, grid):
     assert (twin.draw, twin.feature_set) == (-1, "components/a--b")
     np.testing.assert_allclose(twin.coef, draw.coef, atol=1e-8)
     assert twin.threshold == pytest.approx(draw.threshold, abs=1e-8)
+    scales = [one.facts["thresholds"].pop("scale") for one in (twin, draw)]
+    assert scales[0] == pytest.approx(scales[1], rel=1e-6)
     assert twin.facts == draw.facts
     assert twin.params["grid"] == draw.params["grid"] == grid
 

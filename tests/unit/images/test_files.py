@@ -398,7 +398,7 @@ def test_thousands_of_equal_hashes_are_one_cluster_at_once() -> None:
 
 
 def test_detect_and_the_scan_see_the_same_files_of_a_folder(tmp_path: Path) -> None:
-    from clipsieve.cli.detect import image_paths
+    from clipsieve.detector.pictures import find_images
 
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/linked.png").touch()
@@ -409,7 +409,8 @@ def test_detect_and_the_scan_see_the_same_files_of_a_folder(tmp_path: Path) -> N
     (tmp_path / "set/gone.png").symlink_to(tmp_path / "nowhere.png")
     scanned = [member.path for member in members.read_members(tmp_path / "set", label=0)]
     judged = [
-        str(path.relative_to(tmp_path / "set")) for path in image_paths([str(tmp_path / "set")])
+        str(path.relative_to(tmp_path / "set"))
+        for path in map(Path, find_images([str(tmp_path / "set")]))
     ]
     assert judged == scanned == ["a.png", "gone.png", "link/linked.png", "sub/b.png"]
     assert facts.file_facts(tmp_path / "set/gone.png").problem == "no such file"

@@ -104,12 +104,6 @@ def test_a_format_without_its_reader_is_a_problem_that_says_what_to_install(tmp_
             decode(path)
 
 
-def test_jpeg_xl_is_read_where_the_user_installed_it():
-    pytest.importorskip("pillow_jxl")
-    readable.cache_clear()
-    assert looks_right(JPEG_XL)
-
-
 def test_what_is_no_image_names_all_formats():
     with pytest.raises(ImageProblem, match=r"not an image in JPEG, PNG, .*, HEIF, JPEG XL"):
         decode(b"no picture, but text")

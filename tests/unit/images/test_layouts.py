@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from clipsieve.cli import main
-from clipsieve.cli.detect import image_paths
+from clipsieve.detector.pictures import find_images
 from clipsieve.errors import UserError
 from clipsieve.images import containers
 from clipsieve.images.decode import ImageProblem, decode, read_image_bytes
@@ -339,7 +339,7 @@ def test_scan_and_align_read_members_as_files(tmp_path, kind):
 
 def test_detect_takes_archives_and_members(tmp_path):
     path = as_zip(tmp_path / "x.zip", {"a.png": picture(0), "b/c.png": picture(1)})
-    assert [p.as_posix() for p in image_paths([str(path), f"{path}!a.png"])] == [
+    assert [p.as_posix() for p in map(Path, find_images([str(path), f"{path}!a.png"]))] == [
         f"{path}!a.png",
         f"{path}!b/c.png",
         f"{path}!a.png",

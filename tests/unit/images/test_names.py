@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipsieve import cli
-from clipsieve.cli.detect import image_paths
+from clipsieve.detector.pictures import find_images
 from clipsieve.errors import UserError
 from clipsieve.images.facts import file_facts
 from clipsieve.images.listing import list_files
@@ -101,7 +101,7 @@ def test_pipes_and_devices_are_rows_and_nobody_waits_for_them(tmp_path, layout, 
         problems[f"set/{name}"] == problems["set/zero.png"] == "can't be read: not an ordinary file"
     )
     assert problems.isna().sum() == 1
-    judged = {path.name: file_facts(path).problem for path in image_paths([str(folder)])}
+    judged = {path.name: file_facts(path).problem for path in map(Path, find_images([str(folder)]))}
     assert judged == {Path(path).name: None if pd.isna(p) else p for path, p in problems.items()}
 
 
@@ -119,7 +119,7 @@ def test_empty_arguments_do_not_mean_the_working_directory(tmp_path, monkeypatch
     picture(tmp_path / "set/a.png")
     monkeypatch.chdir(tmp_path / "set")
     with pytest.raises(UserError, match="an image argument is empty"):
-        list(image_paths([""]))
+        list(map(Path, find_images([""])))
     options = ["scan", "--image-set", "s", "--data-root", ".", "--label", "1", "--source", "s"]
     with pytest.raises(SystemExit) as left:
         cli.main([*options, "--folder", "", "--output", "x.parquet"])

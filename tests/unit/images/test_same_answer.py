@@ -16,7 +16,7 @@ from PIL import Image
 
 from clipsieve import cli, config
 from clipsieve.audits.doctor import check_run
-from clipsieve.cli.detect import image_paths
+from clipsieve.detector.pictures import find_images
 from clipsieve.images.facts import file_facts
 from clipsieve.images.listing import plain
 
@@ -130,7 +130,7 @@ def test_scan_doctor_and_detect_agree(entries, layout):
         assert by_the_scan(root, layout) == scanned
         judged = {
             plain(path.relative_to(root / "set").as_posix()): file_facts(path).problem
-            for path in image_paths([str(root / "set")])
+            for path in map(Path, find_images([str(root / "set")]))
         }
         verdict, text = by_the_doctor(root, layout)
         if not scanned:
