@@ -168,7 +168,7 @@ TABLES = by_name(
         ),
         Result(
             "ranking",
-            "Average ranks of feature sets over test generators, and which are told apart",
+            "Average ranks of feature sets over test generators, and which differ significantly",
             TRANSFER,
             "tables.ranking:ranking_page",
             inputs=("ranking",),

@@ -435,7 +435,7 @@ def test_the_overview_answers_with_the_intervals_over_generators_first(paper):
     assert "over generators and pairs, p (Holm) 0.40" in text
     assert "rank 3 of 101" in text
     assert "in 5 of 10 component searches the score sat at its ceiling" in text
-    assert "Chance, an answer that does not look at the image, gets 0.5" in text
+    assert "Chance, the score of an answer that does not depend on the image, is 0.5" in text
 
 
 def test_no_page_leads_with_an_encoder_of_random_weights(demo):
@@ -459,7 +459,7 @@ def test_few_generators_are_said_to_allow_no_statement(demo, tmp_path):
     del inputs["pairs"]
     _, html = build_table("overview", inputs, facts_of(demo))
     text, _ = read_page(html)
-    assert "too few generators (fewer than four) to say whether that is more than chance" in text
+    assert "With fewer than four generators, nothing can be said" in text
     assert "too few to say anything of generators that are not in this run" in text
     assert 'class="num good"' not in html
 

@@ -154,7 +154,7 @@ def forest(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     )
     return figure, (
         f"{bars} Thin: over generators (what others could have given). Thick: over photographs of"
-        " these generators.\nFull marks on the right: told from 0 over generators (interval, and p (Holm)"
+        " these generators.\nFull marks on the right: significant over generators (interval, and p (Holm)"
         " of at most 0.05). Dotted: chance.\nMeans of different"
         " feature sets are over different cells: compare the right side."
         " Grey names are controls."

@@ -1,4 +1,4 @@
-"""The figure of average ranks: feature sets on a line, bars over those that are not told apart."""
+"""The figure of average ranks: feature sets on a line, bars over those that do not differ significantly."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def critical_difference(inputs: Inputs, facts: Facts) -> tuple[Figure, str]:
     axes[-1].set_xlabel(f"average rank by {metric_title('auc')}, 1 is best")
     seeds = table["seed"].nunique()
     return figure, (
-        "Shaded: within the critical difference (Nemenyi, 5 %) of the best; sets outside it are told to be"
-        " worse.\nGrey: controls. Dotted: the rank of chance."
+        "Shaded: within the critical difference (Nemenyi, 5 %) of the best; sets outside it are"
+        " significantly worse.\nGrey: controls. Dotted: the rank of chance."
         + (f" Means over {seeds} seeds." if seeds > 1 else "")
         + f"\n{kind_note(facts, encoders)}"
     )

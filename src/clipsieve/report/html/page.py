@@ -201,7 +201,7 @@ def feature_set_cell(facts: Facts, feature_set: str, css: str = "") -> Cell:
 def difference_cell(row: Mapping[str, Any], *, low_is_good: bool = False) -> Cell:
     """Return a difference to the baseline with its interval over new generators below.
 
-    In colour where it is told from 0 for generators not trained on (`verdict`); the interval over
+    In colour where it differs significantly from 0 for generators not trained on (`verdict`); the interval over
     new photographs of these generators is in the tip.
     """
     if not is_known(row.get("difference")):

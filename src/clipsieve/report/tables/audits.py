@@ -234,7 +234,7 @@ def _swaps(table: pd.DataFrame, facts: Facts) -> list[Section]:
     ]
     text = [
         "The same generated images, tested beside the real images of the training generator. Where"
-        " the two differ, it is the sources of real images that are told apart."
+        " the two differ, the detector separates the sources of real images."
     ]
     return [Section("Swap of real images", text, tables=[Table(columns, rows)], folded=True)]
 

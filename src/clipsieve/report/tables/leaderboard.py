@@ -61,8 +61,8 @@ def leaderboard_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFram
         notes=[
             "Intervals of means and of Δ are over generators: what other generators could have given."
             " Over photographs of these same generators they are narrower, and stand in the tip of the"
-            " pointer. In colour: told from 0 over generators. Rows with overlapping intervals are not"
-            " told apart by this run. Feature sets that were selected"
+            " pointer. In colour: significantly different from 0 over generators. Rows with overlapping"
+            " intervals cannot be ordered by this run. Feature sets that were selected"
             " on a pair are means over other cells than those that were not, so rows stand"
             " in the order of Δ, the difference to all columns over the same cells (between encoders:"
             " of the mean of all columns over all cells plus Δ). The calibration error is in the"
@@ -79,7 +79,7 @@ def _what_is_good(metric: str) -> str:
     record = RECORDS[metric]
     text = f"{'Higher' if record.higher_is_better else 'Lower'} is better."
     if not callable(record.chance):
-        text += f" An answer that does not look at the image gets {number(record.chance)}."
+        text += f" An answer that does not depend on the image scores {number(record.chance)}."
     if not record.may_rank:
         text += " A constant answer can reach the best value, so the order says little on its own."
     return text

@@ -134,8 +134,8 @@ def _beyond_chance(base: Mapping[str, Mapping[str, Any]]) -> str:
     known = {m: r for m, r in base.items() if is_known(r.get("value_generators_low"))}
     if not known:
         return (
-            "These are too few generators (fewer than four) to say whether that is more than chance"
-            " on others."
+            "With fewer than four generators, nothing can be said about whether this is better than"
+            " chance for generators in general."
         )
     above = [
         metric_title(m)
@@ -145,9 +145,9 @@ def _beyond_chance(base: Mapping[str, Mapping[str, Any]]) -> str:
     rest = [metric_title(m) for m in known if metric_title(m) not in above]
     level = f"{RECORDS[next(iter(known))].chance_level():g}"
     if not above:
-        return f"On other generators that is not told from chance ({level})."
-    text = f"On other generators, too, {listed(above)} would be above chance ({level})"
-    return f"{text}; of {listed(rest)} that cannot be said." if rest else f"{text}."
+        return f"For generators in general this is not distinguishable from chance ({level})."
+    text = f"For generators in general, too, {listed(above)} would be above chance ({level})"
+    return f"{text}; for {listed(rest)} this cannot be said." if rest else f"{text}."
 
 
 def _what_helps(family: str, mine: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
@@ -193,8 +193,8 @@ def _what_helps(family: str, mine: pd.DataFrame, pairs: pd.DataFrame | None) -> 
     if len(part) > 1:
         told = [verdict(r) for r in rows_of(part)]
         text += (
-            f" Of {len(part)} selections {told.count(1)} are told to be better and {told.count(-1)}"
-            f" worse over generators; {told.count(0)} are not told apart."
+            f" Of {len(part)} selections, {told.count(1)} are significantly better and {told.count(-1)}"
+            f" significantly worse over generators; {told.count(0)} show no significant difference."
         )
     return text + _beyond_controls(joint)
 

@@ -97,8 +97,8 @@ def pairs_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
         notes=[
             "Over generators and pairs: what other generators, searched on other pairs, could have"
             " given. Over photographs: what other photographs could have given for these generators"
-            " and pairs; the narrower of the two. In colour: told from 0 over generators, by both the"
-            " interval and p (Holm) of at most 0.05.",
+            " and pairs; the narrower of the two. In colour: significantly different from 0 over"
+            " generators, by both the interval and p (Holm) of at most 0.05.",
             "sd between pairs: the spread of the pairs' differences. Better: pairs with a difference"
             " in the good direction. A pair counts once, whichever of its orders it has.",
             "A control that was drawn many times has a rank and no interval.",

@@ -65,7 +65,7 @@ def ranking_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
         or [Section("No comparison", ["Two test generators and two feature sets are needed."])],
         notes=[
             "Friedman's test: whether any set ranks better than others over generators. Two sets whose"
-            " average ranks differ by the critical difference (Nemenyi, 5 %) are told apart.",
+            " average ranks differ by the critical difference (Nemenyi, 5 %) differ significantly.",
             "Cells of one test generator share its images, and probes are trained on the other test"
             " generators, so the blocks are not quite independent: take a p near 0.05 for less than it"
             " says. Chance, all sets equally good, gives every set the middle rank.",
@@ -106,4 +106,4 @@ def _rows(part: pd.DataFrame, facts: Facts) -> Table:
             ]
         )
     columns = [("Feature set", "", ""), ("average rank", "num", "1 is best; mean over seeds")]
-    return Table([*columns, ("told to be worse than the best", "", "")], rows)
+    return Table([*columns, ("significantly worse than the best", "", "")], rows)

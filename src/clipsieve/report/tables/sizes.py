@@ -57,7 +57,7 @@ def sizes_page(inputs: Inputs, facts: Facts) -> tuple[Content, pd.DataFrame]:
     page = Content(
         [
             "Whether large photographs are called generated, and small generated images real, as the"
-            " paper's Table 5 suggests. Chance, an answer that does not look at the image, errs in 0.5."
+            " paper's Table 5 suggests. An answer that does not depend on the image has an error of 0.5."
         ],
         sections,
         notes=[

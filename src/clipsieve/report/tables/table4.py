@@ -180,7 +180,7 @@ def _as_in_the_paper(shown: pd.DataFrame, facts: Facts) -> Section:
         "As in the paper, left",
         [
             "Accuracy; chance is 0.5. Below each mean: its difference to all columns over the same"
-            " cells, in colour where it is told from 0 over generators. A component search has no"
+            " cells, in colour where it differs significantly from 0 over generators. A component search has no"
             " order, so its value stands in both rows of a pair."
         ],
         tables=[Table(columns, rows, spans=spans)],

@@ -62,9 +62,9 @@ def same_cells_note(seeds: int, means: pd.DataFrame | None = None) -> list[str]:
         " these same generators (a bootstrap by group). Of one seed it is the narrower of the two.",
         "Δ: the difference to the probe on all columns (with an intercept where the set has one)"
         " over the same cells. Generators used for a selection are in neither, so the baseline"
-        " differs from row to row. p (Holm): corrected over all rows of the metric. In colour: told"
-        " from 0 over generators, by both the interval and p of at most 0.05. “Better on k of n”"
-        " counts test generators.",
+        " differs from row to row. p (Holm): corrected over all rows of the metric. In colour:"
+        " significantly different from 0 over generators, by both the interval and p of at most 0.05."
+        " “Better on k of n” counts test generators.",
         "Heads were ranked on one generator's rows, and that generator is still in the evaluation, as in"
         " the paper. Cells trained on it flatter the selection: the cells without it decide the colour"
         " of a row of heads, and stand apart on the page of means and in the tip of the pointer.",
@@ -91,12 +91,12 @@ def lacks_generators(means: pd.DataFrame) -> bool:
 
 
 def chance_sentence(metrics: Sequence[str] = ("accuracy",)) -> str:
-    """Say what an answer that does not look at the image gets.
+    """Say what an answer that does not depend on the image scores.
 
     Examples
     --------
     >>> chance_sentence(("accuracy", "auc"))
-    'Chance, an answer that does not look at the image, gets 0.5 of accuracy and AUC.'
+    'Chance, the score of an answer that does not depend on the image, is 0.5 for accuracy and AUC.'
     """
     levels: dict[str, list[str]] = {}
     for name in metrics:
@@ -104,11 +104,11 @@ def chance_sentence(metrics: Sequence[str] = ("accuracy",)) -> str:
         level = "a share" if callable(record.chance) else f"{record.chance:g}"
         levels.setdefault(level, []).append(record.title)
     said = [
-        f"{level} of {listed(titles)}" for level, titles in levels.items() if level != "a share"
+        f"{level} for {listed(titles)}" for level, titles in levels.items() if level != "a share"
     ]
     if "a share" in levels:
-        said.append(f"what the shares of the classes give of {listed(levels['a share'])}")
-    return f"Chance, an answer that does not look at the image, gets {listed(said)}."
+        said.append(f"what the shares of the classes give for {listed(levels['a share'])}")
+    return f"Chance, the score of an answer that does not depend on the image, is {listed(said)}."
 
 
 def listed(parts: Sequence[str]) -> str:
@@ -222,7 +222,7 @@ def headline_rows(part: pd.DataFrame, facts: Facts) -> Table:
     """Return accuracy, balanced accuracy and AUC beside each other, a row a feature set.
 
     Below each mean its interval over generators, then its difference to all columns over the same
-    cells, in colour where it is told from 0 over generators.
+    cells, in colour where it differs significantly from 0 over generators.
     """
     records = {(r["feature_set"], r["metric"]): r for r in rows_of(part)}
     metrics = [m for m in HEADLINE if any(metric == m for _, metric in records)]
